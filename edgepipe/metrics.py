@@ -1,0 +1,183 @@
+"""The schema of metrics.json, written by every run and read by the report, sweeps and checks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+SCHEMA_VERSION = 1
+
+Interval = tuple[float, float]
+"""A 95% interval: (low, high)."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Int8Share(_Record):
+    """Share of multiply-accumulates that the runtime really does in int8, in [0, 1]; null: it has none."""
+
+    conv: float | None = None
+    matmul: float | None = None
+
+
+class Measurements(_Record):
+    """One artifact, as ONNX Runtime runs it. Null: not measurable for this artifact or data."""
+
+    examples: int = Field(description="evaluation examples that the accuracy rests on")
+    top1: float | None = Field(None, description="share of examples whose best-scored class is the label; without labels, agreement with the baseline")
+    top1_ci95: Interval | None = Field(None, description="Wilson score interval of top1")
+    top5: float | None = None
+    size_bytes: int = Field(description="bytes of the ONNX file")
+    gzip_bytes: int = Field(description="bytes of the ONNX file after gzip -6, as a browser or app store transfers it")
+    parameters: int = Field(description="stored weights and biases, scales and zero points not counted")
+    nonzero_share: float = Field(description="share of the parameters that are not zero, in [0, 1]")
+    macs: int = Field(description="multiply-accumulates for one example")
+    latency_p50_ms: float
+    latency_p90_ms: float
+    load_ms: float = Field(description="time to open the model in a fresh process, runtime already imported")
+    peak_rss_bytes: int = Field(description="peak resident memory of a fresh process that loads and runs the model")
+    int8_share: Int8Share = Int8Share()
+
+
+class Versus(_Record):
+    """One artifact against the baseline, measured interleaved in the same process."""
+
+    times_smaller: float
+    times_faster: float
+    times_faster_ci95: Interval = Field(description="bootstrap interval of the median of paired ratios")
+    accuracy_drop: float | None = Field(None, description="baseline top1 minus this top1; negative: it got better")
+    accuracy_drop_ci95: Interval | None = Field(None, description="paired interval of the drop on the same examples")
+    agreement: float | None = Field(None, description="share of examples answered as the baseline answers")
+
+
+class OperatorTime(_Record):
+    """Time spent in one operator type of the optimized graph."""
+
+    operator: str
+    nodes: int
+    milliseconds: float
+    share: float = Field(description="share of the time of all operators, in [0, 1]")
+    int8: bool = Field(description="whether it computes on 8-bit integers")
+
+
+class LayerCost(_Record):
+    """One convolution or matrix product of the deployed graph."""
+
+    name: str
+    operator: str
+    weight_shape: list[int]
+    weight_bytes: int
+    macs: int
+    milliseconds: float | None = None
+    int8: bool = False
+
+
+class Audit(_Record):
+    """What ONNX Runtime really runs after its own optimizations."""
+
+    operators: list[OperatorTime] = []
+    layers: list[LayerCost] = []
+    leftover_qdq: int = Field(0, description="QuantizeLinear and DequantizeLinear nodes left in the optimized graph")
+    leftover_casts: int = Field(0, description="Cast nodes left in the optimized graph")
+
+
+class WrongAnswer(_Record):
+    """An evaluation example that the step answers wrongly though the baseline was right."""
+
+    index: int
+    label: str
+    answer: str
+    picture_png: str | None = Field(None, description="the preprocessed picture as base64 PNG, when it is one")
+
+
+class ArtifactRef(_Record):
+    """Where a step's artifact lies, relative to the run's folder, and what it is."""
+
+    kind: str
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+class StepRecord(_Record):
+    """One step of the run."""
+
+    label: str
+    pass_: str = Field(alias="pass")
+    status: Literal["ok", "failed", "not_run"] = "ok"
+    inserted: bool = Field(False, description="added by the plan (a lowering), not written in the recipe")
+    settings: dict[str, JsonValue] = {}
+    seconds: float = 0.0
+    cached: bool = False
+    artifact: ArtifactRef | None = None
+    measurements: Measurements | None = None
+    versus_baseline: Versus | None = None
+    audit: Audit | None = None
+    findings: list[str] = []
+    facts: dict[str, JsonValue] = {}
+    wrong: list[WrongAnswer] = []
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Failure(_Record):
+    """Why a run failed: the step, the kind of error and its message."""
+
+    step: str | None
+    error: str
+    message: str
+
+
+class GoalResult(_Record):
+    """One line of the recipe's goal. `margin` is positive when the goal is met with room to spare."""
+
+    name: str
+    wanted: float
+    got: float | None
+    margin: float | None
+    met: bool
+
+
+class Inputs(_Record):
+    """SHA-256 digests of everything that came in."""
+
+    recipe: str
+    model: str | None = None
+    data: dict[str, str] = {}
+
+
+class Environment(_Record):
+    """Versions, machine and threads that the numbers belong to."""
+
+    edgepipe: str
+    python: str
+    platform: str
+    cpu: str
+    instruction_sets: list[str]
+    cores: int
+    threads: int = Field(description="threads of the latency measurement")
+    libraries: dict[str, str]
+
+
+class Metrics(_Record):
+    """The whole of metrics.json."""
+
+    schema_version: int = SCHEMA_VERSION
+    recipe: str
+    status: Literal["ok", "failed", "missed_goal"]
+    failure: Failure | None = None
+    started: str = Field(description="ISO 8601, UTC")
+    seconds: float
+    baseline_step: str | None = None
+    baseline: Measurements | None = None
+    final: Measurements | None = None
+    versus_baseline: Versus | None = None
+    goal: list[GoalResult] = []
+    passes: list[StepRecord] = []
+    inputs: Inputs
+    environment: Environment
+    overrides: list[str] = []
+    files: dict[str, str] = Field(default={}, description="what lies in final/, name to SHA-256")
