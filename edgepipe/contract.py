@@ -73,6 +73,10 @@ Progress = Callable[[float, str], None]
 """`progress(share_done in [0, 1], text)`; called by passes as often as they like."""
 
 
+def _no_progress(share: float, text: str) -> None:
+    """Progress for whoever does not watch."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What a pass is given beside its input.
@@ -94,7 +98,7 @@ class Job:
     data: DataSource
     seed: int
     label: str
-    progress: Progress = lambda share, text: None
+    progress: Progress = _no_progress
     facts: dict[str, JsonValue] = field(default_factory=dict)
     teacher: Artifact | None = None
 

@@ -27,7 +27,10 @@ class Measurements(_Record):
     """One artifact, as ONNX Runtime runs it. Null: not measurable for this artifact or data."""
 
     examples: int = Field(description="evaluation examples that the accuracy rests on")
-    top1: float | None = Field(None, description="share of examples whose best-scored class is the label; without labels, agreement with the baseline")
+    top1: float | None = Field(
+        None,
+        description="share of examples answered rightly; without labels, agreement with the baseline",
+    )
     top1_ci95: Interval | None = Field(None, description="Wilson score interval of top1")
     top5: float | None = None
     size_bytes: int = Field(description="bytes of the ONNX file")

@@ -1,0 +1,134 @@
+"""`python -m edgepipe`: a recipe runs; everything else is a verb."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+HELP = """edgepipe: declarative, verified compression of neural networks for small devices
+
+Run a recipe:
+  edgepipe recipe=NAME [key=value ...]        run recipes/NAME.yaml (or a path to a .yaml file)
+  edgepipe -m recipe=NAME key=a,b,c           sweep: one run per value, one summary at the end
+  edgepipe recipe=NAME --cfg job              print the composed recipe
+
+Look before you run:
+  edgepipe plan recipe=NAME [key=value ...]   the typed steps, and every problem found
+  edgepipe list passes|recipes|models|data|targets
+  edgepipe doctor                             versions, CPU instruction sets, what extras are missing
+
+After a run:
+  edgepipe check RUN --baseline FILE          the regression gate for CI
+  edgepipe accept RUN --baseline FILE         write or update the baseline
+  edgepipe compare RUN RUN ... [--out DIR]    one page over several runs
+  edgepipe report RUN                         write report.html again from metrics.json
+  edgepipe schema                             JSON Schema of metrics.json
+
+Exit codes: 0 good, 1 a pass, goal or check failed, 2 a bad recipe or command line.
+Start here: edgepipe recipe=resnet18_int8
+"""
+
+
+def _verbs() -> dict[str, Callable[[list[str]], int]]:
+    def plan(argv: list[str]) -> int:
+        from edgepipe.listing import main_plan
+
+        return main_plan(argv)
+
+    def listing(argv: list[str]) -> int:
+        from edgepipe.listing import main_list
+
+        return main_list(argv)
+
+    def doctor(argv: list[str]) -> int:
+        from edgepipe.listing import main_doctor
+
+        return main_doctor(argv)
+
+    def check(argv: list[str]) -> int:
+        from edgepipe.check import main_check
+
+        return main_check(argv)
+
+    def accept(argv: list[str]) -> int:
+        from edgepipe.check import main_accept
+
+        return main_accept(argv)
+
+    def compare(argv: list[str]) -> int:
+        from edgepipe.report.sweep import main_compare
+
+        return main_compare(argv)
+
+    def report(argv: list[str]) -> int:
+        from edgepipe.listing import main_report
+
+        return main_report(argv)
+
+    def schema(argv: list[str]) -> int:
+        from edgepipe.listing import main_schema
+
+        return main_schema(argv)
+
+    return {
+        "plan": plan,
+        "list": listing,
+        "doctor": doctor,
+        "check": check,
+        "accept": accept,
+        "compare": compare,
+        "report": report,
+        "schema": schema,
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    from edgepipe.errors import EdgepipeError
+
+    args = sys.argv[1:] if argv is None else argv
+    if not args or args[0] in ("-h", "--help", "help"):
+        sys.stdout.write(HELP)
+        return 0
+    if args[0] == "--version":
+        from edgepipe import __version__
+
+        sys.stdout.write(f"edgepipe {__version__}\n")
+        return 0
+    try:
+        verbs = _verbs()
+        if args[0] in verbs:
+            return verbs[args[0]](args[1:])
+        if args[0][0].isalpha() and "=" not in args[0]:
+            from edgepipe.registry import did_you_mean
+            from edgepipe.terminal import print_error
+
+            print_error(f"command line: unknown command '{args[0]}'.{did_you_mean(args[0], [*verbs, 'recipe=NAME'])}")
+            return 2
+        from edgepipe.job import run_command
+
+        return run_command(args)
+    except EdgepipeError as error:
+        from edgepipe.terminal import print_error
+
+        print_error(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; run the same command to go on from the last finished step\n")
+        return 130
+    except BrokenPipeError:  # `edgepipe list passes | head`
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        if os.environ.get("EDGEPIPE_DEBUG"):
+            raise
+        sys.stderr.write(
+            f"error: internal error: {type(error).__name__}: {error}\n"
+            "  This is a defect of edgepipe. EDGEPIPE_DEBUG=1 shows the traceback to put into a bug report\n"
+        )
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

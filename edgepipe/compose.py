@@ -1,0 +1,375 @@
+"""YAML and overrides to a recipe, by Hydra: the only file that imports it.
+
+`recipe=NAME` means `recipes/NAME.yaml`; groups (`model/`, `data/`, `target/`) lie beside it. The
+user's own `./recipes/` comes first, then those of `--config-dir`, then the shipped ones.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import version as hydra_version
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from edgepipe.errors import RecipeError
+from edgepipe.plan import Plan, make_plan
+from edgepipe.recipe import Recipe, problems_of, validate
+from edgepipe.registry import did_you_mean
+
+SCHEME = "recipes"
+PRIMARY = "edgepipe"
+GROUPS = ("recipe", "model", "data", "target")
+_STRUCTURE = {
+    "defaults": [{"recipe": "???"}, "_self_"],
+    "trust_code": False,
+    "hydra": {
+        "run": {"dir": "outputs/${hydra:runtime.choices.recipe}/${now:%Y-%m-%d_%H-%M-%S}"},
+        "sweep": {"dir": "outputs/sweeps/${now:%Y-%m-%d_%H-%M-%S}", "subdir": "${hydra:job.num}"},
+        "job": {"name": "edgepipe", "chdir": False},
+        "job_logging": {
+            "version": 1,
+            "formatters": {"plain": {"format": "[%(asctime)s][%(name)s][%(levelname)s] %(message)s"}},
+            "handlers": {
+                "file": {
+                    "class": "logging.FileHandler",
+                    "formatter": "plain",
+                    "filename": "${hydra:runtime.output_dir}/edgepipe.log",
+                    "delay": True,
+                }
+            },
+            "root": {"level": "INFO", "handlers": ["file"]},
+            "disable_existing_loggers": False,
+        },
+        "hydra_logging": {"version": 1, "root": {"level": "ERROR"}, "disable_existing_loggers": False},
+    },
+}
+
+
+def shipped_recipes() -> Path:
+    """The folder of the recipes that come with edgepipe: inside the wheel, or beside it in a checkout."""
+    inside = Path(__file__).parent / "recipes"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "recipes"
+
+
+class RecipeSource(FileConfigSource):
+    """Hydra config source in which the group `recipe` is the folder itself."""
+
+    @staticmethod
+    def scheme() -> str:
+        return SCHEME
+
+    @staticmethod
+    def _drop(config_path: str) -> str:
+        return "" if config_path == "recipe" else config_path.removeprefix("recipe/")
+
+    # Hydra calls these by keyword: the parameter names are part of its interface.
+    def load_config(self, config_path: str) -> ConfigResult:
+        return super().load_config(self._drop(config_path))
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path == "recipe" or super().is_group(config_path)
+
+    def is_config(self, config_path: str) -> bool:
+        if config_path.startswith("recipe/"):
+            return bool(super().is_config(self._drop(config_path)))
+        return "/" in config_path and bool(super().is_config(config_path))
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        if config_path == "recipe":
+            return sorted(path.stem for path in Path(self.path).glob("*.yaml"))
+        if not config_path:
+            groups = sorted(path.name for path in Path(self.path).iterdir() if path.is_dir())
+            return ["recipe", *groups]
+        return list(super().list(config_path, results_filter))
+
+
+_EXTRA_DIRS: list[Path] = []
+
+
+def recipe_dirs() -> list[Path]:
+    """Folders that recipes are looked up in, first match wins."""
+    own = Path.cwd() / "recipes"
+    found = [*_EXTRA_DIRS, own, shipped_recipes()]
+    unique: list[Path] = []
+    for folder in found:
+        if folder.is_dir() and folder.resolve() not in [known.resolve() for known in unique]:
+            unique.append(folder)
+    return unique
+
+
+class RecipeSearchPath(SearchPathPlugin):
+    """Adds the recipe folders to Hydra's search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for folder in recipe_dirs():
+            search_path.append(provider="edgepipe", path=f"{SCHEME}://{folder}")
+
+
+def _install() -> None:
+    ConfigStore.instance().store(name=PRIMARY, node=OmegaConf.create(_STRUCTURE))
+    plugins = Plugins.instance()
+    for plugin in (RecipeSource, RecipeSearchPath):
+        if plugin not in plugins.class_name_to_class.values():
+            plugins.register(plugin)
+
+
+@contextmanager
+def _hydra() -> Iterator[Hydra]:
+    hydra_version.setbase("1.3")
+    _install()
+    GlobalHydra.instance().clear()
+    path = create_config_search_path(None)
+    try:
+        yield Hydra.create_main_hydra2(task_name="edgepipe", config_search_path=path)
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _prepare(overrides: list[str]) -> list[str]:
+    """Make the command line forgiving: recipes by path, and keys that a group's file leaves out.
+
+    A setting that the YAML does not list (`passes.prune.round_to=8`) is added, as with Hydra's `++`:
+    the recipe's schema then judges it, with the nearest right name.
+    """
+    ready = []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if key == "recipe" and equals:
+            ready.append("recipe=" + ",".join(_recipe_name(part) for part in value.split(",")))
+        elif equals and re.fullmatch(r"[A-Za-z_][\w.-]*", key) and key not in GROUPS and not key.startswith("hydra."):
+            ready.append(f"++{override}")
+        else:
+            ready.append(override)
+    if not any(item.startswith("recipe=") for item in ready):
+        names = ", ".join(sorted(recipe_names()))
+        raise RecipeError(f"command line: no recipe: say which, as in recipe=resnet18_int8. Recipes here: {names}")
+    return ready
+
+
+def _recipe_name(value: str) -> str:
+    if not value.endswith((".yaml", ".yml")) and os.sep not in value and "/" not in value:
+        names = recipe_names()
+        if value not in names and "${" not in value and "(" not in value:
+            raise RecipeError(f"command line: recipe: there is no recipe '{value}'.{did_you_mean(value, names)}")
+        return value
+    path = Path(value) if value.endswith((".yaml", ".yml")) else Path(f"{value}.yaml")
+    if not path.is_file():
+        raise RecipeError(f"command line: recipe: there is no file {path}. Give a path to a .yaml file or a name")
+    if path.suffix == ".yml":
+        raise RecipeError(f"command line: recipe: {path}: recipes end in .yaml: rename it")
+    folder = path.resolve().parent
+    if folder not in _EXTRA_DIRS:
+        _EXTRA_DIRS.insert(0, folder)
+    return path.stem
+
+
+def recipe_names() -> dict[str, Path]:
+    """Every recipe that `recipe=NAME` finds."""
+    names: dict[str, Path] = {}
+    for folder in reversed(recipe_dirs()):
+        names |= {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return names
+
+
+def group_options(group: str) -> dict[str, Path]:
+    """Every `NAME` that `group=NAME` finds."""
+    names: dict[str, Path] = {}
+    for folder in reversed(recipe_dirs()):
+        names |= {path.stem: path for path in sorted((folder / group).glob("*.yaml"))}
+    return names
+
+
+def _plain_overrides(overrides: list[str]) -> list[str]:
+    return [override.removeprefix("++") for override in overrides]
+
+
+def _explain(error: Exception) -> RecipeError:
+    """Hydra's message, shortened to what a user can act on."""
+    text = str(error).strip()
+    missing = re.search(r"Could not find '(\w+)/([^']+)'", text)
+    if missing:
+        group, name = missing.groups()
+        known = recipe_names() if group == "recipe" else group_options(group)
+        return RecipeError(f"command line or recipe: {group}: there is no {group} '{name}'.{did_you_mean(name, known)}")
+    unset = re.search(r"You must specify '(\w+)'", text)
+    if unset:
+        group = unset.group(1)
+        options = ", ".join(sorted(group_options(group)))
+        return RecipeError(f"command line: {group}: missing: add {group}=NAME, one of: {options}")
+    override = re.search(r"Could not override '([^']+)'", text)
+    if override:
+        key = override.group(1)
+        hint = did_you_mean(key, [*Recipe.model_fields, "hydra.run.dir"])
+        return RecipeError(f"command line: {key}: unknown key.{hint}")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("Set the env")]
+    cause = error.__cause__
+    if cause is not None and str(cause) not in text:
+        lines.append(str(cause).splitlines()[0])
+    return RecipeError("recipe or command line: " + "\n  ".join(lines[:6]))
+
+
+def _where(key: str, choices: dict[str, str], overrides: list[str]) -> str:
+    """Which file or override a key of the composed recipe came from."""
+    typed = [re.sub(r"^[+~]+", "", item).partition("=")[0] for item in overrides]
+    if any(key == item or key.startswith(f"{item}.") for item in typed if "." in item or item in ("seed", "baseline")):
+        return "command line"
+    recipe = recipe_names().get(choices.get("recipe", ""))
+    section = key.split(".")[0]
+    group = group_options(section).get(choices.get(section, "")) if section in GROUPS else None
+    for path in (recipe, group):
+        if path is None:
+            continue
+        try:
+            if OmegaConf.select(OmegaConf.load(path), key if path == recipe else key.partition(".")[2]) is not None:
+                return _shown(path)
+        except Exception:  # an unreadable file was reported already; this only chooses a name to print
+            continue
+    return _shown(recipe or group) if recipe or group else "recipe"
+
+
+def _shown(path: Path | None) -> str:
+    if path is None:
+        return "recipe"
+    try:
+        return path.resolve().relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return str(path)
+
+
+def to_recipe(config: DictConfig, choices: dict[str, str], overrides: list[str]) -> tuple[Recipe, Plan]:
+    """Validate a composed config and plan it.
+
+    Raises:
+        RecipeError: names every problem at once, each with file, key, what was found and the remedy.
+    """
+    # Without Hydra's own section, whose interpolations resolve only inside a job.
+    config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    try:
+        content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "?"
+        text = str(error).strip().splitlines()[0]
+        where = _where(key, choices, overrides)
+        if "Missing mandatory value" in text:
+            text = f"missing: set it on the command line, as in {key}=VALUE"
+        raise RecipeError(f"{where}: {key}: {text}") from None
+    assert isinstance(content, dict)
+    plain: dict[str, Any] = {str(key): value for key, value in content.items()}
+    plain["name"] = choices.get("recipe", "recipe")
+    try:
+        recipe = validate(plain)
+        plan = make_plan(recipe)
+        problems: list[tuple[str, str, Any]] = list(plan.problems)
+    except ValidationError as error:
+        problems = problems_of(error)
+    if problems:
+        raise RecipeError("\n".join(_line(key, text, value, choices, overrides) for key, text, value in problems))
+    return recipe, plan
+
+
+def _line(key: str, text: str, value: Any, choices: dict[str, str], overrides: list[str]) -> str:
+    shown = value is not None and not isinstance(value, (dict, list)) and repr(value) not in text
+    found = f" Found: {value!r}." if shown else ""
+    stop = "" if not found or text[-1] in ".?!" else "."
+    return f"{_where(key, choices, overrides)}: {key}: {text}{stop}{found}"
+
+
+def compose(overrides: list[str]) -> tuple[Recipe, Plan]:
+    """Compose, validate and plan one recipe without running it."""
+    ready = _prepare(overrides)
+    with _hydra() as hydra:
+        config = _guarded(lambda: hydra.compose_config(config_name=PRIMARY, overrides=ready, run_mode=RunMode.RUN))
+        return to_recipe(config, _choices(config), _plain_overrides(ready))
+
+
+def _choices(config: DictConfig) -> dict[str, str]:
+    return {str(key): str(value) for key, value in config.hydra.runtime.choices.items()}
+
+
+def _guarded(work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except RecipeError:
+        raise
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _explain(error) from None
+    except Exception as error:
+        if type(error).__module__.startswith("yaml") or isinstance(error, (UnicodeDecodeError, RecursionError)):
+            raise RecipeError(f"recipe: not readable as YAML: {str(error)[:600]}") from None
+        raise
+
+
+def launch(argv: list[str], task: Callable[[DictConfig], Any]) -> list[tuple[list[str], Any]]:
+    """Run Hydra's command line: one job, a sweep, or one of its own flags (`--cfg`, `--info`, …).
+
+    Args:
+        argv: arguments after the program's name.
+        task: called in each job with the composed config; must not raise for a user's error.
+
+    Returns:
+        (overrides, what the task returned) of each job; empty for flags that only print.
+    """
+    args = get_args_parser().parse_intermixed_args(argv)
+    if args.config_dir is not None:
+        folder = Path(args.config_dir).resolve()
+        if not folder.is_dir():
+            raise RecipeError(f"command line: --config-dir: there is no folder {args.config_dir}")
+        _EXTRA_DIRS.insert(0, folder)
+    if args.shell_completion:
+        with _hydra() as hydra:
+            hydra.shell_completion(config_name=PRIMARY, overrides=args.overrides)
+        return []
+    if args.hydra_help:
+        with _hydra() as hydra:
+            hydra.hydra_help(None, args_parser=get_args_parser(), args=args)
+        return []
+    ready = _prepare(args.overrides)
+    with _hydra() as hydra:
+        if args.cfg:
+            _guarded(lambda: hydra.show_cfg(PRIMARY, ready, args.cfg, args.package, args.resolve))
+            return []
+        if args.info:
+            _guarded(lambda: hydra.show_info(args.info, PRIMARY, ready))
+            return []
+        if args.multirun or _guarded(lambda: hydra.get_mode(PRIMARY, ready)) == RunMode.MULTIRUN:
+            batches = _guarded(lambda: hydra.multirun(PRIMARY, task, ready)) or []
+            jobs = [job for batch in batches for job in (batch if isinstance(batch, list) else [batch])]
+            return [(_plain_overrides(list(job.overrides or [])), job.return_value) for job in jobs]
+        # Composed and checked before Hydra makes the run's folder: a broken recipe leaves nothing behind.
+        config = _guarded(lambda: hydra.compose_config(config_name=PRIMARY, overrides=ready, run_mode=RunMode.RUN))
+        to_recipe(config, _choices(config), _plain_overrides(ready))
+        job = _guarded(lambda: hydra.run(PRIMARY, task, ready))
+        return [(_plain_overrides(ready), job.return_value)]
+
+
+def current_job() -> tuple[dict[str, str], list[str], Path]:
+    """(group choices, overrides, output folder) of the Hydra job that runs now."""
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    choices = {str(key): str(value) for key, value in hydra.runtime.choices.items()}
+    return choices, _plain_overrides(list(hydra.overrides.task)), Path(hydra.runtime.output_dir)
+
+
+def to_yaml(value: dict[str, Any]) -> str:
+    """Plain values as YAML, in the order given."""
+    return str(OmegaConf.to_yaml(OmegaConf.create(value)))

@@ -1,0 +1,48 @@
+"""Content hashes remembered between runs, under a stamp (sizes and mtimes) that says whether they still hold."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+VERSION = 1
+
+
+def stamp(path: Path) -> list[int]:
+    """[size in bytes, mtime in ns] of a file."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def cache_file(cache: Path, what: str, path: Path) -> Path:
+    """Where hashes of `path` are kept: one file per absolute path."""
+    name = hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    return cache / f"{what}-{name}.json"
+
+
+def recall(file: Path) -> Any:
+    """What `remember` wrote, or None when there is nothing usable."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict) or content.get("version") != VERSION:
+        return None
+    return content.get("value")
+
+
+def remember(file: Path, value: object) -> None:
+    """Write atomically. A folder that cannot be written costs the next run time, and is no error."""
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new = file.with_name(f"{file.name}.{uuid.uuid4().hex}.new")
+        try:
+            new.write_text(json.dumps({"version": VERSION, "value": value}), encoding="utf-8")
+            os.replace(new, file)
+        finally:
+            new.unlink(missing_ok=True)

@@ -1,0 +1,163 @@
+"""The verbs that only look: plan, list, doctor, schema, report. None of them imports torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from edgepipe.errors import RecipeError
+from edgepipe.registry import DATA, MODELS, did_you_mean, pass_class, pass_names, source_class
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().partition("\n")[0]
+
+
+def _type_name(annotation: Any) -> str:
+    return getattr(annotation, "__name__", None) or str(annotation).replace("typing.", "").replace("NoneType", "null")
+
+
+def _settings_table(kind: type[BaseModel]) -> Table:
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    for name, field in kind.model_fields.items():
+        if name == "trust_code":
+            continue
+        annotation = str(field.annotation) if "[" in str(field.annotation) or "|" in str(field.annotation) else None
+        kind_name = (annotation or _type_name(field.annotation)).replace("typing.", "").replace("None", "null")
+        default = (
+            "required" if field.is_required() else json.dumps(field.get_default(call_default_factory=True), default=str)
+        )
+        table.add_row(f"  {name}", kind_name, default, field.description or "", style=None)
+    return table
+
+
+def _named_classes(what: str) -> dict[str, type[BaseModel]]:
+    if what == "passes":
+        return {name: pass_class(name) for name in sorted(pass_names())}
+    names = MODELS if what == "models" else DATA
+    return {name: source_class(what.removesuffix("s"), name) for name in sorted(names)}
+
+
+def main_list(argv: list[str]) -> int:
+    """`edgepipe list passes|recipes|models|data|targets [NAME]`."""
+    whats = ("passes", "recipes", "models", "data", "targets")
+    if not argv or argv[0] not in whats:
+        found = f"'{argv[0]}' is unknown.{did_you_mean(argv[0], whats)}" if argv else "say what to list."
+        raise RecipeError(f"command line: list: {found} One of: {', '.join(whats)}")
+    console = _console()
+    what = argv[0]
+    if what in ("recipes", "targets"):
+        import yaml
+
+        from edgepipe.compose import group_options, recipe_names
+
+        table = Table(box=None, padding=(0, 2), show_header=False)
+        for name, path in sorted((recipe_names() if what == "recipes" else group_options("target")).items()):
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            table.add_row(name, str((content or {}).get("description", "")))
+        console.print(table)
+        return 0
+    classes = _named_classes(what)
+    if argv[1:]:
+        unknown = [name for name in argv[1:] if name not in classes]
+        if unknown:
+            raise RecipeError(f"command line: list {what}: unknown '{unknown[0]}'.{did_you_mean(unknown[0], classes)}")
+        classes = {name: classes[name] for name in argv[1:]}
+    for name, kind in classes.items():
+        kinds = f"  [{kind.reads} -> {kind.writes}]" if what == "passes" else ""  # type: ignore[attr-defined]
+        console.print(f"{name}{kinds}  {_first_line(kind.__doc__)}", markup=False, style="bold")
+        console.print(_settings_table(kind))
+    if what == "models":
+        from edgepipe.compose import group_options
+
+        console.print(
+            f"shortcuts: {', '.join(f'model={name}' for name in sorted(group_options('model')))}", markup=False
+        )
+    return 0
+
+
+def main_plan(argv: list[str]) -> int:
+    """`edgepipe plan recipe=NAME [overrides]`: the typed steps; problems exit 2."""
+    from edgepipe.compose import compose
+
+    recipe, plan = compose(argv)
+    table = Table(box=None, padding=(0, 2))
+    for column in ("#", "step", "pass", "reads", "writes", "settings"):
+        table.add_column(column)
+    for number, step in enumerate(plan.steps):
+        settings = step.settings or recipe.model.settings
+        changed = {
+            name: getattr(settings, name) for name in type(settings).model_fields if name in settings.model_fields_set
+        }
+        changed.pop("trust_code", None)
+        said = (
+            "inserted by the plan" if step.inserted else ", ".join(f"{key}={value}" for key, value in changed.items())
+        )
+        splits = ", ".join(str(split) for split in step.settings.data) if step.settings else ""
+        reads = f"{step.reads or step.name}" + (f" + {splits} data" if splits else "")
+        mark = "  (baseline)" if step.label == plan.baseline else ""
+        table.add_row(
+            str(number), step.label + mark, step.name if step.settings else "load", reads, str(step.writes), said
+        )
+    console = _console()
+    console.print(f"{recipe.name}: {recipe.description}", markup=False)
+    console.print(
+        f"model: {recipe.model.source}   data: {recipe.data.source}   store: {recipe.store.root}", markup=False
+    )
+    console.print(table)
+    goal = recipe.goal.model_dump(exclude_none=True)
+    console.print("goal: " + (", ".join(f"{key} {value}" for key, value in goal.items()) or "none"), markup=False)
+    return 0
+
+
+def main_doctor(argv: list[str]) -> int:
+    """`edgepipe doctor`: versions, instruction sets, threads, missing extras."""
+    del argv
+    from edgepipe.targets.machine import doctor
+
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    for row in doctor():
+        table.add_row(*row)
+    _console().print(table)
+    return 0
+
+
+def main_schema(argv: list[str]) -> int:
+    """`edgepipe schema`: the JSON Schema of metrics.json."""
+    del argv
+    from edgepipe.metrics import Metrics
+
+    sys.stdout.write(json.dumps(Metrics.model_json_schema(), indent=1) + "\n")
+    return 0
+
+
+def main_report(argv: list[str]) -> int:
+    """`edgepipe report RUN`: write report.html again from metrics.json."""
+    from edgepipe.metrics import Metrics
+    from edgepipe.report.html import write_report
+
+    if len(argv) != 1:
+        raise RecipeError(
+            "command line: report: give one run folder, as in `edgepipe report outputs/resnet18_int8/...`"
+        )
+    path = Path(argv[0]) / "metrics.json" if Path(argv[0]).is_dir() else Path(argv[0])
+    try:
+        metrics = Metrics.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError) as error:
+        raise RecipeError(
+            f"{path}: not the metrics of a run: {str(error).splitlines()[0]}. Give a run's folder"
+        ) from None
+    target = path.with_name("report.html")
+    write_report(metrics, target)
+    sys.stdout.write(f"{target}\n")
+    return 0

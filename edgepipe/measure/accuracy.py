@@ -1,0 +1,227 @@
+"""How a model answers the evaluation split, and how sure one can be of the difference to another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepipe.contract import DataSource, Split
+from edgepipe.errors import MeasureError
+from edgepipe.measure import session as runtime
+from edgepipe.metrics import Interval
+from edgepipe.targets.machine import available_cores
+
+Z95 = 1.959963984540054
+"""97.5% quantile of the standard normal distribution."""
+
+# They take the value range from the whole batch, so that an answer would depend on its neighbours.
+_BATCH_DEPENDENT = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A model's answers to the evaluation split, in its order.
+
+    Attributes:
+        answers: int64, (n,), the best-scored class.
+        top5: int64, (n, k), the k = min(5, classes) best-scored classes, best first.
+        labels: int64, (n,), or None when the data has no labels.
+    """
+
+    answers: NDArray[np.int64]
+    top5: NDArray[np.int64]
+    labels: NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    @property
+    def correct(self) -> NDArray[np.bool_] | None:
+        """bool, (n,): whether the answer is the label; None without labels."""
+        return None if self.labels is None else self.answers == self.labels
+
+    def save(self, path: Path) -> None:
+        """Write an `.npz` file under exactly this name."""
+        arrays = {"answers": self.answers, "top5": self.top5}
+        if self.labels is not None:
+            arrays["labels"] = self.labels
+        with path.open("wb") as stream:  # given a name, numpy would append .npz to it
+            np.savez_compressed(stream, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Predictions:
+        """Read what `save` wrote; never unpickles.
+
+        Raises:
+            MeasureError: the file is not one of these.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                labels = arrays["labels"] if "labels" in arrays else None
+                return cls(arrays["answers"], arrays["top5"], labels)
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise MeasureError(f"{path}: not saved predictions: {error}") from error
+
+
+def predict(
+    onnx: Path,
+    data: DataSource,
+    *,
+    batch_size: int = 64,
+    threads: int | None = None,
+    progress: Callable[[float, str], None] = lambda share, text: None,
+) -> Predictions:
+    """Stream the evaluation split through ONNX Runtime; memory does not grow with the data.
+
+    A model with a fixed batch is fed batches of that size, the last one padded. A model that
+    quantizes dynamically is fed one example at a time, as on the device: its value ranges would
+    otherwise depend on the neighbours in the batch.
+
+    Args:
+        threads: of the runtime; None takes every core this process may use.
+    Raises:
+        MeasureError: no evaluation examples, not a classifier, or scores that are NaN or infinite.
+    """
+    total = data.count(Split.EVALUATION)
+    if total == 0:
+        raise MeasureError(f"{onnx}: the data has no evaluation examples to measure accuracy on")
+    cores = threads or available_cores()
+    single = _depends_on_batch(onnx)
+    session = runtime.open_session(onnx, threads=1 if single else cores)
+    feed = runtime.feed_of(session, str(onnx))
+    if feed.batch is not None:
+        batch_size, single = feed.batch, single and feed.batch == 1
+    answers: list[NDArray[np.int64]] = []
+    labels: list[NDArray[np.int64]] = []
+    done = 0
+    with ThreadPoolExecutor(cores) if single else nullcontext() as pool:
+        for batch in data.batches(Split.EVALUATION, batch_size):
+            if pool is None:
+                ranked = _ranked(session, feed, batch.inputs)
+            else:  # one thread a picture keeps every core busy; the runtime releases the interpreter lock
+                one = [batch.inputs[i : i + 1] for i in range(len(batch.inputs))]
+                ranked = np.concatenate(list(pool.map(lambda item: _ranked(session, feed, item), one)))
+            answers.append(ranked)
+            if batch.labels is not None:
+                labels.append(np.asarray(batch.labels, dtype=np.int64))
+            done += len(ranked)
+            progress(done / total, f"accuracy {done}/{total}")
+    top5 = np.concatenate(answers)
+    return Predictions(top5[:, 0].copy(), top5, np.concatenate(labels) if labels else None)
+
+
+def _ranked(session: Any, feed: runtime.Feed, inputs: NDArray[np.float32]) -> NDArray[np.int64]:
+    """int64, (n, k): the best-scored classes of each example, best first, ties to the lower class."""
+    count = len(inputs)
+    if feed.batch is not None and count < feed.batch:
+        padding = np.repeat(inputs[-1:], feed.batch - count, axis=0)
+        inputs = np.concatenate([inputs, padding])
+    output = np.asarray(runtime.run(session, feed(inputs), feed.artifact)[0])
+    if output.ndim == 1 and output.dtype.kind == "i":  # scikit-learn classifiers answer the class itself
+        return output[:count, None].astype(np.int64)
+    while output.ndim > 2 and output.shape[-1] == 1:
+        output = output[..., 0]
+    if output.ndim != 2 or len(output) < count:
+        raise MeasureError(
+            f"{feed.artifact}: its first output has shape {tuple(output.shape)} for {len(inputs)} examples; "
+            "expected one score per class, (examples, classes)"
+        )
+    scores = output[:count].astype(np.float32)
+    if np.isnan(scores).any() or np.isposinf(scores).any():
+        what = "NaN" if np.isnan(scores).any() else "infinite"
+        raise MeasureError(
+            f"{feed.artifact}: {what} scores on the evaluation examples; the step that wrote it lost the model "
+            "(often a value beyond float16, or a scale of zero)"
+        )
+    return np.argsort(-scores, axis=1, kind="stable")[:, :5].astype(np.int64)
+
+
+def _depends_on_batch(path: Path) -> bool:
+    import onnx
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf's DecodeError has no public base below Exception
+        raise MeasureError(f"{path}: not a readable ONNX file: {error}") from error
+    functions: Iterator[Any] = (node for function in model.functions for node in function.node)
+    return any(node.op_type in _BATCH_DEPENDENT for node in (*model.graph.node, *functions))
+
+
+def top1(predictions: Predictions, baseline: Predictions | None = None) -> float | None:
+    """Share of examples answered as labelled; without labels, as the baseline answers (None: neither)."""
+    if predictions.correct is not None:
+        return float(predictions.correct.mean())
+    return None if baseline is None else agreement(predictions, baseline)
+
+
+def top5(predictions: Predictions) -> float | None:
+    """Share of examples whose label is among the five best-scored classes; None without labels or classes enough."""
+    if predictions.labels is None or predictions.top5.shape[1] < 5:
+        return None
+    return float((predictions.top5 == predictions.labels[:, None]).any(axis=1).mean())
+
+
+def agreement(predictions: Predictions, baseline: Predictions) -> float:
+    """Share of examples, in [0, 1], that both answer alike."""
+    _same_length(predictions, baseline)
+    return float((predictions.answers == baseline.answers).mean())
+
+
+def wilson(successes: int, trials: int) -> Interval:
+    """Wilson score interval (95%) of a share. Source: Wilson, JASA 22 (1927).
+
+    Raises:
+        MeasureError: no trials, or successes outside [0, trials].
+    """
+    if trials <= 0 or not 0 <= successes <= trials:
+        raise MeasureError(f"no share of {successes} in {trials} examples")
+    share, z2 = successes / trials, Z95 * Z95
+    center = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = Z95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials))
+    # Rounding may not push the bounds past the share itself or out of [0, 1].
+    return max(0.0, min(share, center - half)), min(1.0, max(share, center + half))
+
+
+def paired_drop(predictions: Predictions, baseline: Predictions) -> tuple[float, Interval] | None:
+    """Baseline top1 minus this top1, with its 95% interval on the same examples; None without labels.
+
+    The examples are the same, so the interval is far narrower than that of two separate
+    samples. Source: Newcombe, Statistics in Medicine 17 (1998) 2635, method 10.
+    """
+    _same_length(predictions, baseline)
+    if predictions.correct is None or baseline.correct is None:
+        return None
+    n = len(predictions)
+    both = int((predictions.correct & baseline.correct).sum())
+    lost = int((~predictions.correct & baseline.correct).sum())
+    won = int((predictions.correct & ~baseline.correct).sum())
+    return (lost - won) / n, newcombe(both, lost, won, n - both - lost - won)
+
+
+def newcombe(both: int, lost: int, won: int, neither: int) -> Interval:
+    """95% interval of (lost - won) / n from the four counts of a paired comparison."""
+    n = both + lost + won + neither
+    before, after = both + lost, both + won
+    p, q, difference = before / n, after / n, (lost - won) / n
+    (p_low, p_high), (q_low, q_high) = wilson(before, n), wilson(after, n)
+    margins = before * (n - before) * after * (n - after)
+    excess = both * neither - lost * won
+    if excess > 0:
+        excess = max(excess - n / 2, 0)  # continuity correction of the method
+    phi = excess / math.sqrt(margins) if margins else 0.0
+    down = (p - p_low) ** 2 - 2 * phi * (p - p_low) * (q_high - q) + (q_high - q) ** 2
+    up = (q - q_low) ** 2 - 2 * phi * (q - q_low) * (p_high - p) + (p_high - p) ** 2
+    return difference - math.sqrt(max(down, 0.0)), difference + math.sqrt(max(up, 0.0))
+
+
+def _same_length(one: Predictions, other: Predictions) -> None:
+    if len(one) != len(other):
+        raise MeasureError(f"predictions on {len(one)} and {len(other)} examples cannot be compared")

@@ -1,0 +1,206 @@
+"""An ONNX graph with the look-ups that counting needs: producers, users, stored tensors, shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.inliner
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+from edgepipe.errors import MeasureError
+from edgepipe.measure import session as runtime
+
+Shape = tuple[int, ...]
+
+MOVES = {"Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"}
+"""They pass a stored tensor on: what lies behind them is the same weight."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """Where the two operands of a layer lie among a node's inputs."""
+
+    family: str
+    activation: int = 0
+    weight: int = 1
+
+
+LAYERS: dict[str, Operand] = {
+    **dict.fromkeys(("Conv", "FusedConv", "NhwcConv", "NhwcFusedConv", "ConvTranspose"), Operand("conv")),
+    "ConvInteger": Operand("conv"),
+    "QLinearConv": Operand("conv", 0, 3),
+    **dict.fromkeys(("Gemm", "FusedGemm", "MatMul", "FusedMatMul"), Operand("matmul")),
+    **dict.fromkeys(("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"), Operand("matmul")),
+    "MatMulNBits": Operand("matmul"),
+    "QLinearMatMul": Operand("matmul", 0, 3),
+    "QGemm": Operand("matmul", 0, 3),
+}
+"""Operators that are convolutions and matrix products, standard and of ONNX Runtime."""
+
+INT8_LAYERS = {
+    "QLinearConv",
+    "ConvInteger",
+    "QLinearMatMul",
+    "QGemm",
+    "MatMulInteger",
+    "MatMulIntegerToFloat",
+    "DynamicQuantizeMatMul",
+}
+"""Those that multiply 8-bit integers. MatMulNBits stores few bits but multiplies floats."""
+
+
+def attribute(node: NodeProto, name: str, default: Any) -> Any:
+    """Value of an attribute, or `default`."""
+    return next((onnx.helper.get_attribute_value(item) for item in node.attribute if item.name == name), default)
+
+
+def element_bits(data_type: int) -> int:
+    """Bits that one element takes in the file; 4-bit types are packed in pairs."""
+    name = TensorProto.DataType.Name(data_type)
+    for bits in (2, 4):
+        if name in {f"INT{bits}", f"UINT{bits}"} or (bits == 4 and name == "FLOAT4E2M1"):
+            return bits
+    return int(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(data_type)).itemsize) * 8
+
+
+class Graph:
+    """One loaded model. Local functions are inlined, so that their nodes count too."""
+
+    def __init__(self, model: ModelProto, name: str) -> None:
+        self.model = onnx.inliner.inline_local_functions(model) if model.functions else model
+        self.name = name
+        self.nodes: list[NodeProto] = list(_all_nodes(self.model.graph))
+        self.stored: dict[str, TensorProto] = dict(_all_stored(self.model.graph))
+        self.producer: dict[str, NodeProto] = {out: node for node in self.nodes for out in node.output if out}
+        self.users: dict[str, list[tuple[NodeProto, int]]] = {}
+        for node in self.nodes:
+            for slot, tensor in enumerate(node.input):
+                self.users.setdefault(tensor, []).append((node, slot))
+
+    @classmethod
+    def load(cls, path: Path) -> Graph:
+        """Read a file, weights included.
+
+        Raises:
+            MeasureError: it is not a readable ONNX model.
+        """
+        try:
+            return cls(onnx.load(str(path)), str(path))
+        except Exception as error:  # protobuf's DecodeError has no public base below Exception
+            raise MeasureError(f"{path}: not a readable ONNX file: {error}") from error
+
+    def array(self, name: str) -> NDArray[Any]:
+        """The stored tensor as numbers that compare; 4-bit types become integers."""
+        values = onnx.numpy_helper.to_array(self.stored[name], base_dir=str(Path(self.name).parent))
+        return values.astype(np.int32) if values.dtype.kind == "V" or values.dtype.itemsize == 0 else values
+
+    def weight_behind(self, tensor: str) -> TensorProto | None:
+        """The stored tensor that `tensor` is made of through Q/DQ, casts and reshapes; None: an activation."""
+        for _ in range(8):  # a chain longer than this is not a weight's
+            if tensor in self.stored:
+                return self.stored[tensor]
+            node = self.producer.get(tensor)
+            if node is None or node.op_type not in MOVES | {"DequantizeLinear", "QuantizeLinear"}:
+                return None
+            tensor = node.input[0]
+        return None
+
+    def model_input(self) -> Any:
+        """The one input that is not a stored tensor.
+
+        Raises:
+            MeasureError: there is not exactly one.
+        """
+        inputs = [item for item in self.model.graph.input if item.name not in self.stored]
+        if len(inputs) != 1:
+            raise MeasureError(f"{self.name}: has {len(inputs)} inputs; only models with one are measured")
+        return inputs[0]
+
+    def batch(self) -> int:
+        """Examples per run: the fixed batch of the model, 1 when it takes any."""
+        dims = self.model_input().type.tensor_type.shape.dim
+        return (dims[0].dim_value or 1) if len(dims) else 1
+
+    def shapes(self, example_shape: Shape, needed: set[str]) -> dict[str, Shape]:
+        """Shapes of the `needed` tensors for one run; inferred, or observed where inference gives up."""
+        found = self._inferred(example_shape)
+        missing = {tensor for tensor in needed if tensor not in found}
+        return {**found, **self._observed(example_shape, missing)} if missing else found
+
+    def _inferred(self, example_shape: Shape) -> dict[str, Shape]:
+        model = ModelProto()
+        model.CopyFrom(self.model)
+        # Shapes written at export are symbolic and would win over what is inferred for this batch.
+        model.graph.ClearField("value_info")
+        for output in model.graph.output:
+            output.type.tensor_type.ClearField("shape")
+        given = (self.batch(), *example_shape)
+        (wanted,) = [item for item in model.graph.input if item.name not in self.stored]
+        wanted.type.tensor_type.ClearField("shape")
+        for size in given:
+            wanted.type.tensor_type.shape.dim.add().dim_value = size
+        try:
+            model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        except Exception:  # too large for protobuf, or an operator that inference does not know: observe instead
+            return {}
+        found = {name: tuple(tensor.dims) for name, tensor in self.stored.items()}
+        for item in (*model.graph.input, *model.graph.value_info, *model.graph.output):
+            tensor_type = item.type.tensor_type
+            if not tensor_type.HasField("shape"):
+                continue
+            dims = tensor_type.shape.dim
+            if all(dim.HasField("dim_value") for dim in dims):
+                found[item.name] = tuple(dim.dim_value for dim in dims)
+        return found
+
+    def _observed(self, example_shape: Shape, tensors: set[str]) -> dict[str, Shape]:
+        top = {out for node in self.model.graph.node for out in node.output} & tensors
+        if not top:
+            return {}
+        model = ModelProto()
+        model.CopyFrom(self.model)
+        del model.graph.output[:]
+        model.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in sorted(top))
+        session = runtime.open_session(model.SerializeToString(), name=self.name)
+        feed = runtime.feed_of(session, self.name)
+        example = np.zeros((self.batch(), *example_shape), dtype=np.float32)
+        outputs = runtime.run(session, feed(example), self.name)
+        return {tensor: tuple(np.shape(value)) for tensor, value in zip(sorted(top), outputs, strict=True)}
+
+
+def elements(tensor: TensorProto) -> int:
+    """Number of elements of a stored tensor."""
+    return prod(tensor.dims)
+
+
+def stored_bytes(tensor: TensorProto) -> int:
+    """Bytes of the elements of a stored tensor, as packed in the file."""
+    return (elements(tensor) * element_bits(tensor.data_type) + 7) // 8
+
+
+def _all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    for node in graph.node:
+        yield node
+        for item in node.attribute:
+            for body in (item.g, *item.graphs) if item.HasField("g") else item.graphs:
+                yield from _all_nodes(body)
+
+
+def _all_stored(graph: GraphProto) -> Iterator[tuple[str, TensorProto]]:
+    for tensor in graph.initializer:
+        yield tensor.name, tensor
+    for node in graph.node:
+        if node.op_type == "Constant":
+            for item in node.attribute:
+                if item.name == "value":
+                    yield node.output[0], item.t
+        for item in node.attribute:
+            for body in (item.g, *item.graphs) if item.HasField("g") else item.graphs:
+                yield from _all_stored(body)

@@ -1,0 +1,148 @@
+"""Time per example at batch 1, two models interleaved so that both see the same machine."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepipe.measure import session as runtime
+from edgepipe.metrics import Interval
+
+_ROUND_SECONDS = 0.004
+"""Each model runs about this long per round: single runs of a 50-microsecond model measure the caches, not the model."""
+_LEAST_ROUNDS = 7
+_MOST_ROUNDS = 400
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds per example: median and 90th percentile of single runs."""
+
+    p50_ms: float
+    p90_ms: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class PairedLatency:
+    """`times_faster` is the median over rounds of (baseline time / step time)."""
+
+    baseline: Latency
+    step: Latency
+    times_faster: float
+    times_faster_ci95: Interval
+    rounds: int
+
+
+def latency(
+    path: Path, example: NDArray[Any], *, threads: int = 1, seconds: float = 2.0, warmup: int = 3
+) -> Latency:
+    """Time of one model alone.
+
+    Args:
+        example: (1, …) or more; repeated to the batch of a model whose batch is fixed, whose time
+            is then divided by it.
+    """
+    once = _runner(path, example, threads)
+    estimate = _warm(once, warmup)
+    per_round = _per_round(estimate)
+    rounds = _rounds(seconds, estimate * per_round)
+    return _summary([milliseconds for _ in range(rounds) for milliseconds in _time(once, per_round)])
+
+
+def paired_latency(
+    baseline: Path,
+    step: Path,
+    example: NDArray[Any],
+    *,
+    threads: int = 1,
+    seconds: float = 2.0,
+    warmup: int = 3,
+    seed: int = 0,
+    progress: Callable[[float, str], None] = lambda share, text: None,
+) -> PairedLatency:
+    """Time both models in turns, A B A B, and compare them round by round.
+
+    A machine that slows down (heat, neighbours) slows both sides of a round, so their ratio holds.
+
+    Args:
+        seconds: budget of the whole; at least 7 rounds are run however slow the models are.
+        seed: of the bootstrap.
+    """
+    first, second = _runner(baseline, example, threads), _runner(step, example, threads)
+    first_estimate, second_estimate = _warm(first, warmup), _warm(second, warmup)
+    first_runs, second_runs = _per_round(first_estimate), _per_round(second_estimate)
+    rounds = _rounds(seconds, first_estimate * first_runs + second_estimate * second_runs)
+    first_ms: list[float] = []
+    second_ms: list[float] = []
+    ratios: list[float] = []
+    for done in range(rounds):
+        a, b = _time(first, first_runs), _time(second, second_runs)
+        ratios.append(float(np.median(a) / np.median(b)))
+        first_ms += a
+        second_ms += b
+        progress((done + 1) / rounds, "speed, interleaved with the baseline")
+    middle, interval = median_ratio(ratios, seed)
+    return PairedLatency(_summary(first_ms), _summary(second_ms), middle, interval, rounds)
+
+
+def median_ratio(ratios: list[float], seed: int) -> tuple[float, Interval]:
+    """Median, and its percentile-bootstrap 95% interval; the same seed gives the same interval."""
+    values = np.asarray(ratios, dtype=np.float64)
+    drawn = np.random.default_rng(seed).integers(0, len(values), (_RESAMPLES, len(values)))
+    low, high = np.quantile(np.median(values[drawn], axis=1), [0.025, 0.975])
+    return float(np.median(values)), (float(low), float(high))
+
+
+def _runner(path: Path, example: NDArray[Any], threads: int) -> Callable[[], float]:
+    """A function that runs the model once and returns milliseconds per example."""
+    session = runtime.open_session(path, threads=threads)
+    feed = runtime.feed_of(session, str(path))
+    fed = feed(feed.fit(example))
+    batch = feed.batch or 1
+    runtime.run(session, fed, str(path))  # errors surface here, in words; the timed call below is bare
+
+    def once() -> float:
+        start = time.perf_counter()
+        session.run(None, fed)
+        return (time.perf_counter() - start) * 1000 / batch
+
+    return once
+
+
+def _warm(once: Callable[[], float], warmup: int) -> float:
+    """Seconds of one run, the fastest of the warm-up."""
+    return min(once() for _ in range(max(warmup, 1))) / 1000
+
+
+def _per_round(seconds: float) -> int:
+    return max(1, min(100, math.ceil(_ROUND_SECONDS / max(seconds, 1e-6))))
+
+
+def _rounds(budget: float, round_seconds: float) -> int:
+    return max(_LEAST_ROUNDS, min(_MOST_ROUNDS, int(budget / max(round_seconds, 1e-6))))
+
+
+def _time(once: Callable[[], float], runs: int) -> list[float]:
+    # A collection in the middle of a run would be charged to the model.
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return [once() for _ in range(runs)]
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _summary(milliseconds: list[float]) -> Latency:
+    p50, p90 = np.quantile(milliseconds, [0.5, 0.9])
+    return Latency(float(p50), float(p90), len(milliseconds))

@@ -1,0 +1,84 @@
+"""Recipe to typed steps: order and kinds are checked here, and missing lowerings inserted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgepipe.artifact import Kind
+from edgepipe.contract import Pass
+from edgepipe.recipe import Recipe
+
+LOAD = "load"
+LOWER = "lower"
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step in order. `settings` is None for the step that loads the model."""
+
+    label: str
+    name: str
+    settings: Pass | None
+    reads: Kind | None
+    writes: Kind
+    inserted: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Typed steps, the baseline's label and every problem found, as (key, sentence, value)."""
+
+    steps: tuple[PlannedStep, ...]
+    baseline: str
+    problems: tuple[tuple[str, str, str], ...]
+
+
+def make_plan(recipe: Recipe) -> Plan:
+    """Order the recipe's steps, insert `lower` where a pass reads ONNX and the model is still torch.
+
+    The model also becomes ONNX at the end, so that every run has something to deploy.
+    """
+    kind: Kind = recipe.model.settings.kind
+    steps = [PlannedStep(LOAD, recipe.model.source, None, None, kind)]
+    problems: list[tuple[str, str, str]] = []
+    onnx_since = f"this model came as {kind}" if kind is Kind.ONNX else ""
+
+    def lower(label: str) -> None:
+        steps.append(PlannedStep(label, LOWER, recipe.lowering, Kind.TORCH, Kind.ONNX, inserted=True))
+
+    def free_label() -> str:
+        taken = {step.label for step in steps} | set(recipe.passes)
+        return next(name for name in (LOWER, *(f"{LOWER}_{i}" for i in range(2, 99))) if name not in taken)
+
+    for label, step in recipe.passes.items():
+        key = f"passes.{label}"
+        if label == LOAD:
+            problems.append(
+                (key, f"the label '{LOAD}' is taken by the step that loads the model: choose another", label)
+            )
+        if not label or not label.replace("_", "").replace("-", "").isalnum():
+            problems.append((key, "a label has letters, digits, '_' and '-' only, since it names a folder", label))
+        wants = step.settings.reads
+        if wants is Kind.ONNX and kind is Kind.TORCH:
+            lower(free_label())
+            kind, onnx_since = Kind.ONNX, f"the model became onnx for '{label}'"
+        if wants is not kind:
+            problems.append(
+                (
+                    f"{key}.pass",
+                    f"{step.name} reads {wants}, but here the model is {kind} ({onnx_since}): "
+                    + (
+                        "move it before the first pass that reads onnx"
+                        if "became" in onnx_since
+                        else "use passes that read onnx, or start from a PyTorch model"
+                    ),
+                    step.name,
+                )
+            )
+        if kind is Kind.TORCH and step.settings.writes is Kind.ONNX:
+            onnx_since = f"the model became onnx in '{label}'"
+        kind = step.settings.writes
+        steps.append(PlannedStep(label, step.name, step.settings, wants, kind))
+    if kind is Kind.TORCH:
+        lower(free_label())
+    return Plan(tuple(steps), recipe.baseline or LOAD, tuple(problems))

@@ -1,0 +1,210 @@
+"""The frozen recipe: what a user wrote, validated whole. Imports neither torch nor Hydra."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from edgepipe.contract import Pass
+from edgepipe.data.settings import DataSettings
+from edgepipe.errors import RecipeError
+from edgepipe.measure.settings import MeasureSettings
+from edgepipe.passes.lower import Lower
+from edgepipe.registry import did_you_mean, pass_class, source_class
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Step(BaseModel):
+    """One label of the recipe: the name of a pass and its settings."""
+
+    model_config = _FROZEN
+
+    name: str
+    settings: Pass
+
+
+class Model(BaseModel):
+    """Where the network comes from: the source's name and its settings."""
+
+    model_config = _FROZEN
+
+    source: str
+    settings: Any
+
+
+class Data(BaseModel):
+    """Where the examples come from: the source's name and its settings."""
+
+    model_config = _FROZEN
+
+    source: str
+    settings: DataSettings
+
+
+class Goal(BaseModel):
+    """What the final artifact must reach against the baseline; a miss exits 1. Null: no goal."""
+
+    model_config = _FROZEN
+
+    times_smaller: float | None = Field(None, gt=0, description="baseline bytes / final bytes, at least")
+    times_faster: float | None = Field(None, gt=0, description="baseline latency / final latency, at least")
+    accuracy_drop: float | None = Field(None, description="baseline top-1 minus final top-1, in [0, 1], at most")
+    agreement: float | None = Field(None, ge=0, le=1, description="share answered as the baseline answers, at least")
+    top1: float | None = Field(None, ge=0, le=1, description="share of right answers, at least")
+    size_bytes: int | None = Field(None, gt=0, description="bytes of the final ONNX file, at most")
+    latency_p50_ms: float | None = Field(None, gt=0, description="median latency here, in milliseconds, at most")
+    peak_rss_bytes: int | None = Field(None, gt=0, description="peak memory of a process that runs it, at most")
+
+
+class StoreSettings(BaseModel):
+    """Where finished steps are kept."""
+
+    model_config = _FROZEN
+
+    root: str = Field("outputs/.store", description="folder of the store; may be shared between projects")
+
+
+class Target(BaseModel):
+    """The device the recipe is meant for."""
+
+    model_config = _FROZEN
+
+    name: str = "host"
+    description: str = ""
+    threads: int = Field(1, ge=1, description="threads of the latency measurement")
+
+
+def _inner(error: ValidationError, fields: Mapping[str, Any]) -> ValidationError:
+    """The inner model's problems as line errors, which pydantic then prefixes with the outer location."""
+    details = []
+    for line in error.errors():
+        place = tuple(part for part in line["loc"])
+        if line["type"] == "extra_forbidden":
+            hint = did_you_mean(str(place[-1]), fields)
+            kind = PydanticCustomError("unknown_key", "{text}", {"text": f"unknown key.{hint}"})
+            details.append(InitErrorDetails(type=kind, loc=place, input=line["input"]))
+        else:
+            kind = PydanticCustomError("bad_value", "{text}", {"text": line["msg"]})
+            details.append(InitErrorDetails(type=kind, loc=place, input=line["input"]))
+    return ValidationError.from_exception_data("recipe", details)
+
+
+def _build(kind: Any, value: Mapping[str, Any]) -> Any:
+    try:
+        return kind.model_validate(dict(value))
+    except ValidationError as error:
+        raise _inner(error, kind.model_fields) from None
+
+
+def _refuse(key: str, text: str, value: object) -> ValidationError:
+    kind = PydanticCustomError("refused", "{text}", {"text": text})
+    return ValidationError.from_exception_data("recipe", [InitErrorDetails(type=kind, loc=(key,), input=value)])
+
+
+def _build_step(value: Any) -> Any:
+    if isinstance(value, Step):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError(f"a step is a mapping with `pass: NAME` and the pass's settings; found {value!r}")
+    name = value.get("pass")
+    if not isinstance(name, str):
+        raise _refuse("pass", "missing: every step names its pass, as in `pass: quantize_static`", value)
+    try:
+        kind = pass_class(name)
+    except RecipeError as error:
+        raise _refuse("pass", str(error), name) from None
+    return Step(name=name, settings=_build(kind, {key: item for key, item in value.items() if key != "pass"}))
+
+
+def _build_source(what: str, wrapper: type[Model] | type[Data], value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, wrapper):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError(f"`{what}` is a mapping with `source: NAME` and its settings; found {value!r}")
+    try:
+        kind = source_class(what, value.get("source"))
+    except RecipeError as error:
+        raise _refuse("source", str(error), value.get("source")) from None
+    inner = {key: item for key, item in value.items() if key != "source"}
+    if "trust_code" in kind.model_fields:
+        if "trust_code" in inner:
+            raise _refuse("trust_code", "pass it on the command line: trust_code=true", inner["trust_code"])
+        inner["trust_code"] = bool(info.data.get("trust_code", False))
+    return wrapper(source=str(value["source"]), settings=_build(kind, inner))
+
+
+def _model(value: Any, info: ValidationInfo) -> Any:
+    return _build_source("model", Model, value, info)
+
+
+def _data(value: Any, info: ValidationInfo) -> Any:
+    return _build_source("data", Data, value, info)
+
+
+class Recipe(BaseModel):
+    """A whole recipe. Field order matters: `trust_code` is read while `model` is built."""
+
+    model_config = _FROZEN
+
+    name: str = Field(description="file name of the recipe, without .yaml")
+    description: str = Field("", description="one sentence for `list recipes`")
+    trust_code: bool = Field(False, description="allow model=python to import and run the user's own code")
+    seed: int = Field(0, ge=0, description="seed of every random choice")
+    model: Annotated[Model, BeforeValidator(_model)]
+    data: Annotated[Data, BeforeValidator(_data)]
+    target: Target = Target()
+    passes: dict[str, Annotated[Step, BeforeValidator(_build_step)]] = {}
+    baseline: str | None = Field(None, description="step that compression starts from; null: the loaded model")
+    lowering: Lower = Field(default_factory=Lower, description="how torch models become ONNX")
+    measure: MeasureSettings = MeasureSettings()
+    goal: Goal = Goal()
+    store: StoreSettings = StoreSettings()
+
+    @model_validator(mode="after")
+    def _baseline_is_a_step(self) -> Recipe:
+        if self.baseline is not None and self.baseline not in self.passes:
+            hint = did_you_mean(self.baseline, self.passes)
+            raise PydanticCustomError(
+                "baseline", "{text}", {"text": f"baseline: names no step of `passes`: '{self.baseline}'.{hint}"}
+            )
+        return self
+
+
+def problems_of(error: ValidationError) -> list[tuple[str, str, Any]]:
+    """(dotted key, sentence, value found) of every problem of a recipe."""
+    found = []
+    for line in error.errors():
+        place = [str(part) for part in line["loc"]]
+        key = ".".join(place)
+        text = line["msg"]
+        if line["type"] == "extra_forbidden":
+            text = f"unknown key.{did_you_mean(place[-1], _fields_at(place[:-1]))}"
+        elif line["type"] == "missing":
+            text = "missing"
+        elif line["type"] == "baseline":
+            key, _, text = text.partition(": ")
+        found.append((key, text.removeprefix("Value error, "), line["input"]))
+    return found
+
+
+def _fields_at(place: list[str]) -> list[str]:
+    kind: Any = Recipe
+    for part in place:
+        field = kind.model_fields.get(part)
+        kind = field.annotation if field is not None else None
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            return []
+    return [name for name in kind.model_fields if name != "name"]
+
+
+def validate(content: Mapping[str, Any]) -> Recipe:
+    """Build the recipe from plain YAML content.
+
+    Raises:
+        ValidationError: with every problem at once; see `problems_of`.
+    """
+    return Recipe.model_validate(dict(content))

@@ -1,0 +1,431 @@
+"""The only loop: look a step up or apply it, verify what it promised, measure, record."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from edgepipe.artifact import Artifact, Kind, canonical_json
+from edgepipe.contract import DataSource, Job, Pass, Split
+from edgepipe.errors import DataError, EdgepipeError, PassError
+from edgepipe.metrics import (
+    ArtifactRef,
+    Failure,
+    GoalResult,
+    Inputs,
+    Metrics,
+    StepRecord,
+)
+from edgepipe.plan import LOAD, LOWER, Plan, PlannedStep
+from edgepipe.recipe import Recipe
+from edgepipe.registry import code_digest, library_versions, package_digest
+from edgepipe.store import Entry, Store, key_of
+
+log = logging.getLogger("edgepipe")
+
+Status = Literal["ok", "failed", "missed_goal"]
+
+
+class Watcher(Protocol):
+    """Whoever shows the run's progress to a person."""
+
+    def begin(self, label: str, number: int, total: int) -> None:
+        """A step starts."""
+
+    def progress(self, share: float, text: str) -> None:
+        """The current step has done `share` of its work, in [0, 1]."""
+
+    def notice(self, text: str) -> None:
+        """Something worth a line."""
+
+    def done(self, record: StepRecord) -> None:
+        """A step is finished and measured."""
+
+
+class _Silent:
+    def begin(self, label: str, number: int, total: int) -> None: ...
+    def progress(self, share: float, text: str) -> None: ...
+    def notice(self, text: str) -> None: ...
+    def done(self, record: StepRecord) -> None: ...
+
+
+SILENT: Watcher = _Silent()
+
+
+@dataclass
+class _Run:
+    recipe: Recipe
+    plan: Plan
+    folder: Path
+    store: Store
+    data: DataSource
+    watcher: Watcher
+    records: list[StepRecord] = field(default_factory=list)
+    baseline: Any = None
+    baseline_onnx: Artifact | None = None
+    baseline_artifact: Artifact | None = None
+    final: Artifact | None = None
+    model_digest: str | None = None
+
+    def _lookup_or(
+        self, parts: dict[str, Any], what: str, work: Callable[[Job], Artifact], writes: Kind
+    ) -> tuple[Entry, bool]:
+        """The stored entry of a key, or the one that `work` makes; whether it was stored already."""
+        key = key_of(parts)
+        entry = self.store.find(key)
+        if entry is not None:
+            return entry, True
+        with self.store.lock(key, what):
+            entry = self.store.find(key)  # another process may have finished it while we waited
+            if entry is not None:
+                return entry, True
+            with self.store.workspace() as space:
+                out = space / "artifact"
+                out.mkdir()
+                job = Job(
+                    out=out,
+                    state=self.store.state(key),
+                    data=self.data,
+                    seed=self.recipe.seed,
+                    label=what,
+                    progress=self.watcher.progress,
+                    teacher=self.baseline_artifact,
+                )
+                started = time.perf_counter()
+                made = work(job)
+                seconds = time.perf_counter() - started
+                if made.kind is not writes or made.path != out:
+                    raise PassError(
+                        f"{what}: broke its contract: it promised {writes} in {out.name}/ and returned "
+                        f"{made.kind} in {made.path}. This is a defect of the pass, not of your recipe"
+                    )
+                record = {"seconds": seconds, "facts": job.facts, "key": parts}
+                return self.store.commit_step(key, space, made, record), False
+
+    def apply(self, label: str, name: str, settings: Pass, model: Artifact) -> tuple[Entry, bool]:
+        """Apply a pass to an artifact, through the store."""
+        if settings.needs_teacher and self.baseline_artifact is None:
+            raise PassError(f"{label}: needs the baseline, but '{self.plan.baseline}' comes later in the recipe")
+        for split in settings.data:
+            if self.data.count(split) == 0:
+                raise DataError(
+                    f"passes.{label}: {name} needs {split} examples, and the recipe's data has none. "
+                    f"Set data.{split} or remove the step"
+                )
+        parts: dict[str, Any] = {
+            "pass": name,
+            "input": model.digest,
+            "settings": settings.settings(),
+            "data": {str(split): self.data.digest(split) for split in settings.data},
+            "seed": self.recipe.seed,
+            "code": code_digest(type(settings)),
+            "libraries": library_versions((*settings.libraries, "numpy")),
+            "teacher": self.baseline_artifact.digest if settings.needs_teacher and self.baseline_artifact else None,
+        }
+        return self._lookup_or(parts, label, lambda job: settings.apply(model, job), settings.writes)
+
+    def load(self) -> tuple[Entry, bool]:
+        """Bring the recipe's model in, through the store."""
+        settings = self.recipe.model.settings
+        signature = self.data.signature
+        parts = {
+            "pass": LOAD,
+            "source": self.recipe.model.source,
+            "settings": settings.model_dump(mode="json", exclude={"trust_code"}),
+            "files": settings.digests(),
+            "signature": signature.model_dump(mode="json"),
+            "seed": self.recipe.seed,
+            "code": code_digest(type(settings)),
+            "libraries": library_versions((*settings.libraries, "numpy")),
+        }
+        return self._lookup_or(
+            parts, LOAD, lambda job: settings.load(job.out, signature, self.recipe.seed), settings.kind
+        )
+
+    def lowered(self, artifact: Artifact) -> Artifact:
+        """The artifact itself, or what the recipe's lowering makes of it; each is lowered once."""
+        if artifact.kind is Kind.ONNX:
+            return artifact
+        return self.apply(LOWER, LOWER, self.recipe.lowering, artifact)[0].artifact
+
+    def measured(self, artifact: Artifact) -> Any:
+        """Measure an artifact against the baseline, through the store."""
+        from edgepipe.measure.measure import Measured, measure
+        from edgepipe.targets.machine import fingerprint
+
+        settings = self.measure_settings()
+        baseline = self.baseline_onnx
+        parts = {
+            "artifact": artifact.digest,
+            "baseline": baseline.digest if baseline else None,
+            "data": self.data.digest(Split.EVALUATION),
+            "settings": settings.model_dump(mode="json"),
+            "machine": fingerprint(),
+            "code": package_digest("measure", "metrics.py", "data", "artifact.py"),
+            "libraries": library_versions(("onnxruntime", "onnx", "numpy")),
+        }
+        key = key_of(parts)
+        found = self.store.find_measurement(key)
+        if found is None:
+            with self.store.lock(key, "measurement"):
+                found = self.store.find_measurement(key)
+                if found is None:
+                    with self.store.lock("machine", "latency measurement"), self.store.workspace() as space:
+                        result = measure(
+                            artifact.onnx,
+                            self.data,
+                            baseline=baseline.onnx if baseline else None,
+                            baseline_predictions=self.baseline.predictions if self.baseline else None,
+                            settings=settings,
+                            progress=self.watcher.progress,
+                        )
+                        result.save(space)
+                        found = self.store.commit_measurement(key, space)
+        return Measured.load(found)
+
+    def measure_settings(self) -> Any:
+        """The recipe's measurement settings; threads follow the target unless set."""
+        settings = self.recipe.measure
+        if "threads" in settings.model_fields_set:
+            return settings
+        return settings.model_copy(update={"threads": self.recipe.target.threads})
+
+    def show(self, number: int, label: str, artifact: Artifact) -> ArtifactRef:
+        """Put the artifact into the run's folder; hard links where the file system has them."""
+        place = self.folder / "steps" / f"{number:02d}_{label}"
+        copy_artifact(artifact, place)
+        return ArtifactRef(
+            kind=str(artifact.kind),
+            path=place.relative_to(self.folder).as_posix(),
+            sha256=artifact.digest,
+            size_bytes=artifact.size_bytes,
+        )
+
+
+def copy_artifact(artifact: Artifact, place: Path) -> None:
+    """Copy an artifact's folder. Copies, not links: a user may edit what lies in the run's folder."""
+    if place.exists():
+        shutil.rmtree(place)
+    shutil.copytree(artifact.path, place)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run. `exit_code`: 0 good, 1 a pass or the goal failed, 2 unusable input, 130 interrupted."""
+
+    metrics: Metrics
+    exit_code: int
+
+
+def run(
+    recipe: Recipe, plan: Plan, folder: Path, *, overrides: list[str] | None = None, watcher: Watcher = SILENT
+) -> Outcome:
+    """Run a plan into `folder`; its metrics are also written to `folder/metrics.json`.
+
+    A pass that fails does not raise: the metrics say `failed`, which step and why, and the steps
+    before it stay usable.
+
+    """
+    started = datetime.datetime.now(datetime.timezone.utc)
+    clock = time.perf_counter()
+    folder.mkdir(parents=True, exist_ok=True)
+    state: _Run | None = None
+    failure: Failure | None = None
+    label: str | None = None
+    error_code = 1
+    records: list[StepRecord] = []
+    try:
+        store = Store(Path(recipe.store.root), watcher.notice)
+        data = recipe.data.settings.open(store.cache)
+        state = _Run(recipe, plan, folder, store, data, watcher, records)
+        current: Artifact | None = None
+        for number, step in enumerate(plan.steps):
+            label = step.label
+            watcher.begin(label, number + 1, len(plan.steps))
+            current = _one_step(state, number, step, current)
+        label = None
+        if current is not None:
+            state.final = current
+            _deploy(state, current)
+    except EdgepipeError as error:
+        failure = Failure(step=label, error=type(error).__name__, message=str(error))
+        error_code = error.exit_code
+        log.info("failed", exc_info=True)
+    except KeyboardInterrupt:
+        failure = Failure(step=label, error="KeyboardInterrupt", message="interrupted; run the same command to go on")
+        error_code = 130
+    except OSError as error:
+        failure = Failure(step=label, error=type(error).__name__, message=f"{error}. Finished steps are kept")
+        log.info("failed", exc_info=True)
+    except Exception as error:  # a defect: the traceback goes to the log, the run's record is still written
+        failure = Failure(
+            step=label,
+            error=type(error).__name__,
+            message=f"{type(error).__name__}: {error}. The traceback is in {folder.name}/edgepipe.log",
+        )
+        log.error("failed", exc_info=True)
+    metrics = _assemble(
+        recipe, plan, state, records, failure, label, started, time.perf_counter() - clock, overrides or []
+    )
+    _write(folder / "metrics.json", metrics.model_dump_json(indent=1, by_alias=True))
+    return Outcome(metrics, 0 if metrics.status == "ok" else error_code)
+
+
+def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | None) -> Artifact:
+    clock = time.perf_counter()
+    record: dict[str, Any] = {
+        "label": step.label,
+        "pass": step.name if step.settings else LOAD,
+        "inserted": step.inserted,
+    }
+    if step.settings is None:
+        record["settings"] = {
+            "source": step.name,
+            **state.recipe.model.settings.model_dump(mode="json", exclude={"trust_code"}),
+        }
+        entry, cached = state.load()
+        state.model_digest = entry.artifact.digest
+    else:
+        if current is None:
+            raise PassError(f"{step.label}: there is no model to work on")
+        record["settings"] = step.settings.settings()
+        entry, cached = state.apply(step.label, step.name, step.settings, current)
+    record |= {"seconds": entry.seconds, "cached": cached, "facts": entry.facts}
+    record["artifact"] = state.show(number, step.label, entry.artifact)
+    state.records.append(StepRecord.model_validate(record))  # known even if measuring fails
+    onnx = state.lowered(entry.artifact)
+    before = next((r for r in reversed(state.records[:-1]) if r.measurements), None)
+    result = state.measured(onnx)
+    if step.label == state.plan.baseline:
+        state.baseline, state.baseline_onnx, state.baseline_artifact = result, onnx, entry.artifact
+    from edgepipe.measure.findings import findings
+
+    texts = findings(result.measurements, result.versus, result.audit, before.measurements if before else None)
+    # The facts of a pass that it wants read by people.
+    notes = [str(note) for note in entry.facts.get("notes", [])] if isinstance(entry.facts.get("notes"), list) else []
+    state.records[-1] = state.records[-1].model_copy(
+        update={
+            "measurements": result.measurements,
+            "versus_baseline": result.versus,
+            "audit": result.audit,
+            "wrong": result.wrong,
+            "findings": [*notes, *texts],
+        }
+    )
+    log.info(
+        "%s: %.1f s%s, then %.1f s in all",
+        step.label,
+        entry.seconds,
+        " (cached)" if cached else "",
+        time.perf_counter() - clock,
+    )
+    state.watcher.done(state.records[-1])
+    return entry.artifact
+
+
+def _deploy(state: _Run, artifact: Artifact) -> None:
+    copy_artifact(artifact, state.folder / "final")
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _goal(recipe: Recipe, final: StepRecord | None) -> list[GoalResult]:
+    results = []
+    for name, wanted in recipe.goal.model_dump(exclude_none=True).items():
+        at_least = name in ("times_smaller", "times_faster", "agreement", "top1")
+        got = None
+        if final is not None:
+            got = getattr(final.versus_baseline, name, None)
+            if got is None:
+                got = getattr(final.measurements, name, None)
+        margin = None if got is None else (got - wanted if at_least else wanted - got)
+        results.append(
+            GoalResult(name=name, wanted=wanted, got=got, margin=margin, met=margin is not None and margin >= 0)
+        )
+    return results
+
+
+def _assemble(
+    recipe: Recipe,
+    plan: Plan,
+    state: _Run | None,
+    records: list[StepRecord],
+    failure: Failure | None,
+    failed: str | None,
+    started: datetime.datetime,
+    seconds: float,
+    overrides: list[str],
+) -> Metrics:
+    from edgepipe.targets.machine import environment
+
+    seen = {record.label for record in records}
+    if failed is not None and failure is not None:
+        records = [r.model_copy(update={"status": "failed"}) if r.label == failed else r for r in records]
+    for step in plan.steps:
+        if step.label not in seen:
+            records = [
+                *records,
+                StepRecord.model_validate(
+                    {
+                        "label": step.label,
+                        "pass": step.name if step.settings else LOAD,
+                        "inserted": step.inserted,
+                        "status": "failed" if step.label == failed and failure else "not_run",
+                        "settings": step.settings.settings() if step.settings else {},
+                    }
+                ),
+            ]
+    done = [record for record in records if record.measurements]
+    final = done[-1] if done and failure is None else None
+    base = next((record for record in done if record.label == plan.baseline), None)
+    goal = _goal(recipe, final) if failure is None else []
+    status: Status = "failed" if failure else ("ok" if all(result.met for result in goal) else "missed_goal")
+    data: dict[str, str] = {}
+    if state is not None:
+        data = {str(split): state.data.digest(split) for split in Split if state.data.count(split)}
+    final_files: dict[str, str] = {}
+    if state is not None and state.final is not None and failure is None:
+        final_files = {name: entry.sha256 for name, entry in state.final.manifest.files.items()}
+    threads = state.measure_settings().threads if state else recipe.target.threads
+    return Metrics(
+        recipe=recipe.name,
+        status=status,
+        failure=failure,
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(seconds, 3),
+        baseline_step=plan.baseline,
+        baseline=base.measurements if base else None,
+        final=final.measurements if final else None,
+        versus_baseline=final.versus_baseline if final else None,
+        goal=goal,
+        passes=records,
+        inputs=Inputs(
+            recipe=hashlib.sha256(canonical_json(describe(recipe)).encode()).hexdigest(),
+            model=state.model_digest if state else None,
+            data=data,
+        ),
+        environment=environment(threads=threads),
+        overrides=overrides,
+        files=final_files,
+    )
+
+
+def describe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain values, pass names included (`model_dump` alone would lose them)."""
+    plain = recipe.model_dump(mode="json", exclude={"passes", "model", "data"})
+    plain["model"] = {"source": recipe.model.source, **recipe.model.settings.model_dump(mode="json")}
+    plain["data"] = {"source": recipe.data.source, **recipe.data.settings.model_dump(mode="json")}
+    plain["passes"] = {label: {"pass": step.name, **step.settings.settings()} for label, step in recipe.passes.items()}
+    return plain

@@ -1,0 +1,82 @@
+"""What a person sees while a run works: one line per step, a live bar on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from edgepipe.metrics import StepRecord
+
+
+def error_console() -> Console:
+    """Console on standard error; wraps nothing when it is not a terminal, so that logs stay greppable."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_error(text: str) -> None:
+    """Print a user's error, every line of it, without markup."""
+    console = error_console()
+    for line in text.splitlines():
+        console.print(f"error: {line}" if not line.startswith("  ") else line, style="red", markup=False)
+
+
+class LiveWatcher:
+    """Shows a run's steps on standard error."""
+
+    def __init__(self) -> None:
+        self.console = error_console()
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> LiveWatcher:
+        if self.console.is_terminal and sys.stderr.isatty():
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[text]}"),
+                TimeElapsedColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begin(self, label: str, number: int, total: int) -> None:
+        """A step starts."""
+        title = f"[{number}/{total}] {label}"
+        if self._bar is None:
+            self.console.print(f"{title} ...", markup=False)
+            return
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(title.replace("[", "\\["), total=1.0, text="")
+
+    def progress(self, share: float, text: str) -> None:
+        """The current step has done `share` of its work."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=share, text=text)
+
+    def notice(self, text: str) -> None:
+        """Something worth a line."""
+        self.console.print(f"note: {text}", markup=False)
+
+    def done(self, record: StepRecord) -> None:
+        """A step is finished and measured: one line with what it bought."""
+        parts = [f"{record.label}:"]
+        measured, versus = record.measurements, record.versus_baseline
+        if measured is not None:
+            if measured.top1 is not None:
+                parts.append(f"top-1 {100 * measured.top1:.2f}%")
+            parts.append(f"{measured.size_bytes / 1e6:.2f} MB")
+            parts.append(f"{measured.latency_p50_ms:.2f} ms")
+        if versus is not None:
+            parts.append(f"({versus.times_smaller:.2f}x smaller, {versus.times_faster:.2f}x faster)")
+        parts.append("cached" if record.cached else f"{record.seconds:.1f} s")
+        self.console.print("  " + "  ".join(parts), markup=False)

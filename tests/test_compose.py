@@ -1,0 +1,112 @@
+"""Recipes and overrides become a validated recipe, or one message that names every problem."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgepipe.compose import compose, recipe_names, shipped_recipes
+from edgepipe.errors import RecipeError
+
+
+def test_every_shipped_recipe_names_what_it_is_in_one_line() -> None:
+    assert {"resnet18_int8", "ptq", "resnet18_ptq", "resnet18_lab", "mobilenet_v2_int8"} <= set(recipe_names())
+    for path in shipped_recipes().glob("*.yaml"):
+        assert "\ndescription: " in path.read_text(encoding="utf-8"), path
+
+
+def test_flagship_runs_in_the_order_written_with_the_lowering_inserted() -> None:
+    _, plan = compose(["recipe=resnet18_int8"])
+    assert [step.label for step in plan.steps] == ["load", "train", "prune", "recover", "lower", "quantize", "export"]
+    assert [step.label for step in plan.steps if step.inserted] == ["lower"]
+    assert plan.baseline == "train"
+
+
+def test_override_reaches_a_setting_that_the_recipe_does_not_list() -> None:
+    recipe, _ = compose(["recipe=resnet18_int8", "passes.prune.round_to=8"])
+    assert recipe.passes["prune"].settings.model_dump()["round_to"] == 8
+
+
+def test_step_is_removed_with_a_tilde() -> None:
+    _, plan = compose(["recipe=resnet18_int8", "~passes.recover"])
+    assert "recover" not in [step.label for step in plan.steps]
+
+
+def test_all_problems_come_at_once_with_key_and_nearest_name() -> None:
+    with pytest.raises(RecipeError) as caught:
+        compose(
+            [
+                "recipe=resnet18_int8",
+                "passes.prune.ratoi=0.3",
+                "passes.train.epochs=many",
+                "passes.recover.pass=finetun",
+                "data.image_sise=3",
+                "goal.times_smller=3",
+                "gaol.times_faster=3",
+            ]
+        )
+    text = str(caught.value)
+    assert len(text.splitlines()) == 6
+    assert "passes.prune.ratoi: unknown key. Did you mean 'ratio'? Found: 0.3." in text
+    assert "passes.recover.pass: unknown pass 'finetun'. Did you mean 'finetune'?" in text
+    assert "data.image_sise: unknown key. Did you mean 'image_size'?" in text
+    assert "gaol: unknown key. Did you mean 'goal'?" in text
+    assert "passes.train.epochs: Input should be a valid integer" in text
+
+
+def test_torch_pass_after_an_onnx_pass_is_refused_before_any_work() -> None:
+    with pytest.raises(RecipeError, match=r"passes\.late\.pass: prune_channels reads torch, but .* onnx"):
+        compose(["recipe=resnet18_int8", "+passes.late.pass=prune_channels", "+passes.late.ratio=0.3"])
+
+
+def test_torch_pass_on_an_onnx_model_says_how_the_model_came(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="this model came as onnx"):
+        compose(
+            ["recipe=resnet18_int8", "model=onnx", f"model.path={tmp_path}/m.onnx", "~passes.train", "baseline=null"]
+        )
+
+
+def test_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(RecipeError, match=r"there is no recipe 'resnet18_int9'\. Did you mean 'resnet18_int8'\?"):
+        compose(["recipe=resnet18_int9"])
+
+
+def test_missing_group_lists_the_choices() -> None:
+    with pytest.raises(RecipeError, match="add data=NAME, one of: cifar10, digits, image_folder, npz"):
+        compose(["recipe=ptq", "model=resnet18"])
+
+
+def test_mandatory_value_says_how_to_set_it() -> None:
+    with pytest.raises(RecipeError, match=r"model\.weights: missing: set it on the command line"):
+        compose(["recipe=resnet18_ptq", "data=digits"])
+
+
+def test_own_recipes_folder_comes_first_and_shipped_groups_still_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "recipes"
+    own.mkdir()
+    (own / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - /model: resnet18\n  - /data: digits\n  - _self_\n"
+        "passes:\n  quantize:\n    pass: quantize_dynamic\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    recipe, plan = compose(["recipe=mine"])
+    assert recipe.name == "mine"
+    assert [step.label for step in plan.steps] == ["load", "lower", "quantize"]
+
+
+def test_recipe_may_be_a_path_to_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "elsewhere.yaml"
+    path.write_text("# @package _global_\ndefaults:\n  - /model: resnet18\n  - /data: digits\n  - _self_\npasses: {}\n")
+    recipe, _ = compose([f"recipe={path}"])
+    assert recipe.name == "elsewhere"
+
+
+@pytest.mark.parametrize("text", ["passes: [", "passes: {a: &a [*a]}", "\x00", "!!python/object/apply:os.system [ls]"])
+def test_unreadable_yaml_is_a_recipe_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(f"# @package _global_\n{text}\n")
+    with pytest.raises(RecipeError):
+        compose([f"recipe={path}"])
