@@ -123,11 +123,12 @@ def main_plan(argv: list[str]) -> int:
 def main_doctor(argv: list[str]) -> int:
     """`edgepipe doctor`: versions, instruction sets, threads, missing extras."""
     del argv
-    from edgepipe.targets.machine import doctor
+    from edgepipe.targets.doctor import doctor
 
     table = Table(box=None, padding=(0, 2), show_header=False)
+    colours = {"ok": "", "warning": "yellow", "missing": "red"}
     for row in doctor():
-        table.add_row(*row)
+        table.add_row(row.topic, row.name, row.value, row.status, row.remedy, style=colours[row.status])
     _console().print(table)
     return 0
 

@@ -131,7 +131,6 @@ def package_digest(*rooms: str) -> str:
     return _sources_digest(files)
 
 
-@cache
 def code_digest(kind: type[Any]) -> str:
     """SHA-256 over the code a class's result depends on: edgepipe's, and a third party's package."""
     ours = package_digest("artifact.py", "contract.py", "data", "models", "quant", "passes")

@@ -158,7 +158,8 @@ class _Run:
 
     def measured(self, artifact: Artifact) -> Any:
         """Measure an artifact against the baseline, through the store."""
-        from edgepipe.measure.measure import Measured, measure
+        from edgepipe.measure.measure import measure
+        from edgepipe.measure.stored import load, save
         from edgepipe.targets.machine import fingerprint
 
         settings = self.measure_settings()
@@ -187,9 +188,9 @@ class _Run:
                             settings=settings,
                             progress=self.watcher.progress,
                         )
-                        result.save(space)
+                        save(result, space)
                         found = self.store.commit_measurement(key, space)
-        return Measured.load(found)
+        return load(found)
 
     def measure_settings(self) -> Any:
         """The recipe's measurement settings; threads follow the target unless set."""
@@ -304,17 +305,28 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
     onnx = state.lowered(entry.artifact)
     before = next((r for r in reversed(state.records[:-1]) if r.measurements), None)
     result = state.measured(onnx)
+    compared = state.baseline is not None or step.label == state.plan.baseline
     if step.label == state.plan.baseline:
         state.baseline, state.baseline_onnx, state.baseline_artifact = result, onnx, entry.artifact
     from edgepipe.measure.findings import findings
 
-    texts = findings(result.measurements, result.versus, result.audit, before.measurements if before else None)
+    # Only steps from the baseline on are compared; the one before the baseline says nothing about it.
+    known = before if before is not None and before.versus_baseline is not None else None
+    is_baseline = step.label == state.plan.baseline
+    texts = findings(
+        result.measurements,
+        result.versus if compared and not is_baseline else None,
+        result.audit,
+        previous=known.measurements if known else None,
+        previous_versus=known.versus_baseline if known else None,
+    )
     # The facts of a pass that it wants read by people.
     notes = [str(note) for note in entry.facts.get("notes", [])] if isinstance(entry.facts.get("notes"), list) else []
     state.records[-1] = state.records[-1].model_copy(
         update={
             "measurements": result.measurements,
-            "versus_baseline": result.versus,
+            # What comes before the baseline (an untrained network) is compared with nothing.
+            "versus_baseline": result.versus if compared else None,
             "audit": result.audit,
             "wrong": result.wrong,
             "findings": [*notes, *texts],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import uuid
 from pathlib import Path
 from typing import Any
@@ -43,6 +42,6 @@ def remember(file: Path, value: object) -> None:
         new = file.with_name(f"{file.name}.{uuid.uuid4().hex}.new")
         try:
             new.write_text(json.dumps({"version": VERSION, "value": value}), encoding="utf-8")
-            os.replace(new, file)
+            new.replace(file)
         finally:
             new.unlink(missing_ok=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from typing_extensions import Self
 
 from edgepipe.artifact import Preprocessing, Signature
 from edgepipe.contract import DataSource
@@ -60,7 +59,7 @@ class PictureSettings(DataSettings):
     workers: int | None = Field(None, ge=0, le=64, description="decoding workers; 0: none; null: one per core, up to 8")
 
     @model_validator(mode="after")
-    def _one_value_per_channel(self) -> Self:
+    def _one_value_per_channel(self) -> PictureSettings:
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != self.channels and (self.channels, len(values)) != (1, 3):
                 raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -16,11 +15,9 @@ from numpy.typing import NDArray
 from edgepipe.contract import DataSource, Split
 from edgepipe.errors import MeasureError
 from edgepipe.measure import session as runtime
+from edgepipe.measure.intervals import newcombe
 from edgepipe.metrics import Interval
 from edgepipe.targets.machine import available_cores
-
-Z95 = 1.959963984540054
-"""97.5% quantile of the standard normal distribution."""
 
 # They take the value range from the whole batch, so that an answer would depend on its neighbours.
 _BATCH_DEPENDENT = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
@@ -65,7 +62,7 @@ class Predictions:
         """
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                labels = arrays["labels"] if "labels" in arrays else None
+                labels = arrays["labels"] if "labels" in arrays.files else None
                 return cls(arrays["answers"], arrays["top5"], labels)
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise MeasureError(f"{path}: not saved predictions: {error}") from error
@@ -77,7 +74,7 @@ def predict(
     *,
     batch_size: int = 64,
     threads: int | None = None,
-    progress: Callable[[float, str], None] = lambda share, text: None,
+    progress: Callable[[float, str], None] = lambda _share, _text: None,
 ) -> Predictions:
     """Stream the evaluation split through ONNX Runtime; memory does not grow with the data.
 
@@ -175,26 +172,11 @@ def agreement(predictions: Predictions, baseline: Predictions) -> float:
     return float((predictions.answers == baseline.answers).mean())
 
 
-def wilson(successes: int, trials: int) -> Interval:
-    """Wilson score interval (95%) of a share. Source: Wilson, JASA 22 (1927).
-
-    Raises:
-        MeasureError: no trials, or successes outside [0, trials].
-    """
-    if trials <= 0 or not 0 <= successes <= trials:
-        raise MeasureError(f"no share of {successes} in {trials} examples")
-    share, z2 = successes / trials, Z95 * Z95
-    center = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = Z95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials))
-    # Rounding may not push the bounds past the share itself or out of [0, 1].
-    return max(0.0, min(share, center - half)), min(1.0, max(share, center + half))
-
-
 def paired_drop(predictions: Predictions, baseline: Predictions) -> tuple[float, Interval] | None:
     """Baseline top1 minus this top1, with its 95% interval on the same examples; None without labels.
 
     The examples are the same, so the interval is far narrower than that of two separate
-    samples. Source: Newcombe, Statistics in Medicine 17 (1998) 2635, method 10.
+    samples.
     """
     _same_length(predictions, baseline)
     if predictions.correct is None or baseline.correct is None:
@@ -204,22 +186,6 @@ def paired_drop(predictions: Predictions, baseline: Predictions) -> tuple[float,
     lost = int((~predictions.correct & baseline.correct).sum())
     won = int((predictions.correct & ~baseline.correct).sum())
     return (lost - won) / n, newcombe(both, lost, won, n - both - lost - won)
-
-
-def newcombe(both: int, lost: int, won: int, neither: int) -> Interval:
-    """95% interval of (lost - won) / n from the four counts of a paired comparison."""
-    n = both + lost + won + neither
-    before, after = both + lost, both + won
-    p, q, difference = before / n, after / n, (lost - won) / n
-    (p_low, p_high), (q_low, q_high) = wilson(before, n), wilson(after, n)
-    margins = before * (n - before) * after * (n - after)
-    excess = both * neither - lost * won
-    if excess > 0:
-        excess = max(excess - n / 2, 0)  # continuity correction of the method
-    phi = excess / math.sqrt(margins) if margins else 0.0
-    down = (p - p_low) ** 2 - 2 * phi * (p - p_low) * (q_high - q) + (q_high - q) ** 2
-    up = (q - q_low) ** 2 - 2 * phi * (q - q_low) * (p_high - p) + (p_high - p) ** 2
-    return difference - math.sqrt(max(down, 0.0)), difference + math.sqrt(max(up, 0.0))
 
 
 def _same_length(one: Predictions, other: Predictions) -> None:

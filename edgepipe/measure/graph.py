@@ -97,9 +97,9 @@ class Graph:
             raise MeasureError(f"{path}: not a readable ONNX file: {error}") from error
 
     def array(self, name: str) -> NDArray[Any]:
-        """The stored tensor as numbers that compare; 4-bit types become integers."""
+        """The stored tensor; 4-bit types and bfloat16, which numpy does not know, as float32."""
         values = onnx.numpy_helper.to_array(self.stored[name], base_dir=str(Path(self.name).parent))
-        return values.astype(np.int32) if values.dtype.kind == "V" or values.dtype.itemsize == 0 else values
+        return values.astype(np.float32) if values.dtype.kind == "V" else values
 
     def weight_behind(self, tensor: str) -> TensorProto | None:
         """The stored tensor that `tensor` is made of through Q/DQ, casts and reshapes; None: an activation."""

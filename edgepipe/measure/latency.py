@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from edgepipe.measure import session as runtime
 from edgepipe.metrics import Interval
 
 _ROUND_SECONDS = 0.004
-"""Each model runs about this long per round: single runs of a 50-microsecond model measure the caches, not the model."""
+"""Each model runs about this long per round: a single run of a short model would measure cold caches."""
 _LEAST_ROUNDS = 7
 _MOST_ROUNDS = 400
 _RESAMPLES = 2000
+_OPENINGS = 5
+"""Where a session's memory happens to lie moves its time by a few percent for its whole life; so both are reopened."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,7 @@ class PairedLatency:
     rounds: int
 
 
-def latency(
-    path: Path, example: NDArray[Any], *, threads: int = 1, seconds: float = 2.0, warmup: int = 3
-) -> Latency:
+def latency(path: Path, example: NDArray[Any], *, threads: int = 1, seconds: float = 2.0, warmup: int = 3) -> Latency:
     """Time of one model alone.
 
     Args:
@@ -68,39 +68,56 @@ def paired_latency(
     seconds: float = 2.0,
     warmup: int = 3,
     seed: int = 0,
-    progress: Callable[[float, str], None] = lambda share, text: None,
+    progress: Callable[[float, str], None] = lambda _share, _text: None,
 ) -> PairedLatency:
     """Time both models in turns, A B A B, and compare them round by round.
 
     A machine that slows down (heat, neighbours) slows both sides of a round, so their ratio holds.
+    Both are opened five times, because equal sessions of one model differ by a few percent.
 
     Args:
-        seconds: budget of the whole; at least 7 rounds are run however slow the models are.
+        seconds: budget of the timed runs; at least 14 rounds are run however slow the models are.
         seed: of the bootstrap.
     """
-    first, second = _runner(baseline, example, threads), _runner(step, example, threads)
-    first_estimate, second_estimate = _warm(first, warmup), _warm(second, warmup)
-    first_runs, second_runs = _per_round(first_estimate), _per_round(second_estimate)
-    rounds = _rounds(seconds, first_estimate * first_runs + second_estimate * second_runs)
     first_ms: list[float] = []
     second_ms: list[float] = []
-    ratios: list[float] = []
-    for done in range(rounds):
-        a, b = _time(first, first_runs), _time(second, second_runs)
-        ratios.append(float(np.median(a) / np.median(b)))
-        first_ms += a
-        second_ms += b
-        progress((done + 1) / rounds, "speed, interleaved with the baseline")
-    middle, interval = median_ratio(ratios, seed)
-    return PairedLatency(_summary(first_ms), _summary(second_ms), middle, interval, rounds)
+    groups: list[list[float]] = []
+    openings = _OPENINGS
+    started = time.perf_counter()
+    while len(groups) < openings:
+        first, second = _runner(baseline, example, threads), _runner(step, example, threads)
+        if time.perf_counter() - started > seconds and not groups:
+            openings = 1  # models that take longer to open than to measure are opened once
+        first_estimate, second_estimate = _warm(first, warmup), _warm(second, warmup)
+        first_runs, second_runs = _per_round(first_estimate), _per_round(second_estimate)
+        round_seconds = first_estimate * first_runs + second_estimate * second_runs
+        ratios: list[float] = []
+        for _ in range(_rounds(seconds / openings, round_seconds, -(-2 * _LEAST_ROUNDS // openings))):
+            a, b = _time(first, first_runs), _time(second, second_runs)
+            ratios.append(float(np.median(a) / np.median(b)))
+            first_ms += a
+            second_ms += b
+        groups.append(ratios)
+        progress(len(groups) / openings, "speed, interleaved with the baseline")
+    middle, interval = median_ratio(groups, seed)
+    return PairedLatency(_summary(first_ms), _summary(second_ms), middle, interval, sum(map(len, groups)))
 
 
-def median_ratio(ratios: list[float], seed: int) -> tuple[float, Interval]:
-    """Median, and its percentile-bootstrap 95% interval; the same seed gives the same interval."""
-    values = np.asarray(ratios, dtype=np.float64)
-    drawn = np.random.default_rng(seed).integers(0, len(values), (_RESAMPLES, len(values)))
-    low, high = np.quantile(np.median(values[drawn], axis=1), [0.025, 0.975])
-    return float(np.median(values)), (float(low), float(high))
+def median_ratio(groups: Sequence[Sequence[float]], seed: int) -> tuple[float, Interval]:
+    """Median of all ratios, and its 95% interval by a bootstrap over groups, then over their rounds.
+
+    A group holds the rounds of one opening of both sessions. Rounds of one opening agree with each
+    other far better than openings do, so resampling rounds alone would promise too much.
+    """
+    drawn = np.random.default_rng(seed)
+    values = [np.asarray(group, dtype=np.float64) for group in groups]
+    medians = [
+        np.median(np.concatenate([drawn.choice(values[i], len(values[i])) for i in chosen]))
+        for chosen in drawn.integers(0, len(values), (_RESAMPLES, len(values)))
+    ]
+    low, high = np.quantile(medians, [0.025, 0.975])
+    middle = float(np.median(np.concatenate(values)))
+    return middle, (min(float(low), middle), max(float(high), middle))
 
 
 def _runner(path: Path, example: NDArray[Any], threads: int) -> Callable[[], float]:
@@ -128,8 +145,8 @@ def _per_round(seconds: float) -> int:
     return max(1, min(100, math.ceil(_ROUND_SECONDS / max(seconds, 1e-6))))
 
 
-def _rounds(budget: float, round_seconds: float) -> int:
-    return max(_LEAST_ROUNDS, min(_MOST_ROUNDS, int(budget / max(round_seconds, 1e-6))))
+def _rounds(budget: float, round_seconds: float, least: int = _LEAST_ROUNDS) -> int:
+    return max(least, min(_MOST_ROUNDS, int(budget / max(round_seconds, 1e-6))))
 
 
 def _time(once: Callable[[], float], runs: int) -> list[float]:

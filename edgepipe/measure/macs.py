@@ -19,13 +19,24 @@ from edgepipe.metrics import LayerCost
 # What quantizers and exporters append to a weight's name.
 _SUFFIXES = ("_quantized", "_quant", "_q4", "_Q4", "_int8", ".weight", "_weight")
 
+# Fused into the layer before them, whose node then carries their output's name.
+_FUSED = {"Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "BatchNormalization", "Add", "Mul"}
+_PASSING = _FUSED | {"QuantizeLinear", "DequantizeLinear", "Cast"}
+
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer and the node it comes from."""
+    """A layer and the node it comes from.
+
+    Attributes:
+        weight: name of the stored weight; None where both operands are activations.
+        flow: the layer's output and the tensors after it while nothing else uses them.
+    """
 
     node: NodeProto
     cost: LayerCost
+    weight: str | None = None
+    flow: tuple[str, ...] = ()
 
     @property
     def family(self) -> str:
@@ -57,7 +68,7 @@ def layers(graph: Graph, example_shape: Shape) -> list[Layer]:
             macs=count // batch,
             int8=node.op_type in INT8_LAYERS,
         )
-        found.append(Layer(node, cost))
+        found.append(Layer(node, cost, None if weight is None else weight.name, _flow(graph, node)))
     return found
 
 
@@ -87,3 +98,16 @@ def _title(graph: Graph, node: NodeProto) -> str:
     while title.endswith(_SUFFIXES):
         title = next(title.removesuffix(suffix) for suffix in _SUFFIXES if title.endswith(suffix))
     return title or node.name or node.output[0]
+
+
+def _flow(graph: Graph, node: NodeProto) -> tuple[str, ...]:
+    """The layer's output and the tensors after it while nothing else uses them."""
+    tensor = node.output[0]
+    found = [tensor]
+    for _ in range(6):
+        users = graph.users.get(tensor, [])
+        if len(users) != 1 or users[0][0].op_type not in _PASSING:
+            break
+        tensor = users[0][0].output[0]
+        found.append(tensor)
+    return tuple(found)

@@ -16,5 +16,5 @@ class MeasureSettings(BaseModel):
     batch_size: int = Field(64, ge=1, description="examples per run when accuracy is measured (uses all cores)")
     seed: int = Field(0, ge=0, description="seed of the bootstrap interval of the speed ratio")
     audit_runs: int = Field(7, ge=2, description="profiled runs of the audit; the first one is not counted")
-    probe_runs: int = Field(3, ge=1, description="runs in the fresh process whose peak memory is taken")
+    probe_runs: int = Field(3, ge=1, description="runs in each fresh process whose peak memory is taken")
     wrong_examples: int = Field(12, ge=0, description="examples kept that the step answers wrongly, the baseline not")

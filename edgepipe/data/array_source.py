@@ -1,0 +1,61 @@
+"""A data source over rows of arrays that need no preprocessing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepipe.artifact import Signature, canonical_json
+from edgepipe.contract import Batch, Split
+from edgepipe.data.arrays import Arrays
+from edgepipe.data.splits import Rows
+
+
+class ArraySource:
+    """Implements `DataSource`: each split is some rows of one file, read when they are asked for."""
+
+    def __init__(self, views: Mapping[Split, tuple[Arrays, Rows]]) -> None:
+        self._views = views
+
+    @property
+    def signature(self) -> Signature:
+        """Input shape; no class names, no preprocessing."""
+        return Signature(input_shape=self._views[Split.EVALUATION][0].shape)
+
+    def count(self, split: Split) -> int:
+        """Number of examples; 0 when there is no such split."""
+        return len(self._views[split][1]) if split in self._views else 0
+
+    def digest(self, split: Split) -> str:
+        """Hex SHA-256 over shape, content, label and order of every example."""
+        digest = hashlib.sha256(canonical_json(self.signature.model_dump(mode="json")).encode())
+        if split in self._views:
+            arrays, rows = self._views[split]
+            for row in rows:
+                label = None if arrays.labels is None else int(arrays.labels[row])
+                digest.update(f"\n{arrays.hashes[row]} {label}".encode())
+        return digest.hexdigest()
+
+    def labels(self, split: Split) -> NDArray[np.int64] | None:
+        """int64, (count,), or None when the file has no labels."""
+        if split not in self._views:
+            return None
+        arrays, rows = self._views[split]
+        return None if arrays.labels is None else arrays.labels[rows]
+
+    def batches(self, split: Split, batch_size: int, indices: Sequence[int] | None = None) -> Iterator[Batch]:
+        """Yield batches in the order of `indices`; the last one may be smaller."""
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, found {batch_size}")
+        if split not in self._views:
+            return
+        arrays, rows = self._views[split]
+        if indices is not None:
+            rows = rows[np.asarray(indices, np.intp)]
+        for start in range(0, len(rows), batch_size):
+            some = rows[start : start + batch_size]
+            inputs = np.stack([arrays.read(int(row)) for row in some])
+            yield Batch(inputs, None if arrays.labels is None else arrays.labels[some])

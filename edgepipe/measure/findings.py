@@ -1,0 +1,174 @@
+"""What the numbers mean, in plain words; every sentence takes its numbers from the measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edgepipe.metrics import Audit, LayerCost, Measurements, OperatorTime, Versus
+
+NO_INT8_KERNEL = {
+    "HardSwish",
+    "HardSigmoid",
+    "LayerNormalization",
+    "SkipLayerNormalization",
+    "SimplifiedLayerNormalization",
+    "GroupNormalization",
+    "InstanceNormalization",
+    "Gelu",
+    "FastGelu",
+    "BiasGelu",
+    "Erf",
+    "Sub",
+    "Div",
+}
+"""Operators that ONNX Runtime's CPU provider computes in float only."""
+
+_QDQ = ("QuantizeLinear", "DequantizeLinear")
+
+
+def findings(
+    measurements: Measurements,
+    versus: Versus | None,
+    audit: Audit,
+    *,
+    previous: Measurements | None = None,
+    previous_versus: Versus | None = None,
+) -> list[str]:
+    """What is worth knowing about a step.
+
+    Args:
+        versus: the step against the baseline; None for the baseline itself, which only gets
+            what holds without a comparison.
+        previous: the measured step before this one (for the first step, the baseline).
+        previous_versus: the same step against the baseline; None stands for the baseline's own 1.0.
+    """
+    found = [*_conv_integer(audit), *_still_float(measurements, audit)]
+    if versus is not None:
+        gained = versus.times_faster / (previous_versus.times_faster if previous_versus else 1.0)
+        found += [*_int8(measurements, versus, audit), *_accuracy(versus)]
+        if previous is not None:
+            found += [
+                *_zeros(measurements, previous, gained),
+                *_bytes(measurements, previous),
+                *_macs(measurements, previous, gained),
+                *_channels(measurements, previous, audit),
+            ]
+    return [*found, *_leftovers(audit), *_few_bits(audit)]
+
+
+def _zeros(now: Measurements, before: Measurements, gained: float) -> Iterator[str]:
+    zeros = 1 - now.nonzero_share
+    if zeros >= 0.1 and before.nonzero_share - now.nonzero_share >= 0.05 and gained < 1.1:
+        yield f"{zeros:.0%} of the weights are zero, but this runtime does not use that: {gained:.2f}x faster"
+
+
+def _bytes(now: Measurements, before: Measurements) -> Iterator[str]:
+    if abs(now.size_bytes - before.size_bytes) > 0.001 * before.size_bytes:
+        return
+    text = f"bytes did not change: {_mb(now.size_bytes)}"
+    if now.gzip_bytes < 0.98 * before.gzip_bytes:
+        text += f"; only gzip gains, from {_mb(before.gzip_bytes)} to {_mb(now.gzip_bytes)}"
+    yield text
+
+
+def _macs(now: Measurements, before: Measurements, gained: float) -> Iterator[str]:
+    if before.macs and now.macs < 0.9 * before.macs and gained < 1.05:
+        yield f"{1 - now.macs / before.macs:.0%} fewer multiply-accumulates, but {gained:.2f}x faster"
+
+
+def _int8(now: Measurements, versus: Versus, audit: Audit) -> Iterator[str]:
+    if not (now.int8_share.conv or now.int8_share.matmul):
+        return
+    if versus.times_faster_ci95[1] < 1 and versus.times_faster < 0.97:
+        text = f"int8 is slower than float here ({versus.times_faster:.2f}x)"
+        worst = next((row for row in audit.operators if not row.int8 and row.share >= 0.1), None)
+        yield text if worst is None else f"{text}: {_spent(worst)}"
+        return
+    for row in audit.operators:
+        if row.operator in NO_INT8_KERNEL and row.share >= 0.2:
+            yield _spent(row)
+
+
+def _spent(row: OperatorTime) -> str:
+    why = "which has no int8 kernel" if row.operator in NO_INT8_KERNEL else "which does not compute in int8"
+    return f"{row.share:.0%} of the time is in {row.operator}, {why}"
+
+
+def _conv_integer(audit: Audit) -> Iterator[str]:
+    for row in audit.operators:
+        if row.operator == "ConvInteger":
+            yield (
+                f"{_count(row.nodes, 'convolution')} as ConvInteger, {row.share:.0%} of the time: "
+                "this runtime has no fast kernel for it; quantize convolutions statically"
+            )
+
+
+def _still_float(now: Measurements, audit: Audit) -> Iterator[str]:
+    families = (("convolution", now.int8_share.conv, True), ("matrix product", now.int8_share.matmul, False))
+    any_int8 = any(share for _, share, _ in families)
+    for noun, share, conv in families:
+        layers = [layer for layer in audit.layers if _is_conv(layer) == conv]
+        left = sum(not layer.int8 for layer in layers)
+        # All convolutions in float is worth a word only in a model that was meant to be int8.
+        if any_int8 and left and share is not None and share < 1 and (share > 0 or conv):
+            yield f"{left} of {len(layers)} {noun}{'s' if len(layers) != 1 else ''} still run in float"
+    if not any_int8 and audit.leftover_qdq > 2:
+        yield f"{audit.leftover_qdq} quantize and dequantize nodes run, but no layer runs in int8"
+
+
+def _channels(now: Measurements, before: Measurements, audit: Audit) -> Iterator[str]:
+    if now.macs >= before.macs:  # the widths are the author's own, not this step's
+        return
+    convolutions = [layer for layer in audit.layers if _is_conv(layer) and layer.weight_shape]
+    odd = [layer for layer in convolutions if layer.weight_shape[0] % 16]
+    if odd:
+        yield (
+            f"{len(odd)} of {len(convolutions)} convolutions have channel counts off a multiple of 16 "
+            f"({odd[0].name}: {odd[0].weight_shape[0]}), which leaves kernels partly empty"
+        )
+
+
+def _accuracy(versus: Versus) -> Iterator[str]:
+    if versus.accuracy_drop is None or versus.accuracy_drop_ci95 is None:
+        return
+    low, high = (100 * bound for bound in versus.accuracy_drop_ci95)
+    if low > 0:
+        yield (
+            f"accuracy fell by {100 * versus.accuracy_drop:.2f} points against the baseline, "
+            f"more than chance explains (95% interval {low:.2f} to {high:.2f})"
+        )
+    elif high < 0:
+        yield (
+            f"accuracy rose by {-100 * versus.accuracy_drop:.2f} points against the baseline, "
+            f"more than chance explains (95% interval {-high:.2f} to {-low:.2f})"
+        )
+
+
+def _leftovers(audit: Audit) -> Iterator[str]:
+    share = {row.operator: row.share for row in audit.operators}
+    spent = sum(share.get(operator, 0.0) for operator in _QDQ)
+    if audit.leftover_qdq > 2 and spent >= 0.05:  # one at the entry and one at the exit are the normal case
+        yield f"{audit.leftover_qdq} quantize and dequantize nodes are left, {spent:.0%} of the time"
+    if audit.leftover_casts and share.get("Cast", 0.0) >= 0.05:
+        yield f"{_count(audit.leftover_casts, 'cast', '')} left, {share['Cast']:.0%} of the time"
+
+
+def _few_bits(audit: Audit) -> Iterator[str]:
+    for row in audit.operators:
+        if row.operator == "MatMulNBits":
+            yield f"{_count(row.nodes, 'matrix product')} on few-bit weights, but in float arithmetic"
+
+
+def _is_conv(layer: LayerCost) -> bool:
+    return "Conv" in layer.operator
+
+
+def _count(number: int, noun: str, verb: str = "run") -> str:
+    text = f"{number} {noun}{'' if number == 1 else 's'}"
+    if not verb:
+        return f"{text} {'is' if number == 1 else 'are'}"
+    return f"{text} {verb}{'s' if number == 1 else ''}"
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.2f} MB" if size >= 1e5 else f"{size} bytes"

@@ -1,0 +1,179 @@
+"""Removing groups of channels from a network, through torch-pruning's dependency graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch import nn
+from torch.nn.utils import prune
+
+from edgepipe.artifact import Artifact
+from edgepipe.contract import Progress
+from edgepipe.errors import PassError
+from edgepipe.models import torch_artifact
+
+_WIDE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
+
+
+def kept_channels(channels: int, ratio: float, round_to: int) -> int:
+    """How many of `channels` stay: rounded to the nearest multiple of `round_to`, at least one, never more.
+
+    torch-pruning itself floors: a ratio of 0.3 would halve a stage of 64 channels at round_to 32.
+    """
+    wanted = channels * (1 - ratio)
+    if channels <= round_to:
+        return channels
+    return min(channels, max(round_to, int(wanted / round_to + 0.5) * round_to))
+
+
+def _classifiers(network: nn.Module, example: torch.Tensor) -> list[nn.Module]:
+    """The layers whose output is the network's output: found by who returns as many values as the network."""
+    last: list[nn.Module] = []
+    hooks = [
+        module.register_forward_hook(lambda module, _inputs, _output: last.append(module))
+        for module in network.modules()
+        if isinstance(module, _WIDE)
+    ]
+    with torch.no_grad():
+        network(example)
+    for hook in hooks:
+        hook.remove()
+    return last[-1:]
+
+
+def count(network: nn.Module, example: torch.Tensor) -> tuple[int, int]:
+    """(multiply-accumulates, parameters) for one example."""
+    macs, parameters = tp.utils.count_ops_and_params(network, example)
+    return int(macs), int(parameters)
+
+
+def remove(
+    network: nn.Module,
+    input_shape: tuple[int, ...],
+    *,
+    ratio: float,
+    norm: int,
+    across: bool,
+    round_to: int,
+    keep: Sequence[nn.Module],
+    label: str,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Remove channels in place; returns what was achieved.
+
+    Raises:
+        PassError: the dependency graph cannot follow the network, or nothing can be removed.
+    """
+    example = torch.zeros((2, *input_shape))
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d) and type(module) is not nn.Conv2d:
+            raise PassError(
+                f"passes.{label}: module '{name}' is a {type(module).__name__}, not exactly nn.Conv2d: what its own "
+                "forward does cannot be followed. Replace it by nn.Conv2d, or prune no channels"
+            )
+    ignored = [*keep, *_classifiers(network, example)]
+    macs_before, parameters_before = count(network, example[:1])
+    for parameter in network.parameters():
+        parameter.requires_grad_(True)  # the dependency graph is traced through autograd
+    try:
+        graph = tp.DependencyGraph().build_dependency(network, example_inputs=example)
+    except Exception as error:
+        raise PassError(f"passes.{label}: the network cannot be followed: {type(error).__name__}: {error}") from error
+    importance = tp.importance.MagnitudeImportance(p=norm)
+    roots = []
+    groups = list(graph.get_all_groups(ignored_layers=ignored, root_module_types=list(_WIDE)))
+    for number, group in enumerate(groups):
+        progress(0.1 + 0.3 * number / max(1, len(groups)), "ranking channels")
+        first = group[0]
+        module, function = first.dep.target.module, first.dep.handler
+        channels = graph.get_out_channels(module)
+        heads = max((getattr(item.dep.target.module, "groups", 1) for item in group), default=1)
+        depthwise = any(_is_depthwise(item.dep.target.module) for item in group)
+        if heads > 1 and not depthwise:
+            continue  # grouped convolutions would need equal cuts in every group
+        if any(
+            item.dep.target.module in ignored and graph.is_out_channel_pruning_fn(item.dep.handler) for item in group
+        ):
+            continue
+        scores = importance(group)
+        if scores is None or channels != len(scores):
+            continue
+        roots.append((module, function, channels, scores.detach()))
+    if not roots:
+        raise PassError(f"passes.{label}: no group of channels can be removed. Remove this step, or shorten `exclude`")
+    targets = _targets(roots, ratio, round_to, across)
+    removed = wide = 0
+    for (module, function, channels, scores), kept in zip(roots, targets, strict=True):
+        wide += channels
+        if kept >= channels:
+            continue
+        order = torch.sort(scores, stable=True).indices[: channels - kept]
+        group = graph.get_pruning_group(module, function, idxs=sorted(order.tolist()))
+        if graph.check_pruning_group(group):
+            group.prune()
+            removed += channels - kept
+    progress(0.8, "checking")
+    with torch.no_grad():
+        answers = network(example)
+    if not bool(torch.isfinite(answers).all()):
+        raise PassError(f"passes.{label}: the pruned network answers NaN: its weights were broken before")
+    macs, parameters = count(network, example[:1])
+    return {
+        "wanted_channel_share": ratio,
+        "removed_channel_share": removed / wide,
+        "macs_left_share": macs / macs_before,
+        "parameters_left_share": parameters / parameters_before,
+    }
+
+
+def _is_depthwise(module: nn.Module) -> bool:
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.groups > 1
+        and module.groups == module.out_channels == module.in_channels
+    )
+
+
+def _targets(roots: list[Any], ratio: float, round_to: int, across: bool) -> list[int]:
+    """Channels to keep in every group."""
+    if not across:
+        return [kept_channels(channels, ratio, round_to) for _, _, channels, _ in roots]
+    # One ranking over all groups: scores are made comparable by each group's mean (as DepGraph does).
+    relative = [scores / scores.mean().clamp_min(1e-12) for *_, scores in roots]
+    everything = torch.cat(relative)
+    threshold = torch.sort(everything).values[min(len(everything) - 1, int(ratio * len(everything)))]
+    kept = []
+    for (_, _, channels, _), scores in zip(roots, relative, strict=True):
+        share = float((scores < threshold).float().mean())
+        kept.append(kept_channels(channels, min(share, 0.95), round_to))
+    return kept
+
+
+def mask_zeros(network: nn.Module, names: list[str]) -> dict[str, Any]:
+    """Mask again what was masked before the cut: the zeros among the weights that stay."""
+    modules = dict(network.named_modules())
+    for name in names:
+        module = modules[name]
+        prune.custom_from_mask(module, "weight", (module.weight != 0).to(torch.float32))  # type: ignore[no-untyped-call]
+    return {"op": "mask", "modules": names}
+
+
+def check_reload(network: nn.Module, artifact: Artifact, *, label: str) -> None:
+    """The artifact must answer exactly as the network it was written from.
+
+    Raises:
+        PassError: it does not; such an artifact would be wrong from here on.
+    """
+    torch.manual_seed(0)
+    example = torch.randn((2, *artifact.signature.input_shape))
+    again = torch_artifact.build(artifact)
+    with torch.no_grad():
+        wanted, got = network.eval()(example), again(example)
+    if not torch.equal(wanted, got):
+        raise PassError(
+            f"passes.{label}: the pruned network cannot be written down: after reloading it answers differently by "
+            f"{float((wanted - got).abs().max()):.3g}. Its forward keeps a width that is no attribute of a module"
+        )

@@ -1,0 +1,154 @@
+"""Exporting a network to ONNX, cleaning the file, and comparing two models on real examples."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepipe.contract import DataSource, Split
+from edgepipe.errors import ParityError, PassError
+
+if TYPE_CHECKING:
+    import onnx
+    from torch import nn
+
+Answers = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+def export(network: nn.Module, file: Path, input_shape: tuple[int, ...], *, opset: int, batch: str | int) -> None:
+    """Write a network in eval mode as one ONNX file, byte-identical from run to run.
+
+    Raises:
+        PassError: the exporter cannot express the network.
+    """
+    import torch
+
+    # The exporter specialises a batch of 1, so a dynamic batch needs an example of at least 2.
+    example = torch.zeros((2 if batch == "dynamic" else int(batch), *input_shape))
+    shapes = ({0: torch.export.Dim("batch", min=1, max=65536)},) if batch == "dynamic" else None
+    level = logging.getLogger("torch.onnx").level
+    noise = io.StringIO()
+    try:
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        logging.getLogger("onnxscript").setLevel(logging.ERROR)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(noise), contextlib.redirect_stderr(noise):
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                network.eval(),
+                (example,),
+                file,
+                dynamo=True,
+                external_data=False,
+                opset_version=opset,
+                input_names=["input"],
+                output_names=["logits"],
+                dynamic_shapes=shapes,
+                verbose=False,
+            )
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0][:300]
+        raise PassError(
+            f"the network cannot be lowered to ONNX: {type(error).__name__}: {reason}. "
+            "Try another lowering.opset, lowering.batch=1, or rewrite what torch.export cannot trace"
+        ) from error
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)
+    clean_file(file)
+
+
+def clean_file(file: Path) -> None:
+    """Strip stack traces, paths, doc strings and producer versions from an ONNX file, in place."""
+    import onnx
+
+    model = onnx.load(file)
+    clean(model)
+    onnx.save(model, file)
+
+
+def clean(model: onnx.ModelProto) -> None:
+    """Strip everything from a model that does not change what it computes."""
+    model.producer_name, model.producer_version = "edgepipe", ""
+    model.doc_string, model.domain = "", ""
+    del model.metadata_props[:]
+    graph: Any = model.graph
+    graph.doc_string, graph.name = "", "main"
+    del graph.metadata_props[:]
+    # Shapes of inner values are re-inferred by whoever needs them, and upset onnxruntime's quantizer.
+    del graph.value_info[:]
+    for item in [*graph.node, *graph.initializer, *graph.input, *graph.output]:
+        item.doc_string = ""
+        del item.metadata_props[:]
+
+
+def answers_of(network: nn.Module, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits of a torch network in eval mode: float32, (n, classes)."""
+    import torch
+
+    with torch.inference_mode():
+        logits: NDArray[np.float32] = network(torch.from_numpy(np.ascontiguousarray(inputs))).float().numpy()
+    return logits
+
+
+def session_answers(file: Path) -> Answers:
+    """Logits of an ONNX (or ORT format) file, whatever its batch size, in ONNX Runtime."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    first = session.get_inputs()[0]
+    fixed = first.shape[0] if isinstance(first.shape[0], int) else None
+
+    def answers(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        if fixed is None:
+            return np.asarray(session.run(None, {first.name: inputs})[0])
+        rows = []
+        for start in range(0, len(inputs), fixed):
+            part = inputs[start : start + fixed]
+            padded = np.concatenate([part, np.repeat(part[-1:], fixed - len(part), axis=0)])
+            rows.append(np.asarray(session.run(None, {first.name: padded})[0])[: len(part)])
+        return np.concatenate(rows)
+
+    return answers
+
+
+def check_parity(
+    source: Answers, file: Path, data: DataSource, *, tolerance: float, examples: int, what: str
+) -> dict[str, float | int]:
+    """Compare a file with the model it came from on real examples.
+
+    Returns:
+        `examples`, `largest_difference` (share of the largest logit) and `agreement` in [0, 1].
+    Raises:
+        ParityError: a logit differs by more than `tolerance` times the largest logit, or is not finite.
+    """
+    answers = session_answers(file)
+    largest, top, same, seen = 0.0, 0.0, 0, 0
+    count = min(examples, data.count(Split.EVALUATION))
+    for batch in data.batches(Split.EVALUATION, 32, range(count)):
+        wanted, got = source(batch.inputs), answers(batch.inputs)
+        if wanted.shape != got.shape or not np.isfinite(got).all() or not np.isfinite(wanted).all():
+            raise ParityError(
+                f"{what}: answers have shape {got.shape} against {wanted.shape}, or are not finite. "
+                "The model it came from may hold NaN weights or divide by zero"
+            )
+        largest = max(largest, float(np.abs(wanted - got).max()))
+        top = max(top, float(np.abs(wanted).max()))
+        same += int((wanted.reshape(len(wanted), -1).argmax(1) == got.reshape(len(got), -1).argmax(1)).sum())
+        seen += len(got)
+    share = largest / top if top > 0 else largest
+    if share > tolerance:
+        raise ParityError(
+            f"{what} does not answer as the model it was made from: the largest logit difference is {share:.2g} of the "
+            f"largest logit on {seen} examples (allowed: {tolerance:g}), {same} of {seen} answers agree. A layer was "
+            "converted wrongly (a Conv subclass with its own padding?): replace that layer, or raise the tolerance"
+        )
+    return {"examples": seen, "largest_difference": share, "agreement": same / seen}

@@ -1,0 +1,131 @@
+"""`model.source: onnx`: a float ONNX file, untrusted until checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, JsonValue
+
+from edgepipe.artifact import ONNX_FILE, Artifact, Kind, Signature, file_sha256, seal
+from edgepipe.errors import ModelError
+from edgepipe.models.settings import ModelSettings
+
+if TYPE_CHECKING:
+    import onnx
+
+
+class OnnxModel(ModelSettings):
+    """A float ONNX file with one input; external data must lie in the file's own folder."""
+
+    kind: ClassVar[Kind] = Kind.ONNX
+    libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
+
+    path: str = Field(description="the .onnx file")
+
+    def digests(self) -> dict[str, JsonValue]:
+        path = Path(self.path).expanduser()
+        if not path.is_file():
+            raise ModelError(f"model.path: {path} is no file")
+        found: dict[str, JsonValue] = {"model": file_sha256(path)}
+        for name in sorted(_external_files(_parse(path), path)):
+            found[name] = file_sha256(path.parent / name)
+        return found
+
+    def load(self, out: Path, signature: Signature, seed: int) -> Artifact:
+        del seed  # nothing here is random
+        import onnx
+
+        path = Path(self.path).expanduser()
+        network = _parse(path)
+        _external_files(network, path)
+        try:
+            onnx.load_external_data_for_model(network, str(path.parent))
+            network.doc_string = ""
+            onnx.save(network, out / ONNX_FILE)
+            onnx.checker.check_model(str(out / ONNX_FILE))
+        except Exception as error:
+            raise ModelError(f"model.path: {path}: not a valid ONNX model: {str(error)[:300]}") from None
+        _check_input(network, path, signature)
+        _check_runs(out / ONNX_FILE, path, signature)
+        return seal(out, Kind.ONNX, signature)
+
+
+def _parse(path: Path) -> onnx.ModelProto:
+    import onnx
+
+    try:
+        network = onnx.load(path, load_external_data=False)
+        if not network.graph.node:
+            raise ValueError("its graph has no nodes")
+    except Exception as error:
+        raise ModelError(f"model.path: {path}: not an ONNX file: {str(error)[:200]}") from None
+    return network
+
+
+def _tensors(graph: Any) -> Any:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            if attribute.HasField("g"):
+                yield from _tensors(attribute.g)
+            for inner in attribute.graphs:
+                yield from _tensors(inner)
+
+
+def _external_files(network: onnx.ModelProto, path: Path) -> set[str]:
+    """Names of the external data files, each inside the model's folder and as long as it has to be."""
+    from onnx import TensorProto
+
+    names: set[str] = set()
+    home = path.parent.resolve()
+    for tensor in _tensors(network.graph):
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        entry = {item.key: item.value for item in tensor.external_data}
+        name = entry.get("location", "")
+        place = (path.parent / name).resolve()
+        if not name or Path(name).is_absolute() or not place.is_relative_to(home):
+            raise ModelError(f"model.path: {path}: tensor '{tensor.name}' points outside the model's folder: '{name}'")
+        if not place.is_file():
+            raise ModelError(f"model.path: {path}: its external data file {place} is missing: copy it beside the model")
+        try:
+            end = int(entry.get("offset", "0")) + int(entry.get("length", "0"))
+        except ValueError:
+            raise ModelError(f"model.path: {path}: tensor '{tensor.name}' has no readable offset or length") from None
+        if end > place.stat().st_size or end < 0:
+            raise ModelError(f"model.path: {path}: tensor '{tensor.name}' reaches past the end of {place.name}")
+        names.add(name)
+    return names
+
+
+def _check_input(network: onnx.ModelProto, path: Path, signature: Signature) -> None:
+    weights = {item.name for item in network.graph.initializer}
+    inputs = [item for item in network.graph.input if item.name not in weights]
+    if len(inputs) != 1:
+        names = ", ".join(item.name for item in inputs)
+        raise ModelError(f"model.path: {path}: has {len(inputs)} inputs ({names}); edgepipe needs exactly one")
+    dims = inputs[0].type.tensor_type.shape.dim
+    wants = [dim.dim_value or None for dim in dims][1:]
+    gets = list(signature.input_shape)
+    if len(wants) != len(gets) or any(want not in (None, got) for want, got in zip(wants, gets, strict=True)):
+        shown = ["any" if want is None else want for want in wants]
+        raise ModelError(
+            f"model.path: {path}: its input '{inputs[0].name}' is {shown} per example, the data gives {gets}. "
+            "Set data.image_size (or the arrays) to match"
+        )
+
+
+def _check_runs(file: Path, path: Path, signature: Signature) -> None:
+    import numpy as np
+    import onnxruntime as ort
+
+    try:
+        session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        first = session.get_inputs()[0]
+        batch = first.shape[0] if isinstance(first.shape[0], int) else 1
+        session.run(None, {first.name: np.zeros((batch, *signature.input_shape), np.float32)})
+    except Exception as error:
+        raise ModelError(f"model.path: {path}: ONNX Runtime cannot run it: {str(error)[:300]}") from None

@@ -1,0 +1,104 @@
+"""`model.source: python`: the user's own network, from a function. Runs the user's code, so it needs trust."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, JsonValue
+
+from edgepipe.artifact import Artifact, Kind, Signature, file_sha256
+from edgepipe.errors import ModelError
+from edgepipe.models.settings import ModelSettings, file_digest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class PythonModel(ModelSettings):
+    """Your own torch.nn.Module, made by `package.module:function`; needs trust_code=true."""
+
+    kind: ClassVar[Kind] = Kind.TORCH
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "safetensors")
+
+    factory: str = Field(
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="package.module:function returning a torch.nn.Module"
+    )
+    kwargs: dict[str, JsonValue] = Field({}, description="keyword arguments of the function")
+    weights: str | None = Field(None, description="null, or a .pth or .safetensors checkpoint")
+    trust_code: bool = Field(False, description="set on the command line: trust_code=true")
+
+    def digests(self) -> dict[str, JsonValue]:
+        self._check_trust()
+        return {"weights": file_digest(self.weights), "code": _source_digests(self.factory)}
+
+    def _check_trust(self) -> None:
+        if not self.trust_code:
+            raise ModelError(
+                f"model.factory: '{self.factory}' is code, and a recipe may not run code by itself. "
+                "If you trust it, add trust_code=true to the command line"
+            )
+
+    def load(self, out: Path, signature: Signature, seed: int) -> Artifact:
+        self._check_trust()
+        import torch
+
+        from edgepipe.models import torch_artifact
+
+        torch.manual_seed(seed)
+        network = call_factory(self.factory, dict(self.kwargs))
+        if self.weights is not None:
+            torch_artifact.load_checkpoint(network, Path(self.weights).expanduser())
+        base = {"source": "python", "factory": self.factory, "kwargs": dict(self.kwargs)}
+        return torch_artifact.write(network, torch_artifact.new_architecture(base), out, signature)
+
+
+def _source_digests(factory: str) -> JsonValue:
+    """Digests of the sources of the factory's package, found without running it where it is not imported yet."""
+    _allow_local_modules()
+    module = factory.partition(":")[0]
+    top = module.partition(".")[0]
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.origin is None:
+        raise ModelError(f"model.factory: there is no module '{module}'. Run from its folder or install it")
+    origin = Path(spec.origin)
+    files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+    return {path.relative_to(origin.parent).as_posix(): file_sha256(path) for path in files}
+
+
+def _allow_local_modules() -> None:
+    here = os.getcwd()  # noqa: PTH109 (a string, as sys.path wants)
+    if here not in sys.path:
+        sys.path.insert(0, here)
+
+
+def call_factory(factory: str, kwargs: dict[str, Any]) -> nn.Module:
+    """Import and call the user's function.
+
+    Raises:
+        ModelError: it cannot be imported, fails, or returns something else than a module.
+    """
+    from torch import nn
+
+    _allow_local_modules()
+    module_name, _, function = factory.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), function)
+    except (ImportError, AttributeError) as error:
+        raise ModelError(f"model.factory: '{factory}' cannot be imported: {error}") from None
+    try:
+        network = found(**kwargs)
+    except Exception as error:
+        where = inspect.getsourcefile(found) if callable(found) else module_name
+        raise ModelError(f"model.factory: {factory} failed ({where}): {type(error).__name__}: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"model.factory: {factory} returned {type(network).__name__}; expected a torch.nn.Module")
+    return network

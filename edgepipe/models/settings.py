@@ -1,0 +1,44 @@
+"""Base of the model sources' settings; imports neither torch nor onnx."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from edgepipe.artifact import Artifact, Kind, Signature, file_sha256
+
+
+class ModelSettings(BaseModel):
+    """Where a network comes from. `kind` is the kind of artifact that loading gives."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[Kind]
+    libraries: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def digests(self) -> dict[str, JsonValue]:
+        """What the loaded network depends on besides the settings: digests of files and code; quick."""
+
+    @abstractmethod
+    def load(self, out: Path, signature: Signature, seed: int) -> Artifact:
+        """Write the network into `out` and return it sealed.
+
+        Raises:
+            ModelError: the network or its weights cannot be used.
+        """
+
+
+def file_digest(value: str | None) -> JsonValue:
+    """SHA-256 of a file that a setting names; the name itself when it is no file."""
+    if value is None:
+        return None
+    return file_sha256(Path(value)) if Path(value).is_file() else value
+
+
+def is_path(value: str) -> bool:
+    """Whether a `weights` setting means a file rather than the name of published weights."""
+    return value.endswith((".pth", ".pt", ".safetensors")) or "/" in value or "\\" in value

@@ -1,0 +1,227 @@
+"""A torch artifact: `architecture.json` (base network plus ordered edits) and safetensors; never a pickle.
+
+Edits, replayed in order on load:
+    {"op": "resize", "attributes": {module: {name: int or list of int}}}   channels were removed
+    {"op": "mask", "modules": [...]}                                       weights are masked
+    {"op": "unmask"}                                                       masks were made permanent
+
+A resize names what changed in the modules (`out_channels`, `groups`, `num_features`, …); the shapes of
+the parameters come from the safetensors file itself, so no pruning history has to be replayed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn.utils import prune
+
+from edgepipe.artifact import ARCHITECTURE_FILE, WEIGHTS_FILE, Artifact, Kind, Signature, canonical_json, seal
+from edgepipe.errors import ModelError
+
+Architecture = dict[str, Any]
+
+
+def new_architecture(base: dict[str, Any]) -> Architecture:
+    """The architecture of a network nobody has edited yet."""
+    return {"base": base, "edits": []}
+
+
+def read_architecture(artifact: Artifact) -> Architecture:
+    """The content of `architecture.json`."""
+    content = json.loads((artifact.path / ARCHITECTURE_FILE).read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or not isinstance(content.get("base"), dict):
+        raise ModelError(f"{artifact.path / ARCHITECTURE_FILE}: not an architecture: it has no `base`")
+    return content
+
+
+def build_base(base: dict[str, Any]) -> nn.Module:
+    """The unedited network, with random weights."""
+    if base["source"] == "torchvision":
+        from edgepipe.models.torchvision import build_network
+
+        return build_network(str(base["name"]), int(base["num_classes"]))
+    if base["source"] == "python":
+        from edgepipe.models.python import call_factory
+
+        return call_factory(str(base["factory"]), dict(base["kwargs"]))
+    raise ModelError(f"architecture.json: unknown source '{base['source']}'")
+
+
+def integer_attributes(network: nn.Module) -> dict[str, dict[str, Any]]:
+    """Every int and tuple-of-int attribute of every module: what a change of width changes."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, module in network.named_modules():
+        values: dict[str, Any] = {}
+        for key, value in vars(module).items():
+            if key.startswith("_") or key == "training" or isinstance(value, bool):
+                continue
+            if isinstance(value, int):
+                values[key] = value
+            elif isinstance(value, (tuple, torch.Size)) and value and all(type(item) is int for item in value):
+                values[key] = list(value)
+        found[name] = values
+    return found
+
+
+def resize_edit(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The edit that turns a network with attributes `before` into one with `after`."""
+    changed: dict[str, dict[str, Any]] = {}
+    for name, values in after.items():
+        different = {key: value for key, value in values.items() if before.get(name, {}).get(key) != value}
+        if different:
+            changed[name] = different
+    return {"op": "resize", "attributes": changed}
+
+
+def _replay(network: nn.Module, edit: dict[str, Any]) -> None:
+    modules = dict(network.named_modules())
+    if edit["op"] == "resize":
+        for name, values in edit["attributes"].items():
+            for key, value in values.items():
+                old = getattr(modules.get(name), key, None)
+                plain = type(value) is int or (isinstance(value, list) and all(type(item) is int for item in value))
+                if old is None or not plain or not isinstance(old, (int, tuple)):
+                    raise ModelError(f"architecture.json: {name}.{key}: no size of this network")
+                setattr(modules[name], key, tuple(value) if isinstance(value, list) else value)
+    elif edit["op"] == "mask":
+        for name in edit["modules"]:
+            if not prune.is_pruned(modules[name]):
+                prune.identity(modules[name], "weight")  # type: ignore[no-untyped-call]
+    elif edit["op"] == "unmask":
+        bake_masks(network)
+    else:
+        raise ModelError(f"architecture.json: unknown edit '{edit['op']}'")
+
+
+def masked_modules(network: nn.Module) -> list[str]:
+    """Names of the modules whose weight is masked."""
+    return [name for name, module in network.named_modules() if hasattr(module, "weight_mask")]
+
+
+def bake_masks(network: nn.Module) -> None:
+    """Make every mask permanent: the zeros stay, the mask goes."""
+    for module in network.modules():
+        if hasattr(module, "weight_mask"):
+            prune.remove(module, "weight")  # type: ignore[no-untyped-call]
+
+
+def build(artifact: Artifact) -> nn.Module:
+    """The artifact's network in eval mode, on the CPU.
+
+    Raises:
+        ModelError: the edits or the weights do not fit the base network.
+    """
+    architecture = read_architecture(artifact)
+    network = build_base(architecture["base"])
+    for edit in architecture["edits"]:
+        _replay(network, edit)
+    weights = load_file(artifact.path / WEIGHTS_FILE)
+    fit_shapes(network, weights)
+    try:
+        network.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise ModelError(f"{artifact.path}: the weights do not fit the architecture: {error}") from None
+    return network.eval()
+
+
+def fit_shapes(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Give every parameter and buffer the shape that the stored weights have."""
+    modules = dict(network.named_modules())
+    for key, value in weights.items():
+        place, _, name = key.rpartition(".")
+        module = modules.get(place)
+        if module is None:
+            continue
+        for store in (module._parameters, module._buffers):
+            old = store.get(name)
+            if old is not None and old.shape != value.shape:
+                fresh = torch.empty(value.shape, dtype=old.dtype)
+                store[name] = nn.Parameter(fresh) if store is module._parameters else fresh
+        if name == "weight_orig" and tuple(module.weight.shape) != tuple(value.shape):
+            module.weight = torch.empty(value.shape)  # recomputed from weight_orig before each forward
+
+
+def write(network: nn.Module, architecture: Architecture, out: Path, signature: Signature) -> Artifact:
+    """Write a network as an artifact; shared tensors are stored once per name, so loading needs no pickle."""
+    state = {key: value.detach().cpu().contiguous().clone() for key, value in network.state_dict().items()}
+    for key, value in state.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ModelError(f"{key}: holds NaN or infinity")
+    (out / ARCHITECTURE_FILE).write_text(canonical_json(architecture), encoding="utf-8")
+    save_file(dict(sorted(state.items())), out / WEIGHTS_FILE)
+    return seal(out, Kind.TORCH, signature)
+
+
+def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    """State dict of a `.safetensors`, or of a `.pth` through `weights_only=True`.
+
+    Raises:
+        ModelError: missing, damaged, or holding anything but tensors.
+    """
+    if not path.is_file():
+        raise ModelError(f"model.weights: {path} is no file. Give a checkpoint (.pth, .safetensors) or a weights name")
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as opened:
+                return {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise ModelError(f"model.weights: {path}: damaged or no safetensors file ({error}). Save it again") from None
+    except Exception as error:
+        text = str(error).partition("\n")[0][:200]
+        raise ModelError(
+            f"model.weights: {path}: cannot be read with weights_only=True ({text}). A checkpoint that needs pickle is "
+            "refused: save the state dict alone, torch.save(model.state_dict(), PATH), or a .safetensors file"
+        ) from None
+    for key in ("state_dict", "model", "model_state_dict", "model_ema"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise ModelError(f"model.weights: {path}: holds no state dict: expected names with tensors")
+    return {str(key): value for key, value in content.items()}
+
+
+def load_checkpoint(network: nn.Module, path: Path) -> None:
+    """Load a checkpoint strictly, naming what does not fit.
+
+    Raises:
+        ModelError: keys or shapes differ, or a weight is not finite.
+    """
+    weights = read_checkpoint(path)
+    own = network.state_dict()
+    for prefix in ("module.", "model.", "_orig_mod."):
+        if weights and all(key.startswith(prefix) for key in weights):
+            weights = {key.removeprefix(prefix): value for key, value in weights.items()}
+    counters = {key for key in own if key.endswith("num_batches_tracked")}  # older checkpoints lack them
+    missing = sorted(set(own) - set(weights) - counters)
+    extra = sorted(set(weights) - set(own))
+    shapes = [
+        f"{key} is {tuple(weights[key].shape)}, the network wants {tuple(own[key].shape)}"
+        for key in own
+        if key in weights and weights[key].shape != own[key].shape
+    ]
+    lines = [
+        f"  {what}: {_some(items)}"
+        for what, items in (("missing", missing), ("not in the network", extra), ("other shape", shapes))
+        if items
+    ]
+    if lines:
+        raise ModelError(
+            f"model.weights: {path} does not fit this network. Check model.name and model.num_classes\n"
+            + "\n".join(lines)
+        )
+    for key, value in weights.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ModelError(f"model.weights: {path}: {key} holds NaN or infinity: this checkpoint is broken")
+    network.load_state_dict(weights, strict=False)
+
+
+def _some(items: list[str]) -> str:
+    return "; ".join(items[:6]) + (f"; and {len(items) - 6} more" if len(items) > 6 else "")

@@ -1,0 +1,103 @@
+"""Package an ONNX model for deployment."""
+
+from __future__ import annotations
+
+import shutil
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from edgepipe.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract import Job, Pass, Split
+from edgepipe.errors import PassError
+
+
+class Export(Pass):
+    """Write the files that are deployed: cleaned ONNX, and ORT format with its operator list.
+
+    Each file is opened in ONNX Runtime and must answer as the model it came from.
+    Source: ONNX IR specification; ONNX Runtime, "ORT model format" and "Custom build".
+    """
+
+    reads: ClassVar[Kind] = Kind.ONNX
+    writes: ClassVar[Kind] = Kind.ONNX
+    data: ClassVar[tuple[Split, ...]] = (Split.EVALUATION,)  # inputs only, for the parity gate
+    libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
+
+    formats: tuple[Literal["onnx", "ort"], ...] = Field(
+        ("onnx",), min_length=1, description="onnx; ort adds model.ort and the operator list for a minimal build"
+    )
+    batch: Literal["keep", "dynamic"] | int = Field("keep", description="batch axis: keep, dynamic, or a fixed number")
+    opset: int | None = Field(None, ge=13, le=23, description="convert to this operator set; null: as it is")
+    tolerance: float = Field(1e-3, gt=0, description="largest logit difference, as a share of the largest logit")
+
+    def apply(self, model: Artifact, job: Job) -> Artifact:
+        import onnx
+        from onnx import version_converter
+
+        from edgepipe.models import lower
+
+        network = onnx.load(model.onnx)
+        if self.opset is not None:
+            try:
+                network = version_converter.convert_version(network, self.opset)
+            except Exception as error:
+                raise PassError(
+                    f"{job.label}: cannot be converted to opset {self.opset}: {str(error)[:200]}"
+                ) from error
+        _set_batch(network, self.batch)
+        lower.clean(network)
+        file = job.out / ONNX_FILE
+        onnx.save(network, file)
+        source = lower.session_answers(model.onnx)
+        written = [file]
+        if "ort" in self.formats:
+            written.append(_write_ort(job))
+        parity: dict[str, float | int] = {}
+        for path in written:
+            job.progress(0.5, f"comparing {path.name}")
+            parity = lower.check_parity(
+                source, path, job.data, tolerance=self.tolerance, examples=256, what=f"{job.label}: {path.name}"
+            )
+        job.facts["parity"] = dict(parity)
+        return job.seal(Kind.ONNX, model.signature)
+
+
+def _set_batch(network, batch: str | int) -> None:  # type: ignore[no-untyped-def]
+    if batch == "keep":
+        return
+    for value in [*network.graph.input, *network.graph.output]:
+        dim = value.type.tensor_type.shape.dim[0]
+        dim.Clear()
+        if batch == "dynamic":
+            dim.dim_param = "batch"
+        else:
+            dim.dim_value = int(batch)
+
+
+def _write_ort(job: Job):  # type: ignore[no-untyped-def]
+    """`model.ort` with only machine-independent optimizations, and `required_operators.config`."""
+    import contextlib
+    import io
+
+    import onnxruntime as ort
+    from onnxruntime.tools.ort_format_model import create_config_from_models
+
+    target = job.out / "model.ort"
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    # Basic: higher levels write layouts of this processor into the file.
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    ort.InferenceSession(str(job.out / ONNX_FILE), options, providers=["CPUExecutionProvider"])
+    with contextlib.redirect_stdout(io.StringIO()):
+        create_config_from_models([str(target)], str(job.out / "required_operators.config"), True)
+    stray = job.out / "required_operators_and_types.config"
+    if stray.exists():
+        shutil.move(stray, job.out / "required_operators.config")
+    text = (job.out / "required_operators.config").read_text(encoding="utf-8")
+    # The tool writes the path of the model it read; the artifact must not depend on where it was made.
+    kept = [line for line in text.splitlines() if not line.startswith("#")]
+    (job.out / "required_operators.config").write_text("\n".join(kept).strip() + "\n", encoding="utf-8")
+    return target

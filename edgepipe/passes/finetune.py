@@ -1,0 +1,22 @@
+"""Recover what a change of the network cost."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from edgepipe.artifact import Artifact
+from edgepipe.contract import Job
+from edgepipe.passes.training_settings import TrainingPass
+
+
+class Finetune(TrainingPass):
+    """Train on, gently, after a pass that changed the network; pruned weights stay zero.
+
+    Source: Renda et al., Comparing Rewinding and Fine-tuning, ICLR 2020, arXiv:2003.02389.
+    """
+
+    epochs: int = Field(8, ge=1, description="passes over the train split")
+    lr: float = Field(0.02, gt=0, description="largest learning rate")
+
+    def apply(self, model: Artifact, job: Job) -> Artifact:
+        return self._train(model, job)

@@ -1,0 +1,49 @@
+"""Settings that `train` and `finetune` share; imports pydantic only."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from edgepipe.artifact import Artifact, Kind
+from edgepipe.contract import Job, Pass, Split
+
+
+class TrainingPass(Pass):
+    """A pass that trains on the train split; resumes from its last finished epoch after a kill."""
+
+    reads: ClassVar[Kind] = Kind.TORCH
+    writes: ClassVar[Kind] = Kind.TORCH
+    data: ClassVar[tuple[Split, ...]] = (Split.TRAIN,)
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "lightning-fabric", "safetensors")
+
+    epochs: int = Field(ge=1, description="passes over the train split")
+    batch_size: int = Field(32, ge=2, description="examples per step")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd with Nesterov momentum, or adamw")
+    lr: float = Field(gt=0, description="largest learning rate")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
+    weight_decay: float = Field(5e-4, ge=0, description="decay of weights; biases and norms are spared")
+    schedule: Literal["one_cycle", "cosine", "constant"] = Field(
+        "one_cycle", description="learning rate over the steps"
+    )
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of the label spread over all classes")
+    ema: float | None = Field(None, gt=0, lt=1, description="decay of the averaged weights that are kept; null: none")
+    precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: bf16 where the processor has it")
+    crop_padding: int = Field(2, ge=0, description="pixels that a picture may be shifted by; 0: none")
+    horizontal_flip: bool = Field(False, description="mirror half of the pictures; wrong for digits and text")
+    channels_last: bool = Field(True, description="memory layout; faster convolutions on most processors")
+
+    @abstractmethod
+    def apply(self, model: Artifact, job: Job) -> Artifact:
+        """Train."""
+
+    def _train(self, model: Artifact, job: Job) -> Artifact:
+        from edgepipe.models import torch_artifact
+        from edgepipe.models.training import train
+
+        network = torch_artifact.build(model)
+        curve = train(network, self, job, model.signature)
+        job.facts["curve"] = [dict(point) for point in curve]
+        return torch_artifact.write(network, torch_artifact.read_architecture(model), job.out, model.signature)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper, numpy_helper
+
+from edgepipe.errors import MeasureError
+from edgepipe.measure.accuracy import Predictions, agreement, paired_drop, predict, top1, top5
+from tests.measure.graphs import Arrays, dynamic, pictures, save, small_network
+
+
+def identity_scores(path: Path) -> Path:
+    """Answers the input itself: (n, 6) scores."""
+    return save(path, [helper.make_node("Identity", ["x"], ["y"])], [], input_shape=("n", 6), output_shape=("n", 6))
+
+
+def test_answers_top5_and_accuracy_follow_from_the_scores(tmp_path: Path) -> None:
+    scores = np.array([[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [1, 1, 1, 1, 1, 1]], np.float32)
+    found = predict(identity_scores(tmp_path / "m.onnx"), Arrays(scores, np.array([5, 5, 1])), batch_size=2)
+    assert found.answers.tolist() == [5, 0, 0]
+    assert found.top5.tolist() == [[5, 4, 3, 2, 1], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
+    assert top1(found) == pytest.approx(1 / 3)
+    assert top5(found) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_scores_that_are_not_finite_are_an_error_naming_the_file(tmp_path: Path, bad: float) -> None:
+    scores = np.zeros((3, 6), np.float32)
+    scores[1, 2] = bad
+    with pytest.raises(MeasureError, match=r"broken\.onnx: (NaN|infinite) scores"):
+        predict(identity_scores(tmp_path / "broken.onnx"), Arrays(scores, None))
+
+
+def test_a_fixed_batch_answers_as_a_dynamic_one_with_the_last_batch_padded(tmp_path: Path) -> None:
+    data = pictures(30)
+    free = predict(small_network(tmp_path / "free.onnx"), data)
+    fixed = predict(small_network(tmp_path / "fixed.onnx", batch=7), data)
+    assert len(fixed) == 30
+    assert fixed.answers.tolist() == free.answers.tolist()
+
+
+def test_a_dynamically_quantized_model_answers_the_same_whatever_the_batch(tmp_path: Path) -> None:
+    model = dynamic(small_network(tmp_path / "f.onnx"), tmp_path / "d.onnx", "Conv", "MatMul")
+    data = pictures(20)
+    one, many = predict(model, data, batch_size=1), predict(model, data, batch_size=20)
+    assert one.top5.tolist() == many.top5.tolist()
+
+
+def test_without_labels_accuracy_is_agreement_with_the_baseline() -> None:
+    ours = Predictions(np.array([1, 2, 3, 4]), np.array([[1], [2], [3], [4]]), None)
+    theirs = Predictions(np.array([1, 2, 3, 0]), np.array([[1], [2], [3], [0]]), None)
+    assert ours.correct is None
+    assert top1(ours) is None
+    assert top1(ours, theirs) == agreement(ours, theirs) == 0.75
+    assert paired_drop(ours, theirs) is None
+    assert top5(ours) is None
+
+
+def test_the_drop_is_baseline_minus_step() -> None:
+    labels = np.zeros(10, np.int64)
+    base = Predictions(np.zeros(10, np.int64), np.zeros((10, 1), np.int64), labels)
+    step = Predictions(np.array([1, 1, 0, 0, 0, 0, 0, 0, 0, 0]), np.zeros((10, 1), np.int64), labels)
+    found = paired_drop(step, base)
+    assert found is not None
+    assert found[0] == pytest.approx(0.2)
+    assert found[1][0] < 0.2 < found[1][1]
+
+
+def test_predictions_survive_saving_and_damage_is_named(tmp_path: Path) -> None:
+    saved = Predictions(np.array([1, 2]), np.array([[1, 0], [2, 0]]), np.array([1, 1]))
+    saved.save(tmp_path / "p.npz")
+    loaded = Predictions.load(tmp_path / "p.npz")
+    assert loaded.answers.tolist() == [1, 2]
+    assert loaded.labels is not None
+    assert loaded.correct is not None
+    assert loaded.correct.tolist() == [True, False]
+    (tmp_path / "p.npz").write_bytes(b"no archive")
+    with pytest.raises(MeasureError, match=r"p\.npz: not saved predictions"):
+        Predictions.load(tmp_path / "p.npz")
+
+
+def test_a_wrong_input_shape_is_explained(tmp_path: Path) -> None:
+    model = small_network(tmp_path / "m.onnx")
+    with pytest.raises(MeasureError, match=r"m\.onnx: input 'x' has 4 axes, but the data gives 2"):
+        predict(model, Arrays(np.zeros((2, 5), np.float32), None))
+    with pytest.raises(MeasureError, match=r"m\.onnx: ONNX Runtime failed on input .*\(2, 4, 16, 16\)"):
+        predict(model, Arrays(np.zeros((2, 4, 16, 16), np.float32), None))
+
+
+def test_a_model_that_is_no_classifier_and_an_unreadable_file_are_refused(tmp_path: Path) -> None:
+    maps = save(tmp_path / "maps.onnx", [helper.make_node("Relu", ["x"], ["y"])], [], output_shape=None)
+    with pytest.raises(MeasureError, match="expected one score per class"):
+        predict(maps, pictures(2))
+    (tmp_path / "junk.onnx").write_bytes(b"\xff\xfe junk")
+    with pytest.raises(MeasureError, match=r"junk\.onnx: not a readable ONNX file"):
+        predict(tmp_path / "junk.onnx", pictures(2))
+
+
+def test_no_evaluation_examples_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(MeasureError, match="no evaluation examples"):
+        predict(small_network(tmp_path / "m.onnx"), Arrays(np.zeros((0, 3, 16, 16), np.float32), None))
+
+
+def test_a_float16_model_is_fed_float16(tmp_path: Path) -> None:
+    weight = numpy_helper.from_array(np.eye(6, dtype=np.float16), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "half",
+        [helper.make_tensor_value_info("x", 10, ["n", 6])],
+        [helper.make_tensor_value_info("y", 10, ["n", 6])],
+        [weight],
+    )
+    path = tmp_path / "half.onnx"
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
+    )
+    scores = np.eye(6, dtype=np.float32)
+    assert predict(path, Arrays(scores, np.arange(6))).answers.tolist() == [0, 1, 2, 3, 4, 5]

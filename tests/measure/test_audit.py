@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from edgepipe.measure.audit import audit
+from edgepipe.measure.graph import Graph
+from edgepipe.measure.macs import layers
+from edgepipe.metrics import Audit, Int8Share
+from tests.measure.graphs import dynamic, quantized, save, small_network
+
+
+def run(path: Path, *shape: int) -> tuple[Audit, Int8Share]:
+    example = np.random.default_rng(0).standard_normal((1, *shape)).astype(np.float32)
+    return audit(path, example, layers(Graph.load(path), shape), runs=3)
+
+
+def test_a_float_model_runs_nothing_in_int8_and_every_layer_is_timed(tmp_path: Path) -> None:
+    found, share = run(small_network(tmp_path / "m.onnx"), 3, 16, 16)
+    assert share == Int8Share(conv=0.0, matmul=0.0)
+    assert [layer.name for layer in found.layers] == ["one", "two", "fc"]
+    assert all(layer.milliseconds is not None and layer.milliseconds >= 0 for layer in found.layers)
+    assert not any(layer.int8 for layer in found.layers)
+    assert found.leftover_qdq == 0
+    assert sum(row.share for row in found.operators) == pytest.approx(1)
+
+
+def test_a_statically_quantized_model_really_runs_in_int8(tmp_path: Path) -> None:
+    path = quantized(small_network(tmp_path / "f.onnx"), tmp_path / "q.onnx")
+    found, share = run(path, 3, 16, 16)
+    assert share == Int8Share(conv=1.0, matmul=1.0)
+    assert [layer.operator for layer in found.layers] == ["QLinearConv", "QLinearConv", "QGemm"]
+    assert all(layer.int8 for layer in found.layers)
+    assert found.leftover_qdq == 2  # the way in and the way out
+    kinds = {row.operator: row for row in found.operators}
+    assert kinds["QLinearConv"].int8
+    assert kinds["QLinearConv"].nodes == 2
+    assert not kinds["QuantizeLinear"].int8
+
+
+def test_hard_swish_is_shown_by_its_own_name_and_in_float(tmp_path: Path) -> None:
+    source = small_network(tmp_path / "f.onnx", activation="HardSwish")
+    found, _ = run(quantized(source, tmp_path / "q.onnx"), 3, 16, 16)
+    kinds = {row.operator: row for row in found.operators}
+    assert kinds["HardSwish"].nodes == 4  # HardSigmoid and Mul, twice
+    assert not kinds["HardSwish"].int8
+    assert "HardSigmoid" not in kinds
+    assert found.leftover_qdq == 6
+
+
+def test_the_share_is_by_macs_and_per_family(tmp_path: Path) -> None:
+    path = dynamic(small_network(tmp_path / "f.onnx"), tmp_path / "d.onnx", "Gemm", "MatMul")
+    found, share = run(path, 3, 16, 16)
+    assert share == Int8Share(conv=0.0, matmul=1.0)
+    assert [layer.int8 for layer in found.layers] == [False, False, True]
+    assert found.layers[2].operator == "DynamicQuantizeMatMul"
+
+
+def test_a_family_that_the_model_lacks_is_null(tmp_path: Path) -> None:
+    path = save(tmp_path / "m.onnx", [helper.make_node("Relu", ["x"], ["y"])], [], output_shape=None)
+    found, share = run(path, 3, 16, 16)
+    assert share == Int8Share(conv=None, matmul=None)
+    assert found.layers == []
+    assert [row.operator for row in found.operators] == ["Relu"]

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgepipe.measure.findings import findings
+from edgepipe.metrics import Audit, Int8Share, LayerCost, Measurements, OperatorTime, Versus
+
+
+def seen(**changed: Any) -> Measurements:
+    plain: dict[str, Any] = {
+        "examples": 1000,
+        "size_bytes": 44_800_000,
+        "gzip_bytes": 41_000_000,
+        "parameters": 11_000_000,
+        "nonzero_share": 1.0,
+        "macs": 148_000_000,
+        "latency_p50_ms": 4.0,
+        "latency_p90_ms": 4.2,
+        "load_ms": 50.0,
+        "peak_rss_bytes": 200_000_000,
+        "int8_share": Int8Share(conv=0.0, matmul=0.0),
+    }
+    return Measurements(**{**plain, **changed})
+
+
+def against(faster: float = 1.0, **changed: Any) -> Versus:
+    return Versus(times_smaller=1.0, times_faster=faster, times_faster_ci95=(faster - 0.01, faster + 0.01), **changed)
+
+
+def spent(operator: str, share: float, *, int8: bool = False, nodes: int = 5) -> OperatorTime:
+    return OperatorTime(operator=operator, nodes=nodes, milliseconds=share, share=share, int8=int8)
+
+
+def layer(name: str, operator: str, width: int = 64, *, int8: bool = False) -> LayerCost:
+    return LayerCost(name=name, operator=operator, weight_shape=[width, 3, 3, 3], weight_bytes=1, macs=1, int8=int8)
+
+
+def test_zeros_that_buy_nothing_are_said_with_their_numbers() -> None:
+    now = seen(nonzero_share=0.1, gzip_bytes=8_000_000)
+    assert findings(now, against(1.0), Audit(), previous=seen()) == [
+        "90% of the weights are zero, but this runtime does not use that: 1.00x faster",
+        "bytes did not change: 44.80 MB; only gzip gains, from 41.00 MB to 8.00 MB",
+    ]
+
+
+def test_speed_is_that_of_this_step_not_of_the_steps_before() -> None:
+    found = findings(seen(nonzero_share=0.3), against(3.0), Audit(), previous=seen(), previous_versus=against(3.0))
+    assert "70% of the weights are zero, but this runtime does not use that: 1.00x faster" in found
+
+
+def test_slow_int8_names_the_operator_that_eats_the_time() -> None:
+    now = seen(int8_share=Int8Share(conv=1.0, matmul=1.0), size_bytes=11_000_000)
+    audit = Audit(operators=[spent("QLinearConv", 0.45, int8=True), spent("HardSwish", 0.41)])
+    assert findings(now, against(0.8), audit, previous=seen()) == [
+        "int8 is slower than float here (0.80x): 41% of the time is in HardSwish, which has no int8 kernel"
+    ]
+
+
+def test_convolutions_left_in_float_are_counted() -> None:
+    layers = [layer(f"c{i}", "QLinearConv", int8=True) for i in range(9)]
+    layers += [layer(f"f{i}", "Conv") for i in range(11)]
+    now = seen(int8_share=Int8Share(conv=0.5), size_bytes=11_000_000)
+    found = findings(now, against(1.2), Audit(layers=layers), previous=seen())
+    assert found == ["11 of 20 convolutions still run in float"]
+
+
+def test_conv_integer_is_named_as_slow() -> None:
+    audit = Audit(operators=[spent("ConvInteger", 0.9, int8=True, nodes=20)])
+    assert findings(seen(), against(0.1), audit)[0].startswith("20 convolutions run as ConvInteger, 90% of the time")
+
+
+def test_odd_channel_counts_are_named_only_when_this_step_made_them() -> None:
+    audit = Audit(layers=[layer("stem", "Conv", 45), layer("body", "Conv", 64)])
+    pruned = seen(macs=70_000_000, size_bytes=20_000_000)
+    expected = (
+        "1 of 2 convolutions have channel counts off a multiple of 16 (stem: 45), which leaves kernels partly empty"
+    )
+    assert findings(pruned, against(2.0), audit, previous=seen()) == [expected]
+    assert findings(seen(size_bytes=20_000_000), against(2.0), audit, previous=seen()) == []
+
+
+@pytest.mark.parametrize(
+    ("drop", "interval", "expected"),
+    [
+        (0.021, (0.015, 0.027), "accuracy fell by 2.10 points against the baseline"),
+        (-0.02, (-0.03, -0.01), "accuracy rose by 2.00 points against the baseline"),
+        (0.002, (-0.001, 0.005), None),
+    ],
+)
+def test_accuracy_is_mentioned_only_beyond_its_interval(
+    drop: float, interval: tuple[float, float], expected: str | None
+) -> None:
+    versus = against(2.0, accuracy_drop=drop, accuracy_drop_ci95=interval)
+    found = findings(seen(size_bytes=11_000_000), versus, Audit(), previous=seen())
+    assert [text.split(",")[0] for text in found] == ([] if expected is None else [expected])
+
+
+def test_quantized_files_that_run_in_float_and_leftover_nodes_are_said() -> None:
+    audit = Audit(operators=[spent("QuantizeLinear", 0.2), spent("Cast", 0.1)], leftover_qdq=40, leftover_casts=1)
+    assert findings(seen(size_bytes=11_000_000), against(1.1), audit, previous=seen()) == [
+        "40 quantize and dequantize nodes run, but no layer runs in int8",
+        "40 quantize and dequantize nodes are left, 20% of the time",
+        "1 cast is left, 10% of the time",
+    ]
+
+
+def test_fewer_macs_without_speed_are_said() -> None:
+    found = findings(seen(macs=74_000_000, size_bytes=20_000_000), against(1.01), Audit(), previous=seen())
+    assert found == ["50% fewer multiply-accumulates, but 1.01x faster"]
+
+
+def test_a_plain_float_baseline_has_no_findings() -> None:
+    audit = Audit(operators=[spent("Conv", 0.99)], layers=[layer("c", "Conv")])
+    assert findings(seen(), None, audit) == []

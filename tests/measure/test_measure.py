@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from edgepipe.errors import MeasureError
+from edgepipe.measure.accuracy import predict
+from edgepipe.measure.measure import measure
+from edgepipe.measure.settings import MeasureSettings
+from edgepipe.measure.wrong import picture_png, wrong_answers
+from tests.measure.graphs import SMALL_MACS, SMALL_PARAMETERS, Arrays, pictures, quantized, small_network
+
+QUICK = MeasureSettings(latency_seconds=0.1, audit_runs=2, probe_runs=1)
+
+
+def labelled_by(model: Path, count: int = 40) -> Arrays:
+    """Pictures labelled with what the model answers, so that its accuracy is 1."""
+    data = pictures(count)
+    return Arrays(data.inputs, predict(model, data).answers)
+
+
+def test_a_baseline_and_its_int8_step_give_consistent_records(tmp_path: Path) -> None:
+    source = small_network(tmp_path / "f.onnx")
+    step = quantized(source, tmp_path / "q.onnx")
+    data = labelled_by(source)
+    seen: list[float] = []
+    base = measure(source, data, None, None, QUICK, lambda share, _text: seen.append(share))
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+    assert base.measurements.top1 == 1.0
+    assert base.measurements.macs == SMALL_MACS
+    assert base.measurements.parameters == SMALL_PARAMETERS
+    assert (base.versus.times_faster, base.versus.times_smaller, base.versus.accuracy_drop) == (1.0, 1.0, 0.0)
+    found = measure(step, data, source, base.predictions, QUICK)
+    assert found.measurements.int8_share.conv == 1.0
+    assert found.versus.times_smaller == pytest.approx(source.stat().st_size / step.stat().st_size)
+    assert found.measurements.top1 is not None
+    assert found.versus.accuracy_drop == pytest.approx(1.0 - found.measurements.top1)
+    assert found.versus.agreement == found.measurements.top1  # labels are the baseline's answers
+    assert len(found.wrong) == round(40 * (1 - found.measurements.top1))
+
+
+def test_without_labels_the_baseline_agrees_with_itself(tmp_path: Path) -> None:
+    source = small_network(tmp_path / "f.onnx")
+    base = measure(source, pictures(20, labelled=False), None, None, QUICK)
+    assert base.measurements.top1 == 1.0
+    assert base.measurements.top5 is None
+    assert base.versus.accuracy_drop is None
+
+
+def test_a_baseline_without_its_predictions_is_refused(tmp_path: Path) -> None:
+    source = small_network(tmp_path / "f.onnx")
+    with pytest.raises(MeasureError, match="belong together"):
+        measure(source, pictures(4), source, None, QUICK)
+
+
+def test_wrong_answers_carry_names_and_the_denormalised_picture(tmp_path: Path) -> None:
+    source = small_network(tmp_path / "f.onnx")
+    data = labelled_by(source)
+    base = predict(source, data)
+    shifted = predict(source, Arrays(np.roll(data.inputs, 1, axis=0), data.given))
+    assert base.labels is not None
+    found = wrong_answers(shifted, base, data, most=3)
+    changed = [index for index in range(40) if shifted.answers[index] != base.labels[index]]
+    assert len(found) == min(3, len(changed))
+    for item in found:
+        assert item.index in changed
+        assert item.label == f"class{base.labels[item.index]}"
+        assert item.picture_png is not None
+        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(item.picture_png))), np.float32) / 255
+        expected = np.clip(data.inputs[item.index] * 0.25 + 0.5, 0, 1).transpose(1, 2, 0)
+        assert np.abs(shown - expected).max() <= 0.5 / 255 + 1e-6
+
+
+def test_only_pictures_become_pictures() -> None:
+    signature = pictures(1).signature
+    assert picture_png(np.zeros((5, 8, 8), np.float32), signature) is None
+    assert picture_png(np.zeros(8, np.float32), signature) is None
+    assert picture_png(np.zeros((1, 8, 8), np.float32), Arrays(np.zeros((1, 1, 8, 8), np.float32), None).signature)
+
+
+@pytest.mark.parametrize("wrong", [{"threads": 0}, {"latency_seconds": 0}, {"thread": 1}])
+def test_settings_out_of_range_or_mistyped_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        MeasureSettings.model_validate(wrong)
