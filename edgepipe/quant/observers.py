@@ -1,0 +1,145 @@
+"""Observers: what range of an activation is worth 256 steps. All stream; none keeps the activations.
+
+A histogram of fixed size follows each tensor. Its bins have a power-of-two grid anchored at zero, so
+growing the range merges neighbours exactly and memory does not depend on the number of examples.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+ObserverName = Literal["min_max", "moving_average", "percentile", "mse", "entropy"]
+_HALF = 4096  # bins on each side of zero
+
+
+class Observer:
+    """Follows one tensor; `observe` any number of arrays, then ask for a range."""
+
+    def __init__(self, *, histogram: bool = True, smoothing: float = 0.1) -> None:
+        self.low = np.inf
+        self.high = -np.inf
+        self.smooth_low: float | None = None
+        self.smooth_high: float | None = None
+        self.count = 0
+        self._smoothing = smoothing
+        self._width = 0.0
+        self._bins: NDArray[np.int64] | None = np.zeros(2 * _HALF, np.int64) if histogram else None
+
+    def observe(self, values: NDArray[np.float32]) -> None:
+        """Take in one batch, any shape.
+
+        Raises:
+            ValueError: a value is not finite.
+        """
+        low, high = float(values.min()), float(values.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise ValueError("NaN or infinity")
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        keep = 1 - self._smoothing
+        self.smooth_low = low if self.smooth_low is None else keep * self.smooth_low + self._smoothing * low
+        self.smooth_high = high if self.smooth_high is None else keep * self.smooth_high + self._smoothing * high
+        self.count += values.size
+        if self._bins is not None:
+            self._fill(values.reshape(-1), max(-low, high))
+
+    def _fill(self, values: NDArray[np.float32], magnitude: float) -> None:
+        assert self._bins is not None
+        if magnitude > 0 and self._width == 0.0:
+            self._width = float(2.0 ** np.ceil(np.log2(magnitude / _HALF)))
+        while self._width > 0 and magnitude >= self._width * _HALF:
+            pairs = self._bins.reshape(-1, 2).sum(axis=1)
+            self._bins = np.zeros(2 * _HALF, np.int64)
+            self._bins[_HALF // 2 : _HALF // 2 + _HALF] = pairs
+            self._width *= 2
+        if self._width == 0.0:  # only zeros so far
+            self._bins[_HALF] += values.size
+            return
+        index = np.floor(values * np.float32(1.0 / self._width)).astype(np.int32)
+        index += _HALF
+        np.clip(index, 0, 2 * _HALF - 1, out=index)
+        self._bins += np.bincount(index, minlength=2 * _HALF)
+
+    def range(self, kind: ObserverName, percentile: float = 99.99) -> tuple[float, float]:
+        """(low, high) that the quantized tensor should cover."""
+        if self.count == 0:
+            return 0.0, 0.0
+        if kind == "moving_average" and self.smooth_low is not None and self.smooth_high is not None:
+            return self.smooth_low, self.smooth_high
+        if kind == "min_max" or self._bins is None or self._width == 0.0:
+            return self.low, self.high
+        centers = (np.arange(2 * _HALF) - _HALF + 0.5) * self._width
+        if kind == "percentile":
+            return self._percentile(percentile)
+        if kind == "mse":
+            return self._search(centers, _square_error)
+        return self._search(centers, _divergence)
+
+    def _percentile(self, percentile: float) -> tuple[float, float]:
+        assert self._bins is not None
+        cumulated = np.cumsum(self._bins) / self.count
+        edge = (100.0 - percentile) / 100.0
+        low = (int(np.searchsorted(cumulated, edge, side="right")) - _HALF) * self._width
+        high = (int(np.searchsorted(cumulated, 1 - edge, side="left")) + 1 - _HALF) * self._width
+        return max(self.low, low), min(self.high, high)
+
+    def _search(self, centers: NDArray[np.float64], cost_of: _Cost) -> tuple[float, float]:
+        """The range of least cost among shrunken versions of [low, high]."""
+        assert self._bins is not None
+        filled = np.flatnonzero(self._bins)
+        counts, places = self._bins[filled].astype(np.float64), centers[filled]
+        low, high = min(self.low, 0.0), max(self.high, 0.0)
+        shares = np.linspace(1.0, 0.3, 71)
+        best, found = np.inf, (low, high)
+        # One-sided tensors (after ReLU) shrink above only; two-sided ones first together, then each side alone.
+        options = [(low * share, high * share) for share in shares]
+        for option in options:
+            cost = cost_of(counts, places, *option)
+            if cost < best:
+                best, found = cost, option
+        if low < 0 < high:
+            for option in [(found[0] * share, found[1]) for share in shares[1:31]] + [
+                (found[0], found[1] * share) for share in shares[1:31]
+            ]:
+                cost = cost_of(counts, places, *option)
+                if cost < best:
+                    best, found = cost, option
+        return found
+
+
+class _Cost(Protocol):
+    def __call__(self, counts: NDArray[np.float64], places: NDArray[np.float64], low: float, high: float) -> float: ...
+
+
+def _square_error(counts: NDArray[np.float64], places: NDArray[np.float64], low: float, high: float) -> float:
+    """Expected squared error of quantizing to 256 steps over [low, high]; rounding inside, clipping outside."""
+    scale = max((high - low) / 255.0, 1e-30)
+    kept = np.clip(np.rint(places / scale), np.rint(low / scale), np.rint(high / scale)) * scale
+    return float((counts * np.square(places - kept)).sum())
+
+
+def _divergence(counts: NDArray[np.float64], places: NDArray[np.float64], low: float, high: float) -> float:
+    """Kullback-Leibler divergence between the histogram and its 256-step version over [low, high].
+
+    Source: Migacz, 8-bit inference with TensorRT, GTC 2017.
+    """
+    inside = (places >= low) & (places <= high)
+    kept = counts * inside
+    clipped = np.clip(places, low, high)
+    scale = max((high - low) / 255.0, 1e-30)
+    steps = np.rint(clipped / scale).astype(np.int64)
+    steps -= steps.min()
+    # The reference puts what is clipped at the edges; the candidate spreads each step evenly over its bins.
+    reference = np.where(inside, counts, 0.0)
+    first, last = np.flatnonzero(inside)[[0, -1]] if inside.any() else (0, len(counts) - 1)
+    reference[first] += counts[:first].sum()
+    reference[last] += counts[last + 1 :].sum()
+    mass = np.bincount(steps[inside], weights=kept[inside], minlength=int(steps.max()) + 1)
+    width = np.bincount(steps[inside], minlength=int(steps.max()) + 1)
+    candidate = np.where(inside, (mass / np.maximum(width, 1))[steps], 0.0)
+    p, q = reference / max(reference.sum(), 1.0), candidate / max(candidate.sum(), 1e-30)
+    seen = (p > 0) & (q > 0)
+    lost = p[(p > 0) & ~(q > 0)].sum()
+    return float((p[seen] * np.log(p[seen] / q[seen])).sum() + lost * 20.0)

@@ -1,0 +1,79 @@
+"""A float ONNX graph made ready for quantization: batch norm folded, constants folded, nodes named."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import onnx
+from onnx import numpy_helper, version_converter
+
+from edgepipe.errors import PassError
+
+_QUANTIZED = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
+
+
+def prepare(file: Path, label: str) -> onnx.ModelProto:
+    """Load a float model as ONNX Runtime's machine-independent optimizations leave it.
+
+    They fold constants, batch norm and scalings into convolutions, and drop what does nothing.
+
+    Raises:
+        PassError: the model is quantized already, or too old to be quantized.
+    """
+    model = onnx.load(file)
+    found = sorted({node.op_type for node in model.graph.node} & _QUANTIZED)
+    if found:
+        raise PassError(
+            f"passes.{label}: the model is quantized already (it has {found[0]}). Remove one of the two steps"
+        )
+    opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
+    if opset < 13:  # per-channel DequantizeLinear came with opset 13
+        try:
+            model = version_converter.convert_version(model, 13)
+        except Exception as error:
+            raise PassError(
+                f"passes.{label}: the model has opset {opset}; int8 per channel needs 13, and converting failed: "
+                f"{str(error)[:200]}. Export it again with a newer opset"
+            ) from None
+    model = _optimized(model)
+    _constants_to_initializers(model)
+    _drop_unused_imports(model)
+    for number, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"
+    del model.graph.value_info[:]
+    return model
+
+
+def _optimized(model: onnx.ModelProto) -> onnx.ModelProto:
+    import onnxruntime as ort
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "in.onnx", Path(folder) / "out.onnx"
+        onnx.save(model, source)
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(target)
+        ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+        return onnx.load(target)
+
+
+def _constants_to_initializers(model: onnx.ModelProto) -> None:
+    kept = []
+    for node in model.graph.node:
+        value = next((item for item in node.attribute if item.name == "value"), None)
+        if node.op_type == "Constant" and value is not None:
+            tensor = numpy_helper.from_array(numpy_helper.to_array(value.t), node.output[0])
+            model.graph.initializer.append(tensor)
+        else:
+            kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+
+
+def _drop_unused_imports(model: onnx.ModelProto) -> None:
+    used = {node.domain for node in model.graph.node} | {""}
+    imports = [item for item in model.opset_import if item.domain in used or item.domain == "ai.onnx"]
+    del model.opset_import[:]
+    model.opset_import.extend(imports)
