@@ -1,0 +1,76 @@
+"""Float ONNX to int8 weights, activation ranges taken while it runs."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from edgepipe.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract import Job, Pass
+from edgepipe.errors import PassError
+
+
+class QuantizeDynamic(Pass):
+    """Store the weights of matrix products as int8 and quantize their inputs on the fly; no calibration.
+
+    Right for transformers and recurrent networks; convolutions only on request, they get much slower.
+    Source: ONNX Runtime, "Quantize ONNX models", dynamic quantization.
+    """
+
+    reads: ClassVar[Kind] = Kind.ONNX
+    writes: ClassVar[Kind] = Kind.ONNX
+    libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
+
+    convolutions: bool = Field(False, description="convolutions too; ONNX Runtime's ConvInteger is ten times slower")
+    per_channel: bool = Field(True, description="a scale for each output channel of a weight, or one for all")
+    reduce_range: bool = Field(True, description="7-bit weights, which cannot overflow AVX2's 16-bit sums")
+    exclude: tuple[str, ...] = Field((), description="names of nodes that stay float")
+
+    def apply(self, model: Artifact, job: Job) -> Artifact:
+        import logging
+
+        import onnx
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        from edgepipe.models.lower import clean
+        from edgepipe.quant.prepare import prepare
+        from edgepipe.registry import did_you_mean
+
+        network = prepare(model.onnx, job.label)
+        names = {node.name for node in network.graph.node}
+        for name in self.exclude:
+            if name not in names:
+                raise PassError(
+                    f"passes.{job.label}.exclude: the graph has no node '{name}'.{did_you_mean(name, names)}"
+                )
+        kinds = ["MatMul", "Gemm", *(["Conv"] if self.convolutions else [])]
+        count = sum(node.op_type in kinds and node.name not in self.exclude for node in network.graph.node)
+        if count == 0:
+            raise PassError(
+                f"passes.{job.label}: nothing to quantize: the model has no matrix product. Use quantize_static, "
+                "or set convolutions=true (slower)"
+            )
+        # The quantizer's shape inference stumbles over stored inner shapes of dynamic batches.
+        del network.graph.value_info[:]
+        file = job.out / ONNX_FILE
+        logging.getLogger().setLevel(max(logging.getLogger().level, logging.ERROR))
+        try:
+            quantize_dynamic(
+                network,
+                file,
+                op_types_to_quantize=kinds,
+                per_channel=self.per_channel,
+                reduce_range=self.reduce_range,
+                weight_type=QuantType.QInt8,
+                nodes_to_exclude=list(self.exclude),
+            )
+        except Exception as error:
+            raise PassError(
+                f"passes.{job.label}: ONNX Runtime cannot quantize this model: {str(error)[:300]}"
+            ) from error
+        written = onnx.load(file)
+        clean(written)
+        onnx.save(written, file)
+        job.facts["int8_nodes"] = count
+        return job.seal(Kind.ONNX, model.signature)

@@ -1,0 +1,77 @@
+"""Float32 weights to float16."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from edgepipe.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract import Job, Pass
+from edgepipe.errors import PassError
+
+
+class ToFloat16(Pass):
+    """Store weights as float16; half the bytes.
+
+    `storage` casts them to float32 when the model is opened: float32 speed on every processor.
+    `compute` also computes in float16, for accelerators that do. Source: IEEE 754-2008, binary16.
+    """
+
+    reads: ClassVar[Kind] = Kind.ONNX
+    writes: ClassVar[Kind] = Kind.ONNX
+    libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
+
+    mode: Literal["storage", "compute"] = Field("storage", description="storage: float32 arithmetic; compute: float16")
+    smallest: int = Field(16, ge=1, description="weights with fewer elements stay float32 (storage mode)")
+
+    def apply(self, model: Artifact, job: Job) -> Artifact:
+        import numpy as np
+        import onnx
+        from onnx import numpy_helper
+
+        from edgepipe.models.lower import clean
+
+        network = onnx.load(model.onnx)
+        for item in network.graph.initializer:
+            if item.data_type == onnx.TensorProto.FLOAT:
+                value = numpy_helper.to_array(item)
+                if value.size and float(np.abs(value).max()) > float(np.finfo(np.float16).max):
+                    raise PassError(
+                        f"passes.{job.label}: the weight '{item.name}' reaches {float(np.abs(value).max()):.3g}, beyond "
+                        "float16's 65504. Keep this model in float32, or rescale that layer"
+                    )
+        if self.mode == "compute":
+            from onnxruntime.transformers.float16 import convert_float_to_float16
+
+            network = convert_float_to_float16(network, keep_io_types=True, disable_shape_infer=False)
+        else:
+            job.facts["tensors"] = _store_as_float16(network, self.smallest)
+        clean(network)
+        onnx.save(network, job.out / ONNX_FILE)
+        return job.seal(Kind.ONNX, model.signature)
+
+
+def _store_as_float16(network, smallest: int) -> int:  # type: ignore[no-untyped-def]
+    """Replace float32 initializers by float16 ones and a Cast, which ONNX Runtime folds when it loads."""
+    import numpy as np
+    import onnx
+    from onnx import helper, numpy_helper
+
+    casts = []
+    kept = []
+    for item in network.graph.initializer:
+        value = numpy_helper.to_array(item)
+        if item.data_type != onnx.TensorProto.FLOAT or value.size < smallest:
+            kept.append(item)
+            continue
+        kept.append(numpy_helper.from_array(value.astype(np.float16), f"{item.name}_half"))
+        casts.append(
+            helper.make_node("Cast", [f"{item.name}_half"], [item.name], f"{item.name}_Cast", to=onnx.TensorProto.FLOAT)
+        )
+    nodes = list(network.graph.node)
+    del network.graph.node[:]
+    network.graph.node.extend([*casts, *nodes])
+    del network.graph.initializer[:]
+    network.graph.initializer.extend(kept)
+    return len(casts)
