@@ -121,7 +121,9 @@ def nan_pictures(tmp: Path) -> list[str]:
 
 def garbage_onnx(tmp: Path) -> list[str]:
     (tmp / "m.onnx").write_bytes(b"not a protobuf at all" * 9)
-    return folder_run(tmp, pictures(tmp / "p"), "model=onnx", f"model.path={tmp}/m.onnx")[:1] + [
+    pictures(tmp / "p")
+    return [
+        "recipe=ptq",
         "model=onnx",
         f"model.path={tmp}/m.onnx",
         "data=image_folder",
@@ -134,18 +136,18 @@ def garbage_onnx(tmp: Path) -> list[str]:
 
 
 CASES: list[tuple[str, Callable[[Path], list[str]], int, str]] = [
-    ("no recipe", lambda tmp: ["seed=1"], 2, "no recipe: say which"),
-    ("unknown recipe", lambda tmp: ["recipe=resnet81_int8"], 2, "there is no recipe"),
-    ("unknown verb", lambda tmp: ["chekc"], 2, "Did you mean 'check'?"),
+    ("no recipe", lambda _: ["seed=1"], 2, "no recipe: say which"),
+    ("unknown recipe", lambda _: ["recipe=resnet81_int8"], 2, "there is no recipe"),
+    ("unknown verb", lambda _: ["chekc"], 2, "Did you mean 'check'?"),
     ("missing recipe file", lambda tmp: [f"recipe={tmp}/nowhere.yaml"], 2, "there is no file"),
     ("list of passes", lambda tmp: recipe(tmp, GROUPS + "passes: [train]\n"), 2, "passes: "),
     ("unknown pass", lambda tmp: recipe(tmp, GROUPS + "passes: {a: {pass: shrnik}}\n"), 2, "unknown pass 'shrnik'"),
     ("step without a pass", lambda tmp: recipe(tmp, GROUPS + "passes: {a: {ratio: 1}}\n"), 2, "every step names its"),
-    ("unknown setting", lambda tmp: ["recipe=resnet18_int8", "passes.prune.ratoi=1"], 2, "Did you mean 'ratio'?"),
-    ("ratio out of range", lambda tmp: ["recipe=resnet18_int8", "passes.prune.ratio=1.5"], 2, "passes.prune.ratio"),
-    ("unknown group option", lambda tmp: ["recipe=resnet18_int8", "data=digts"], 2, "Did you mean 'digits'?"),
+    ("unknown setting", lambda _: ["recipe=resnet18_int8", "passes.prune.ratoi=1"], 2, "Did you mean 'ratio'?"),
+    ("ratio out of range", lambda _: ["recipe=resnet18_int8", "passes.prune.ratio=1.5"], 2, "passes.prune.ratio"),
+    ("unknown group option", lambda _: ["recipe=resnet18_int8", "data=digts"], 2, "Did you mean 'digits'?"),
     ("yaml that does not close", lambda tmp: recipe(tmp, "passes: {a: "), 2, "recipe"),
-    ("baseline that is no step", lambda tmp: ["recipe=resnet18_int8", "baseline=trian"], 2, "Did you mean 'train'?"),
+    ("baseline that is no step", lambda _: ["recipe=resnet18_int8", "baseline=trian"], 2, "Did you mean 'train'?"),
     (
         "order that cannot work",
         lambda tmp: recipe(

@@ -28,7 +28,7 @@ class QuantizeStatic(Pass):
     )
     percentile: float = Field(99.99, gt=50, le=100, description="share of values inside, for observer=percentile")
     per_channel: bool = Field(True, description="a scale for each output channel of a weight, or one for all")
-    saturation_safe: bool = Field(True, description="weights that AVX2's 16-bit sums cannot overflow: same answers")
+    saturation_safe: bool = Field(True, description="weights that AVX2's 16-bit sums cannot overflow")
     weight_search: bool = Field(True, description="scale of least squared error per channel, not the largest weight")
     exclude: tuple[str, ...] = Field((), description="node names or operator types that stay float")
     batch_size: int = Field(25, ge=1, description="calibration examples per run")
@@ -46,8 +46,8 @@ class QuantizeStatic(Pass):
         placement = place(network, self._excluded(network, job.label))
         if not placement.nodes:
             raise PassError(
-                f"passes.{job.label}: nothing to quantize: the model has no convolution or matrix product with constant "
-                "float32 weights. Remove this step"
+                f"passes.{job.label}: nothing to quantize: the model has no convolution or matrix product with "
+                "constant float32 weights. Remove this step"
             )
         ranged = [name for name in placement.tensors if name not in placement.same_as]
         job.progress(0.1, "calibrating")

@@ -36,9 +36,10 @@ class ToFloat16(Pass):
         for item in network.graph.initializer:
             if item.data_type == onnx.TensorProto.FLOAT:
                 value = numpy_helper.to_array(item)
-                if value.size and float(np.abs(value).max()) > float(np.finfo(np.float16).max):
+                largest = float(np.abs(value).max()) if value.size else 0.0
+                if largest > float(np.finfo(np.float16).max):
                     raise PassError(
-                        f"passes.{job.label}: the weight '{item.name}' reaches {float(np.abs(value).max()):.3g}, beyond "
+                        f"passes.{job.label}: the weight '{item.name}' reaches {largest:.3g}, beyond "
                         "float16's 65504. Keep this model in float32, or rescale that layer"
                     )
         if self.mode == "compute":

@@ -51,7 +51,8 @@ def safe_scales(rows: NDArray[np.float32], limit: int = PAIR_LIMIT) -> NDArray[n
     for side in (rows, -rows):
         first, second = _two_largest(side)
         needed = np.maximum(needed, (first + second) / limit)
-    return np.maximum(needed.astype(np.float32), SMALLEST_SCALE)
+    scales: NDArray[np.float32] = np.maximum(needed, SMALLEST_SCALE).astype(np.float32)
+    return scales
 
 
 def _bounded(integers: NDArray[np.float32], limit: int) -> NDArray[np.float32]:

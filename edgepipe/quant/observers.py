@@ -70,7 +70,7 @@ class Observer:
             return self.smooth_low, self.smooth_high
         if kind == "min_max" or self._bins is None or self._width == 0.0:
             return self.low, self.high
-        centers = (np.arange(2 * _HALF) - _HALF + 0.5) * self._width
+        centers = ((np.arange(2 * _HALF) - _HALF + 0.5) * self._width).astype(np.float64)
         if kind == "percentile":
             return self._percentile(percentile)
         if kind == "mse":

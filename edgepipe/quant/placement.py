@@ -178,8 +178,10 @@ def _wanted_in_int8(name: str, wiring: Wiring) -> bool:
         if reader.op_type in ("Conv", "Gemm", "MatMul"):
             if reader.input[0] == name and wiring.array(reader.input[1]) is not None:
                 return True
-        elif reader.op_type in POOLING or reader.op_type == "Concat":
-            return True
-        elif reader.op_type in (*PASSING, *CLIPPING) and _wanted_in_int8(reader.output[0], wiring):
+        elif (
+            reader.op_type in POOLING
+            or reader.op_type == "Concat"
+            or (reader.op_type in (*PASSING, *CLIPPING) and _wanted_in_int8(reader.output[0], wiring))
+        ):
             return True
     return False

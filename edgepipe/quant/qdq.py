@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,6 +23,7 @@ class QdqWriter:
         self.model = model
         self.wiring = Wiring(model)
         self.per_channel, self.pair_safe, self.search = per_channel, pair_safe, search
+        self._renamed: dict[str, str] = {}
         self._new_nodes: list[onnx.NodeProto] = []
         self._new_constants: dict[str, onnx.TensorProto] = {}
         self._weights: dict[tuple[str, int], tuple[str, NDArray[np.float32]]] = {}
@@ -64,7 +66,7 @@ class QdqWriter:
         return found
 
     def _constant(self, name: str, value: NDArray[np.generic]) -> str:
-        self._new_constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        self._new_constants[name] = numpy_helper.from_array(np.array(value, order="C"), name)  # keeps scalars scalar
         return name
 
     def _pair(self, name: str, parameters: Parameters) -> list[onnx.NodeProto]:
@@ -105,7 +107,7 @@ class QdqWriter:
         shown = scales if self.per_channel else scales[0]
         reads = [self._constant(f"{tag}_quantized", stored), self._constant(f"{tag}_scale", np.asarray(shown))]
         # Symmetric: an absent zero point means 0 and int8 follows from the input's type.
-        extra = {"axis": axis} if self.per_channel else {}
+        extra: dict[str, Any] = {"axis": axis} if self.per_channel else {}
         self._new_nodes.append(
             helper.make_node("DequantizeLinear", reads, [f"{tag}_dequantized"], f"{tag}_DequantizeLinear", **extra)
         )
@@ -122,7 +124,7 @@ class QdqWriter:
         tag = f"{node.name}_bias"
         shown = scale if self.per_channel else scale[:1].reshape(())
         reads = [self._constant(f"{tag}_quantized", integers), self._constant(f"{tag}_scale", np.asarray(shown))]
-        extra = {"axis": 0} if self.per_channel else {}
+        extra: dict[str, Any] = {"axis": 0} if self.per_channel else {}
         self._new_nodes.append(
             helper.make_node("DequantizeLinear", reads, [f"{tag}_dequantized"], f"{tag}_DequantizeLinear", **extra)
         )
@@ -141,11 +143,11 @@ class QdqWriter:
             for index, output in enumerate(node.output):
                 if output == name:
                     node.output[index] = inner
-        self._renamed = getattr(self, "_renamed", {}) | {name: inner}
+        self._renamed[name] = inner
 
     def _replace(self, nodes: list[onnx.NodeProto]) -> None:
         graph = self.model.graph
-        for name, inner in getattr(self, "_renamed", {}).items():
+        for name, inner in self._renamed.items():
             for node in nodes:
                 if node.op_type == "QuantizeLinear" and node.input[0] == name:
                     node.input[0] = inner

@@ -1,0 +1,294 @@
+"""The regression gate: a run's metrics against a baseline file, with a tolerance for each metric."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+from xml.etree import ElementTree
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rich.console import Console
+
+from edgepipe.errors import EdgepipeError
+from edgepipe.metrics import Metrics
+
+
+class CheckError(EdgepipeError):
+    """A run or baseline that cannot be checked at all."""
+
+    exit_code = 2
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Expected(_Record):
+    """One metric's accepted value and how far a run may be worse."""
+
+    value: float
+    worse_by: float = Field(ge=0, description="tolerance in the metric's own unit; a share of the value if relative")
+    relative: bool = False
+    better: Literal["higher", "lower"]
+
+
+class Baseline(_Record):
+    """A baseline file. Made by `edgepipe accept`, kept in the repository, edited by people."""
+
+    schema_version: int = 1
+    recipe: str
+    instruction_sets: list[str] = Field(description="speed is judged only on a machine with the same")
+    metrics: dict[str, Expected]
+
+
+class Verdict(_Record):
+    """One metric of a check."""
+
+    name: str
+    expected: float
+    limit: float
+    got: float | None
+    status: Literal["ok", "better", "worse", "missing", "not_judged"]
+    why: str = ""
+
+
+_SPEED = {"times_faster"}
+_INT8_SETS = ("AVX2", "AVX512", "VNNI", "AMX", "NEON", "DOT", "I8MM")
+_DEFAULTS: dict[str, tuple[float, bool, Literal["higher", "lower"]]] = {
+    # name: (worse by, relative, better). Accuracy: what re-training on another machine may move.
+    "top1": (0.01, False, "higher"),
+    "accuracy_drop": (0.01, False, "lower"),
+    "agreement": (0.02, False, "higher"),
+    "times_smaller": (0.02, True, "higher"),
+    "size_bytes": (0.02, True, "lower"),
+    "gzip_bytes": (0.05, True, "lower"),
+    "macs": (0.0, True, "lower"),
+    "int8_share.conv": (0.0, False, "higher"),
+    "int8_share.matmul": (0.0, False, "higher"),
+    "times_faster": (0.25, True, "higher"),
+}
+
+
+def values(metrics: Metrics) -> dict[str, float]:
+    """The checkable metrics of a finished run, by name."""
+    found: dict[str, float] = {}
+    for part in (metrics.final, metrics.versus_baseline, metrics.final.int8_share if metrics.final else None):
+        for name in type(part).model_fields if part is not None else ():
+            value = getattr(part, name)
+            full = f"int8_share.{name}" if name in ("conv", "matmul") else name
+            if full in _DEFAULTS and isinstance(value, (int, float)):
+                found[full] = float(value)
+    return found
+
+
+def int8_sets(metrics: Metrics) -> list[str]:
+    """The instruction sets that decide how fast int8 is."""
+    return sorted(
+        name
+        for name in metrics.environment.instruction_sets
+        if any(part in name.upper().replace("_", "") for part in _INT8_SETS)
+    )
+
+
+def accept(metrics: Metrics, previous: Baseline | None = None) -> Baseline:
+    """A baseline from a run; tolerances that people set in `previous` are kept."""
+    expected: dict[str, Expected] = {}
+    for name, value in values(metrics).items():
+        if previous is not None and name not in previous.metrics:
+            continue  # a metric that was taken out of the file stays out
+        worse_by, relative, better = _DEFAULTS[name]
+        old = previous.metrics[name] if previous is not None else None
+        expected[name] = (
+            old.model_copy(update={"value": value})
+            if old is not None
+            else Expected(value=value, worse_by=worse_by, relative=relative, better=better)
+        )
+    return Baseline(recipe=metrics.recipe, instruction_sets=int8_sets(metrics), metrics=expected)
+
+
+def compare(metrics: Metrics, baseline: Baseline) -> list[Verdict]:
+    """A verdict for each metric of the baseline."""
+    return list(_verdicts(metrics, baseline))
+
+
+def _verdicts(metrics: Metrics, baseline: Baseline) -> Iterator[Verdict]:
+    got = values(metrics)
+    here = int8_sets(metrics)
+    for name, expected in baseline.metrics.items():
+        slack = expected.worse_by * abs(expected.value) if expected.relative else expected.worse_by
+        limit = expected.value - slack if expected.better == "higher" else expected.value + slack
+        value = got.get(name)
+        status: Literal["ok", "better", "worse", "missing", "not_judged"] = "ok"
+        why = ""
+        if value is None:
+            status, why = "missing", "the run did not measure it"
+        elif name in _SPEED and here != baseline.instruction_sets:
+            status = "not_judged"
+            why = f"other processor: {', '.join(here)} here, {', '.join(baseline.instruction_sets)} in the baseline"
+        else:
+            gain = value - expected.value if expected.better == "higher" else expected.value - value
+            beyond = gain < -slack - 1e-9 * max(1.0, abs(expected.value))
+            status = "worse" if beyond else ("better" if gain > slack and gain > 0 else "ok")
+        yield Verdict(name=name, expected=expected.value, limit=limit, got=value, status=status, why=why)
+
+
+def read_metrics(run: Path) -> Metrics:
+    """The metrics of a run: its folder, or the metrics.json itself.
+
+    Raises:
+        CheckError: there is none, or it is not one.
+    """
+    path = run / "metrics.json" if run.is_dir() else run
+    try:
+        return Metrics.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckError(f"{path}: no such file. Name a run's folder, e.g. outputs/RECIPE/DATE_TIME") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckError(f"{path}: cannot be read: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise CheckError(f"{path}: not a metrics.json of this version: {place}: {first['msg']}") from None
+
+
+def read_baseline(path: Path) -> Baseline:
+    """A baseline file.
+
+    Raises:
+        CheckError: there is none, or it is not one.
+    """
+    try:
+        return Baseline.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckError(f"{path}: no such baseline. Make it: edgepipe accept RUN --baseline {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckError(f"{path}: cannot be read: {error}") from None
+    except ValidationError as error:
+        lines = [f"{path}: {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise CheckError("\n".join(lines)) from None
+
+
+def _number(name: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    if name in ("size_bytes", "gzip_bytes", "macs"):
+        return f"{value:,.0f}"
+    return f"{value:.2f}x" if name.startswith("times_") else f"{100 * value:.2f}%"
+
+
+def markdown(metrics: Metrics, verdicts: list[Verdict]) -> str:
+    """The check as Markdown, for a pull request."""
+    from edgepipe.report.table import markdown_rows
+
+    rows = [
+        (
+            item.name,
+            _number(item.name, item.expected),
+            _number(item.name, item.limit),
+            _number(item.name, item.got),
+            item.status.replace("_", " ") + (f" ({item.why})" if item.why else ""),
+        )
+        for item in verdicts
+    ]
+    bad = sum(item.status in ("worse", "missing") for item in verdicts)
+    title = f"{metrics.recipe}: " + (f"{bad} metric(s) worse than the baseline" if bad else "no regression")
+    return f"**{title}**\n\n" + markdown_rows(("metric", "baseline", "limit", "this run", "verdict"), rows) + "\n"
+
+
+def junit(metrics: Metrics, verdicts: list[Verdict]) -> str:
+    """The check as JUnit XML, which every CI system reads."""
+    bad = [item for item in verdicts if item.status in ("worse", "missing")]
+    suite = ElementTree.Element(
+        "testsuite",
+        name=f"edgepipe.{metrics.recipe}",
+        tests=str(len(verdicts)),
+        failures=str(len(bad)),
+        skipped=str(sum(item.status == "not_judged" for item in verdicts)),
+    )
+    for item in verdicts:
+        case = ElementTree.SubElement(suite, "testcase", classname=f"edgepipe.{metrics.recipe}", name=item.name)
+        said = (
+            f"{item.name}: {_number(item.name, item.got)}, limit {_number(item.name, item.limit)}, "
+            f"baseline {_number(item.name, item.expected)}. {item.why}".strip()
+        )
+        if item in bad:
+            ElementTree.SubElement(case, "failure", message=said)
+        elif item.status == "not_judged":
+            ElementTree.SubElement(case, "skipped", message=said)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise CheckError(f"command line: {self.prog}: {message}. `{self.prog} --help` shows the options")
+
+
+def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace | None:
+    try:
+        return parser.parse_args(argv)
+    except SystemExit:  # --help
+        return None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CheckError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def main_check(argv: list[str]) -> int:
+    """`edgepipe check RUN --baseline FILE`: 0 no regression, 1 a regression, 2 nothing to compare."""
+    parser = _Parser("edgepipe check", description="Compare a run with a baseline; exit 1 on a regression.")
+    parser.add_argument("run", type=Path, help="a run's folder, or its metrics.json")
+    parser.add_argument("--baseline", type=Path, required=True, help="file made by `edgepipe accept`")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table as Markdown")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="also write JUnit XML")
+    args = _parse(parser, argv)
+    if args is None:
+        return 0
+    metrics, baseline = read_metrics(args.run), read_baseline(args.baseline)
+    if metrics.recipe != baseline.recipe:
+        raise CheckError(
+            f"{args.baseline}: recipe: it is for '{baseline.recipe}', the run is of '{metrics.recipe}'. "
+            "Name the baseline of this recipe"
+        )
+    console = Console(highlight=False, soft_wrap=True)
+    if metrics.status == "failed":
+        why = metrics.failure.message if metrics.failure else "no reason recorded"
+        console.print(f"{metrics.recipe}: the run failed, so nothing can be compared: {why}", markup=False)
+        return 1
+    verdicts = compare(metrics, baseline)
+    text = markdown(metrics, verdicts)
+    console.print(text, markup=False, end="")
+    if args.markdown:
+        _write(args.markdown, text)
+    if args.junit:
+        _write(args.junit, junit(metrics, verdicts))
+    return 1 if any(item.status in ("worse", "missing") for item in verdicts) else 0
+
+
+def main_accept(argv: list[str]) -> int:
+    """`edgepipe accept RUN --baseline FILE`: the run becomes what later runs are compared with."""
+    parser = _Parser("edgepipe accept", description="Write or update a baseline from a run; tolerances are kept.")
+    parser.add_argument("run", type=Path, help="a run's folder, or its metrics.json")
+    parser.add_argument("--baseline", type=Path, required=True, help="the file to write")
+    args = _parse(parser, argv)
+    if args is None:
+        return 0
+    metrics = read_metrics(args.run)
+    if metrics.status == "failed":
+        raise CheckError(f"{args.run}: status: the run failed; only a finished run can be accepted")
+    previous = read_baseline(args.baseline) if args.baseline.is_file() else None
+    if previous is not None and previous.recipe != metrics.recipe:
+        raise CheckError(f"{args.baseline}: recipe: it is for '{previous.recipe}', the run is of '{metrics.recipe}'")
+    baseline = accept(metrics, previous)
+    _write(args.baseline, json.dumps(baseline.model_dump(mode="json"), indent=1) + "\n")
+    Console(highlight=False, soft_wrap=True).print(
+        f"{args.baseline}: {len(baseline.metrics)} metrics accepted", markup=False
+    )
+    return 0

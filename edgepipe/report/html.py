@@ -1,0 +1,201 @@
+"""report.html: one self-contained page over one run; reads metrics.json and nothing else."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from edgepipe.metrics import Audit, Metrics, StepRecord
+from edgepipe.report.page import page, table, tile
+from edgepipe.report.svg import Bar, bars, lines
+from edgepipe.report.table import COLUMNS, goal_line, markdown_table, percent, points, row, times
+
+
+def write_report(metrics: Metrics, path: Path) -> None:
+    """Write the page; it appears whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(page(f"edgepipe: {metrics.recipe}", _body(metrics)), encoding="utf-8")
+    part.replace(path)
+
+
+def _body(metrics: Metrics) -> Iterator[str]:
+    words = {"ok": ("ok", "good"), "failed": ("failed", "bad"), "missed_goal": ("missed its goal", "bad")}
+    word, kind = words[metrics.status]
+    where = f"{metrics.environment.cpu}, {metrics.environment.threads} thread(s)"
+    yield f'<h1>{html.escape(metrics.recipe)} <span class="{kind}">{word}</span></h1>'
+    yield (
+        f'<div class="soft">{html.escape(metrics.started)}, {metrics.seconds:.0f} s, {html.escape(where)}'
+        f"{', ' + html.escape(' '.join(metrics.overrides)) if metrics.overrides else ''}</div>"
+    )
+    if metrics.failure is not None:
+        step = f"step {metrics.failure.step}: " if metrics.failure.step else ""
+        yield f'<pre class="bad">{html.escape(step + metrics.failure.message)}</pre>'
+    yield from _tiles(metrics)
+    if metrics.goal:
+        yield "<ul>"
+        for result in metrics.goal:
+            yield f'<li class="{"good" if result.met else "bad"}">{html.escape(goal_line(result))}</li>'
+        yield "</ul>"
+    yield "<h2>What each step cost and bought</h2>"
+    yield from _waterfall(metrics)
+    base = [index for index, step in enumerate(metrics.passes) if step.label == metrics.baseline_step]
+    yield table(COLUMNS, [row(step) for step in metrics.passes], strong=base)
+    yield '<p class="soft">The bold step is the baseline: every comparison is with it, on the same examples.</p>'
+    found = [(step.label, finding) for step in metrics.passes for finding in step.findings]
+    if found:
+        yield "<h2>Findings</h2><ul>"
+        yield from (f"<li><b>{html.escape(label)}</b>: {html.escape(text)}</li>" for label, text in found)
+        yield "</ul>"
+    yield from _curves(metrics.passes)
+    done = [step for step in metrics.passes if step.audit is not None]
+    if done and done[-1].audit is not None:
+        yield from _audit(done[-1].label, done[-1].audit)
+        base_audit = next((step.audit for step in done if step.label == metrics.baseline_step), None)
+        yield from _layers(done[-1].audit, base_audit)
+    yield from _wrong(metrics.passes)
+    yield "<h2>For a pull request</h2>"
+    yield f"<details><summary>The table as Markdown</summary><pre>{html.escape(markdown_table(metrics))}</pre></details>"
+    yield from _origin(metrics)
+
+
+def _tiles(metrics: Metrics) -> Iterator[str]:
+    final, versus, base = metrics.final, metrics.versus_baseline, metrics.baseline
+    if final is None or versus is None or base is None:
+        return
+    interval = versus.times_faster_ci95
+    yield '<div class="tiles">'
+    yield tile(
+        "smaller", times(versus.times_smaller), f"{base.size_bytes / 1e6:.2f} to {final.size_bytes / 1e6:.2f} MB"
+    )
+    yield tile("faster", times(versus.times_faster), f"95%: {interval[0]:.2f} to {interval[1]:.2f}")
+    if versus.accuracy_drop is not None:
+        note = "points"
+        if versus.accuracy_drop_ci95 is not None:
+            note += f", 95%: {100 * versus.accuracy_drop_ci95[0]:+.2f} to {100 * versus.accuracy_drop_ci95[1]:+.2f}"
+        yield tile("accuracy drop", points(versus.accuracy_drop, None), note)
+    yield tile("top-1", percent(final.top1), f"on {final.examples:,} examples")
+    yield tile("latency p50", f"{final.latency_p50_ms:.2f} ms", f"was {base.latency_p50_ms:.2f} ms")
+    yield tile("int8 convolutions", percent(final.int8_share.conv, 0), "of their multiply-accumulates")
+    yield tile("peak memory", f"{final.peak_rss_bytes / 1e6:.0f} MB", f"was {base.peak_rss_bytes / 1e6:.0f} MB")
+    yield "</div>"
+
+
+def _waterfall(metrics: Metrics) -> Iterator[str]:
+    done = [step for step in metrics.passes if step.measurements is not None]
+    if not done:
+        return
+    accuracy, size, speed = [], [], []
+    for step in done:
+        measured, versus = step.measurements, step.versus_baseline
+        assert measured is not None
+        strong = step.label == metrics.baseline_step
+        if measured.top1 is not None:
+            accuracy.append(Bar(step.label, measured.top1, percent(measured.top1), measured.top1_ci95, strong))
+        size.append(Bar(step.label, measured.size_bytes, f"{measured.size_bytes / 1e6:.2f} MB", None, strong))
+        if versus is not None:
+            text = times(versus.times_faster)
+            speed.append(Bar(step.label, versus.times_faster, text, versus.times_faster_ci95, strong))
+    if accuracy:
+        yield bars(accuracy, title="Top-1 accuracy, 95% interval", high=1.0)
+    yield bars(size, title="Bytes on disk")
+    if speed:
+        yield bars(speed, title="Times faster than the baseline, 95% interval")
+
+
+def _curves(steps: Sequence[StepRecord]) -> Iterator[str]:
+    for step in steps:
+        curve = step.facts.get("curve")
+        if not isinstance(curve, list) or len(curve) < 2:
+            continue
+        rows = [point for point in curve if isinstance(point, dict)]
+        names = [
+            name
+            for name in rows[0]
+            if name not in ("epoch", "seconds") and all(isinstance(point.get(name), (int, float)) for point in rows)
+        ]
+        yield f"<h2>Learning curve: {html.escape(step.label)}</h2>"
+        for name in names:
+            series = [(float(index + 1), float(point[name])) for index, point in enumerate(rows)]  # type: ignore[arg-type]
+            yield lines({name: series}, x_title="epoch", y_title=name.replace("_", " "))
+
+
+def _audit(label: str, audit: Audit) -> Iterator[str]:
+    yield f"<h2>Audit of {html.escape(label)}: what ONNX Runtime really runs</h2>"
+    yield (
+        f"<p>{audit.leftover_qdq} quantize/dequantize node(s) and {audit.leftover_casts} cast(s) are left in the graph "
+        "after the runtime's own optimizations.</p>"
+    )
+    rows = [
+        (
+            item.operator,
+            str(item.nodes),
+            "int8" if item.int8 else "float",
+            f"{item.milliseconds:.3f}",
+            percent(item.share, 1),
+        )
+        for item in audit.operators
+    ]
+    yield table(("operator", "nodes", "arithmetic", "ms", "share of time"), rows, left=(2,))
+
+
+def _layers(audit: Audit, base: Audit | None) -> Iterator[str]:
+    if not audit.layers:
+        return
+    before = {layer.name: layer for layer in base.layers} if base is not None else {}
+    yield "<h2>Layers</h2>"
+    rows = []
+    for layer in audit.layers:
+        old = before.get(layer.name)
+        rows.append(
+            (
+                layer.name,
+                layer.operator,
+                "x".join(map(str, layer.weight_shape)),
+                f"{layer.weight_bytes:,}",
+                f"{old.weight_bytes / layer.weight_bytes:.1f}x" if old and layer.weight_bytes else "-",
+                f"{layer.macs:,}",
+                "-" if layer.milliseconds is None else f"{layer.milliseconds:.3f}",
+                f"{old.milliseconds:.3f}" if old is not None and old.milliseconds is not None else "-",
+                "int8" if layer.int8 else "float",
+            )
+        )
+    columns = ("layer", "operator", "weights", "bytes", "smaller", "MACs", "ms", "ms, baseline", "arithmetic")
+    yield table(columns, rows, left=(1, 2, 8))
+
+
+def _wrong(steps: Sequence[StepRecord]) -> Iterator[str]:
+    last = next((step for step in reversed(steps) if step.wrong), None)
+    if last is None:
+        return
+    yield f"<h2>Answered rightly by the baseline, wrongly after {html.escape(last.label)}</h2>"
+    yield '<div class="pictures">'
+    for item in last.wrong:
+        picture = (
+            f'<img alt="" src="data:image/png;base64,{html.escape(item.picture_png)}">' if item.picture_png else ""
+        )
+        text = f"#{item.index}: {item.label}, answered {item.answer}"
+        yield f"<figure>{picture}<figcaption>{html.escape(text)}</figcaption></figure>"
+    yield "</div>"
+
+
+def _origin(metrics: Metrics) -> Iterator[str]:
+    environment = metrics.environment
+    yield "<h2>Where it comes from</h2>"
+    rows = [
+        ("edgepipe", environment.edgepipe),
+        ("python", environment.python),
+        ("platform", environment.platform),
+        ("processor", f"{environment.cpu}, {environment.cores} core(s): {', '.join(environment.instruction_sets)}"),
+        *sorted(environment.libraries.items()),
+        ("recipe", metrics.inputs.recipe),
+        ("model", metrics.inputs.model or "-"),
+        *((f"data, {name}", digest) for name, digest in metrics.inputs.data.items()),
+        *((f"final/{name}", digest) for name, digest in metrics.files.items()),
+    ]
+    yield table(("", ""), rows, left=(1,))
+    for step in metrics.passes:
+        if step.settings:
+            said = ", ".join(f"{name}={value}" for name, value in step.settings.items())
+            yield f'<p class="soft"><b>{html.escape(step.label)}</b> {html.escape(step.pass_)}: {html.escape(said)}</p>'

@@ -1,0 +1,258 @@
+"""Several runs beside each other: terminal table, sweep.json, sweep.csv, sweep.md and sweep.html."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import html
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from edgepipe.errors import RecipeError
+from edgepipe.metrics import Metrics
+from edgepipe.report.page import page
+from edgepipe.report.svg import Dot, scatter
+from edgepipe.report.table import markdown_rows, percent, points, times
+
+Run = tuple[list[str], Metrics | None, Path]
+"""The overrides of a job, its metrics (None: it never began), its folder."""
+
+COLUMNS = ("run", "status", "top-1", "drop (95%)", "MB", "smaller", "ms", "faster (95%)", "MMACs", "front")
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """What tells the runs apart: the overrides that not all of them share, else the folder's name."""
+    shared = set.intersection(*(set(overrides) for overrides, _, _ in runs)) if len(runs) > 1 else set()
+    names = []
+    for overrides, metrics, folder in runs:
+        own = " ".join(item for item in overrides if item not in shared and not item.startswith("hydra."))
+        names.append(own or (metrics.recipe if metrics and len(runs) == 1 else folder.name))
+    if len(set(names)) < len(names):
+        names = [f"{name} ({run[2].name})" for name, run in zip(names, runs, strict=True)]
+    return names
+
+
+def _records(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
+    records = []
+    for name, (overrides, metrics, place) in zip(_names(runs), runs, strict=True):
+        final, versus = (metrics.final, metrics.versus_baseline) if metrics else (None, None)
+        failure = metrics.failure.message if metrics and metrics.failure else None
+        records.append(
+            {
+                "name": name,
+                "overrides": overrides,
+                "folder": Path(os.path.relpath(place, folder)).as_posix(),
+                "recipe": metrics.recipe if metrics else None,
+                "status": metrics.status if metrics else "failed",
+                "failure": failure if metrics else "the recipe was refused; see the job's output",
+                "final": final.model_dump(mode="json") if final else None,
+                "versus_baseline": versus.model_dump(mode="json") if versus else None,
+            }
+        )
+    for axis, lower_is_better in (("latency_p50_ms", True), ("size_bytes", True), ("macs", True)):
+        for record, on_front in zip(records, pareto(records, axis, lower_is_better), strict=True):
+            record.setdefault("pareto", {})[axis] = on_front
+    return records
+
+
+def pareto(records: Sequence[dict[str, Any]], cost: str, lower_is_better: bool = True) -> list[bool]:
+    """Which runs no other run beats in both accuracy and `cost`; equal ones stay together."""
+    places: list[tuple[float, float] | None] = []
+    for record in records:
+        final = record["final"]
+        known = final is not None and final["top1"] is not None and final[cost] is not None
+        places.append((final["top1"], final[cost] if lower_is_better else -final[cost]) if known else None)
+    found = []
+    for place in places:
+        beaten = place is None or any(
+            other is not None
+            and other[0] >= place[0]
+            and other[1] <= place[1]
+            and (other[0] > place[0] or other[1] < place[1])
+            for other in places
+        )
+        found.append(not beaten)
+    return found
+
+
+def _cells(record: dict[str, Any]) -> tuple[str, ...]:
+    final, versus = record["final"], record["versus_baseline"]
+    status = record["status"].replace("_", " ")
+    if final is None:
+        return (record["name"], status, *["-"] * (len(COLUMNS) - 2))
+    drop = "-"
+    if versus and versus["accuracy_drop"] is not None:
+        drop = points(versus["accuracy_drop"], versus["accuracy_drop_ci95"])
+    return (
+        record["name"],
+        status,
+        percent(final["top1"]),
+        drop,
+        f"{final['size_bytes'] / 1e6:.2f}",
+        times(versus["times_smaller"]) if versus else "-",
+        f"{final['latency_p50_ms']:.2f}",
+        times(versus["times_faster"], versus["times_faster_ci95"]) if versus else "-",
+        f"{final['macs'] / 1e6:.1f}",
+        "*" if record["pareto"]["latency_p50_ms"] else "",
+    )
+
+
+def rich_sweep(runs: Sequence[Run]) -> Table:
+    """The summary table for a terminal. A star: no other run is both more accurate and faster."""
+    table = Table(box=box.MARKDOWN, padding=(0, 1))
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column in ("run", "status") else "right", no_wrap=True)
+    for record in _records(runs, Path.cwd()):
+        table.add_row(*[Text(cell) for cell in _cells(record)], style="red" if record["status"] == "failed" else None)
+    return table
+
+
+def _csv(records: Sequence[dict[str, Any]]) -> str:
+    buffer = io.StringIO()
+    plain = ("top1", "top5", "size_bytes", "gzip_bytes", "parameters", "macs", "latency_p50_ms", "latency_p90_ms")
+    compared = ("times_smaller", "times_faster", "accuracy_drop", "agreement")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["name", "status", "folder", *plain, *compared])
+    for record in records:
+        final, versus = record["final"] or {}, record["versus_baseline"] or {}
+        # A leading sign would be read as a formula by spreadsheets.
+        name = "'" + record["name"] if record["name"][:1] in "=+-@" else record["name"]
+        values = [*(final.get(key) for key in plain), *(versus.get(key) for key in compared)]
+        writer.writerow([name, record["status"], record["folder"], *("" if v is None else v for v in values)])
+    return buffer.getvalue()
+
+
+_SORT = """
+for (const table of document.querySelectorAll("table.sortable")) {
+  table.tHead.addEventListener("click", event => {
+    const column = event.target.cellIndex, body = table.tBodies[0];
+    const down = event.target.dataset.down = event.target.dataset.down === "1" ? "0" : "1";
+    const key = row => row.cells[column].dataset.value ?? row.cells[column].textContent;
+    const number = text => text === "" ? NaN : Number(text);
+    [...body.rows].sort((a, b) => {
+      const x = key(a), y = key(b), p = number(x), q = number(y);
+      const order = Number.isNaN(p) || Number.isNaN(q) ? x.localeCompare(y) : p - q;
+      return down === "1" ? order : -order;
+    }).forEach(row => body.append(row));
+  });
+}
+"""
+
+
+def _html(records: Sequence[dict[str, Any]]) -> str:
+    return page(f"edgepipe: {len(records)} runs", _body(records), _SORT)
+
+
+def _body(records: Sequence[dict[str, Any]]) -> Iterator[str]:
+    failed = sum(record["status"] == "failed" for record in records)
+    recipes = sorted({record["recipe"] for record in records if record["recipe"]})
+    yield f"<h1>{len(records)} runs of {html.escape(', '.join(recipes) or 'no valid recipe')}</h1>"
+    yield f'<p class="{"bad" if failed else "soft"}">{failed} failed. A star: no other run is both more accurate and faster.</p>'
+    head = "".join(f"<th>{html.escape(column)}</th>" for column in COLUMNS)
+    yield f'<div class="wide"><table class="sortable"><thead><tr>{head}</tr></thead><tbody>'
+    for record in records:
+        final, versus = record["final"] or {}, record["versus_baseline"] or {}
+        keys: list[Any] = [
+            None,
+            None,
+            final.get("top1"),
+            versus.get("accuracy_drop"),
+            final.get("size_bytes"),
+            versus.get("times_smaller"),
+            final.get("latency_p50_ms"),
+            versus.get("times_faster"),
+            final.get("macs"),
+            None,
+        ]
+        link = html.escape(f"{record['folder']}/report.html", quote=True)
+        cells = []
+        for index, (cell, key) in enumerate(zip(_cells(record), keys, strict=True)):
+            text = html.escape(cell)
+            if index == 0 and (final or record["recipe"]):
+                text = f'<a href="{link}">{text}</a>'
+            cells.append(f"<td{'' if key is None else f' data-value={key}'}>{text}</td>")
+        yield f"<tr>{''.join(cells)}</tr>"
+    yield "</tbody></table></div>"
+    for record in records:
+        if record["failure"]:
+            yield f'<p class="bad"><b>{html.escape(record["name"])}</b>: {html.escape(record["failure"])}</p>'
+    for axis, title, scale in (
+        ("latency_p50_ms", "latency p50, ms", 1.0),
+        ("size_bytes", "size, MB", 1e6),
+        ("macs", "multiply-accumulates, millions", 1e6),
+    ):
+        dots = [
+            Dot(
+                record["final"][axis] / scale,
+                100 * record["final"]["top1"],
+                record["name"],
+                f"{record['folder']}/report.html",
+                record["pareto"][axis],
+            )
+            for record in records
+            if record["final"] and record["final"]["top1"] is not None
+        ]
+        if dots:
+            yield f"<h2>Accuracy against {html.escape(title)}</h2>"
+            yield scatter(dots, x_title=title, y_title="top-1, %")
+
+
+def write_sweep(runs: Sequence[Run], folder: Path) -> None:
+    """Write sweep.json, sweep.csv, sweep.md and sweep.html into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    records = _records(runs, folder)
+    content = {
+        "sweep.json": json.dumps({"schema_version": 1, "runs": records}, indent=1) + "\n",
+        "sweep.csv": _csv(records),
+        "sweep.md": markdown_rows(COLUMNS, [_cells(record) for record in records]) + "\n",
+        "sweep.html": _html(records),
+    }
+    for name, text in content.items():
+        part = folder / f".{name}.{os.getpid()}.part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(folder / name)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise RecipeError(f"command line: {self.prog}: {message}. `{self.prog} --help` shows the options")
+
+
+def main_compare(argv: list[str]) -> int:
+    """`edgepipe compare RUN RUN … [--out DIR]`: the sweep page over any runs."""
+    from pydantic import ValidationError
+
+    parser = _Parser("edgepipe compare", description="One table and one page over several runs.")
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or their metrics.json")
+    parser.add_argument("--out", type=Path, help="write sweep.html, .json, .csv and .md here")
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit:
+        return 0
+    runs: list[Run] = []
+    for given in args.runs:
+        path = given / "metrics.json" if given.is_dir() else given
+        try:
+            metrics = Metrics.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, ValidationError) as error:
+            why = str(error).splitlines()[0]
+            raise RecipeError(f"{path}: not the metrics of a run: {why}. Give run folders") from None
+        runs.append(([f"recipe={metrics.recipe}", *metrics.overrides], metrics, path.parent))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(rich_sweep(runs))
+    if args.out is not None:
+        try:
+            write_sweep(runs, args.out)
+        except OSError as error:
+            raise RecipeError(f"{args.out}: cannot be written: {error.strerror or error}") from None
+        console.print(f"page: {args.out / 'sweep.html'}", markup=False)
+    return 0
