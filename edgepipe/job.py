@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from edgepipe.compose import current_job, launch, to_recipe, to_yaml
 from edgepipe.errors import EdgepipeError
 from edgepipe.metrics import Metrics
 from edgepipe.run import describe, run
-from edgepipe.terminal import LiveWatcher, error_console, print_error
+from edgepipe.terminal import LiveWatcher, error_console, output_console, print_error
 
 
 def job(config: DictConfig) -> dict[str, Any]:
@@ -56,9 +55,9 @@ def _publish(metrics: Metrics, folder: Path) -> None:
 
         card = model_card(metrics, open_artifact(final, verify=False).signature)
         (final / "README.md").write_text(card, encoding="utf-8")
-    console = Console(highlight=False)
+    console = output_console()
     console.print()
-    console.print(rich_table(metrics))
+    console.print(rich_table(metrics, console.width), soft_wrap=True)
     if metrics.failure is not None:
         where = f"passes.{metrics.failure.step}: " if metrics.failure.step else ""
         text = metrics.failure.message
@@ -99,9 +98,9 @@ def _summarise(jobs: list[tuple[list[str], dict[str, Any]]]) -> None:
     if len(runs) == 1:
         folder = folder.parent
     write_sweep(runs, folder)
-    console = Console(highlight=False)
+    console = output_console()
     console.print()
-    console.print(rich_sweep(runs))
+    console.print(rich_sweep(runs), soft_wrap=True)
     console.print(f"sweep: {_near(folder / 'sweep.html')}", markup=False, soft_wrap=True)
     failed = [(overrides, result) for overrides, result in jobs if result["exit_code"]]
     if failed:

@@ -16,6 +16,11 @@ def error_console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def output_console() -> Console:
+    """Console on standard output; as wide as its tables when it is a file or a pipe."""
+    return Console(highlight=False, soft_wrap=True) if sys.stdout.isatty() else Console(highlight=False, width=200)
+
+
 def print_error(text: str) -> None:
     """Print a user's error, every line of it, without markup."""
     console = error_console()

@@ -56,7 +56,8 @@ def _body(metrics: Metrics) -> Iterator[str]:
         yield from _layers(done[-1].audit, base_audit)
     yield from _wrong(metrics.passes)
     yield "<h2>For a pull request</h2>"
-    yield f"<details><summary>The table as Markdown</summary><pre>{html.escape(markdown_table(metrics))}</pre></details>"
+    pasted = html.escape(markdown_table(metrics))
+    yield f"<details><summary>The table as Markdown</summary><pre>{pasted}</pre></details>"
     yield from _origin(metrics)
 
 

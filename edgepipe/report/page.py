@@ -30,7 +30,8 @@ svg .bar{fill:var(--a);opacity:.55}svg .strong{opacity:1}svg .whisker{stroke:var
 svg .frame{fill:none;stroke:var(--line)}svg .grid{stroke:var(--line);stroke-width:.6}
 svg .line{fill:none;stroke-width:2}svg polyline.line0{stroke:var(--a)}svg polyline.line1{stroke:var(--b)}
 svg polyline.line2{stroke:var(--good)}svg polyline.line3{stroke:var(--bad)}
-svg text.line0{fill:var(--a)}svg text.line1{fill:var(--b)}svg text.line2{fill:var(--good)}svg text.line3{fill:var(--bad)}
+svg text.line0{fill:var(--a)}svg text.line1{fill:var(--b)}
+svg text.line2{fill:var(--good)}svg text.line3{fill:var(--bad)}
 svg .dot{fill:var(--soft)}svg .front{fill:var(--b)}
 .pictures{display:flex;flex-wrap:wrap;gap:.6rem}.pictures figure{margin:0;font-size:.8rem;width:104px}
 .pictures img{width:96px;height:96px;object-fit:contain;image-rendering:pixelated;background:var(--card)}

@@ -91,7 +91,8 @@ def lines(series: dict[str, Sequence[tuple[float, float]]], *, x_title: str, y_t
     parts = _axes(x, y, box, x_title, y_title)
     for index, (name, line) in enumerate(series.items()):
         path = " ".join(
-            f"{box[0] + box[2] * (a - x[0]) / (x[1] - x[0]):.1f},{box[1] + box[3] * (1 - (b - y[0]) / (y[1] - y[0])):.1f}"
+            f"{box[0] + box[2] * (a - x[0]) / (x[1] - x[0]):.1f},"
+            f"{box[1] + box[3] * (1 - (b - y[0]) / (y[1] - y[0])):.1f}"
             for a, b in line
         )
         parts.append(f'<polyline points="{path}" class="line line{index % 4}"/>')

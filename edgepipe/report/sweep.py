@@ -42,7 +42,7 @@ def _names(runs: Sequence[Run]) -> list[str]:
 
 
 def _records(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
-    records = []
+    records: list[dict[str, Any]] = []
     for name, (overrides, metrics, place) in zip(_names(runs), runs, strict=True):
         final, versus = (metrics.final, metrics.versus_baseline) if metrics else (None, None)
         failure = metrics.failure.message if metrics and metrics.failure else None
@@ -156,7 +156,8 @@ def _body(records: Sequence[dict[str, Any]]) -> Iterator[str]:
     failed = sum(record["status"] == "failed" for record in records)
     recipes = sorted({record["recipe"] for record in records if record["recipe"]})
     yield f"<h1>{len(records)} runs of {html.escape(', '.join(recipes) or 'no valid recipe')}</h1>"
-    yield f'<p class="{"bad" if failed else "soft"}">{failed} failed. A star: no other run is both more accurate and faster.</p>'
+    kind = "bad" if failed else "soft"
+    yield f'<p class="{kind}">{failed} failed. A star: no other run is both more accurate and faster.</p>'
     head = "".join(f"<th>{html.escape(column)}</th>" for column in COLUMNS)
     yield f'<div class="wide"><table class="sortable"><thead><tr>{head}</tr></thead><tbody>'
     for record in records:

@@ -89,14 +89,26 @@ def headline(metrics: Metrics) -> str:
     return f"{metrics.recipe}: {metrics.status.replace('_', ' ')}: " + ", ".join(parts)
 
 
-def rich_table(metrics: Metrics) -> Group:
-    """The closing table for a terminal; plain characters, so that it can be pasted."""
-    table = Table(box=box.MARKDOWN, padding=(0, 1))
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "step" else "right", no_wrap=True)
+_NARROW = ("step", "top-1", "MB", "smaller", "ms", "faster (95%)", "int8 conv", "seconds")
+
+
+def _short(cell: str, width: int) -> str:
+    """Without its interval where there is no room for it."""
+    return cell if width >= 140 else cell.partition(" [")[0]
+
+
+def rich_table(metrics: Metrics, width: int = 160) -> Group:
+    """The closing table for a terminal of `width` characters; Markdown, so that it can be pasted."""
+    shown = [index for index, name in enumerate(COLUMNS) if width >= 140 or name in _NARROW]
+    table = Table(box=box.MARKDOWN, padding=0)
+    for index in shown:
+        table.add_column(COLUMNS[index], justify="left" if index == 0 else "right", no_wrap=True)
     for step in metrics.passes:
         baseline = step.label == metrics.baseline_step
-        table.add_row(*[Text(cell) for cell in row(step)], style="bold" if baseline else None)
+        cells = row(step)
+        table.add_row(
+            *[Text(f" {_short(cells[index], width)} ") for index in shown], style="bold" if baseline else None
+        )
     lines: list[Text | Table] = [Text(headline(metrics), style="bold"), table]
     lines += [Text(f"- {step.label}: {finding}") for step in metrics.passes for finding in step.findings]
     lines += [Text(("ok    " if result.met else "MISS  ") + goal_line(result)) for result in metrics.goal]
