@@ -1,0 +1,71 @@
+"""Observers stream: same answer in one batch or many, and a fixed number of bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgepipe.quant.affine import activation_parameters, dequantize, quantize
+from edgepipe.quant.observers import Observer
+
+
+def observed(values: np.ndarray, parts: int) -> Observer:
+    observer = Observer()
+    for part in np.array_split(values, parts):
+        observer.observe(part)
+    return observer
+
+
+@pytest.mark.parametrize("kind", ["min_max", "percentile", "mse", "entropy"])
+@pytest.mark.parametrize("relu", [True, False])
+def test_the_range_does_not_depend_on_the_batches(kind, relu: bool) -> None:
+    values = np.random.default_rng(0).standard_normal(50_000).astype(np.float32)
+    values = np.maximum(values, 0) if relu else values
+    one, many = observed(np.sort(values), 1).range(kind), observed(np.sort(np.abs(values)), 1)
+    assert observed(values, 37).range(kind) == pytest.approx(one, rel=0.03, abs=1e-6)
+    assert one[0] <= 0 < one[1]
+    assert many.count == 50_000
+
+
+@pytest.mark.parametrize(("kind", "most"), [("percentile", 6.0), ("mse", 30.0), ("entropy", 36.0)])
+def test_one_outlier_does_not_take_the_whole_range(kind, most: float) -> None:
+    values = np.random.default_rng(0).standard_normal(1_000_000).astype(np.float32)
+    values[5] = 60.0
+    low, high = observed(values, 10).range(kind)
+    assert high < most
+    assert low < -2
+
+
+def test_mse_has_the_least_squared_error_of_all_ranges() -> None:
+    values = np.random.default_rng(0).laplace(size=200_000).astype(np.float32)
+    observer = observed(values, 10)
+
+    def error(low: float, high: float) -> float:
+        scale, zero = activation_parameters(low, high)
+        return float(np.square(dequantize(quantize(values, scale, zero, np.uint8), scale, zero) - values).mean())
+
+    errors = {kind: error(*observer.range(kind)) for kind in ("min_max", "percentile", "entropy", "mse")}
+    assert errors["mse"] <= 1.001 * min(errors.values())
+    assert errors["mse"] < 0.8 * errors["min_max"]
+
+
+def test_min_max_is_exact_and_moving_average_smooths() -> None:
+    observer = Observer(histogram=False)
+    observer.observe(np.array([0.0, 1.0], np.float32))
+    observer.observe(np.array([0.0, 11.0], np.float32))
+    assert observer.range("min_max") == (0.0, 11.0)
+    assert observer.range("moving_average") == pytest.approx((0.0, 2.0))
+
+
+def test_growing_the_range_keeps_every_count() -> None:
+    observer = Observer()
+    for power in range(-20, 20):
+        observer.observe(np.full(100, 2.0**power, np.float32))
+    assert observer._bins is not None
+    assert observer._bins.sum() == 4000
+    assert observer._bins.nbytes == 8192 * 8
+
+
+def test_not_finite_is_refused() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        Observer().observe(np.array([1.0, np.nan], np.float32))

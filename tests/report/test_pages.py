@@ -1,0 +1,103 @@
+"""The pages: self-contained, complete, and safe against what a recipe or data set may call itself."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from edgepipe.__main__ import main
+from edgepipe.metrics import Metrics, WrongAnswer
+from edgepipe.report.html import write_report
+from edgepipe.report.sweep import pareto
+from edgepipe.report.table import markdown_table
+from tests.small import arguments
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    assert main(arguments(folder, f"hydra.run.dir={folder}/run")) == 0
+    return folder / "run"
+
+
+class _Balanced(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "img", "rect", "path", "polyline", "circle", "br"):
+            self.open.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None: ...
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_report_is_one_self_contained_page(run: Path) -> None:
+    text = (run / "report.html").read_text()
+    parser = _Balanced()
+    parser.feed(text)
+    assert parser.open == []
+    assert [load for load in parser.loads if not load.startswith("data:")] == []
+    assert "http" not in re.sub(r"<style>.*?</style>", "", text, flags=re.S)
+    for part in ("What each step cost and bought", "Audit of export", "Layers", "Where it comes from", "QLinearConv"):
+        assert part in text
+
+
+def test_names_from_outside_are_escaped(run: Path, tmp_path: Path) -> None:
+    found = Metrics.model_validate_json((run / "metrics.json").read_text())
+    evil = "<script>alert(1)</script>"
+    steps = [
+        step.model_copy(
+            update={
+                "findings": [evil],
+                "wrong": [WrongAnswer(index=0, label=evil, answer=evil, picture_png='"><blink>')],
+            }
+        )
+        for step in found.passes
+    ]
+    write_report(found.model_copy(update={"recipe": evil, "passes": steps, "overrides": [evil]}), tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    assert "<script" not in text
+    assert "<blink>" not in text
+
+
+def test_the_card_says_how_to_feed_the_model_and_names_every_file(run: Path) -> None:
+    card = (run / "final" / "README.md").read_text()
+    found = Metrics.model_validate_json((run / "metrics.json").read_text())
+    assert "## How to feed it" in card
+    assert found.files
+    for name, digest in found.files.items():
+        assert f"| `{name}` | `{digest}` |" in card
+
+
+def test_the_markdown_table_has_a_row_for_each_step(run: Path) -> None:
+    found = Metrics.model_validate_json((run / "metrics.json").read_text())
+    rows = [line for line in markdown_table(found).splitlines() if line.startswith("| ")]
+    assert [row.split("|")[1].strip() for row in rows] == ["step", "load", "quantize", "export"]
+    assert len({row.count("|") for row in rows}) == 1
+
+
+def test_report_verb_writes_the_page_again(run: Path) -> None:
+    before = (run / "report.html").read_text()
+    (run / "report.html").unlink()
+    assert main(["report", str(run)]) == 0
+    assert (run / "report.html").read_text() == before
+
+
+def test_compare_puts_runs_on_one_page(run: Path, tmp_path: Path) -> None:
+    assert main(["compare", str(run), str(run / "metrics.json"), "--out", str(tmp_path / "c")]) == 0
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {"sweep.html", "sweep.json", "sweep.csv", "sweep.md"}
+    assert main(["compare", str(tmp_path)]) == 2
+
+
+def test_pareto_keeps_what_nothing_beats_in_both() -> None:
+    runs = [{"final": {"top1": a, "ms": b}} for a, b in [(0.9, 3.0), (0.8, 1.0), (0.7, 2.0), (0.9, 3.0)]]
+    assert pareto([*runs, {"final": None}], "ms") == [True, True, False, True, False]

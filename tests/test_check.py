@@ -1,0 +1,88 @@
+"""The gate: what it lets through, what it stops, what it does not judge."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from edgepipe.__main__ import main
+from tests.small import arguments
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("check")
+    assert main(arguments(folder, f"hydra.run.dir={folder}/run")) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def baseline(run: Path, tmp_path: Path) -> Path:
+    assert main(["accept", str(run), "--baseline", str(tmp_path / "b.json")]) == 0
+    return tmp_path / "b.json"
+
+
+def changed(path: Path, name: str, **values: object) -> None:
+    content = json.loads(path.read_text())
+    content["metrics"][name].update(values)
+    path.write_text(json.dumps(content))
+
+
+def test_a_run_passes_its_own_baseline(run: Path, baseline: Path) -> None:
+    assert main(["check", str(run), "--baseline", str(baseline)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("agreement", 1.5), ("size_bytes", 1000.0), ("times_smaller", 30.0), ("times_faster", 50.0)],
+)
+def test_a_worse_metric_exits_1_and_is_named(
+    run: Path, baseline: Path, tmp_path: Path, name: str, value: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    changed(baseline, name, value=value)
+    files = ["--markdown", str(tmp_path / "c.md"), "--junit", str(tmp_path / "c.xml")]
+    assert main(["check", str(run), "--baseline", str(baseline), *files]) == 1
+    assert f"| {name} |" in capfd.readouterr().out
+    suite = ElementTree.parse(tmp_path / "c.xml").getroot()
+    assert suite.get("failures") == "1"
+    assert [case.get("name") for case in suite if case.find("failure") is not None] == [name]
+    assert "worse" in (tmp_path / "c.md").read_text()
+
+
+def test_speed_is_not_judged_on_another_processor(run: Path, baseline: Path) -> None:
+    changed(baseline, "times_faster", value=50.0)
+    content = json.loads(baseline.read_text()) | {"instruction_sets": ["NEON"]}
+    baseline.write_text(json.dumps(content))
+    assert main(["check", str(run), "--baseline", str(baseline)]) == 0
+
+
+def test_accepting_again_keeps_the_tolerances_people_set(run: Path, baseline: Path) -> None:
+    changed(baseline, "size_bytes", value=7.0, worse_by=0.4)
+    assert main(["accept", str(run), "--baseline", str(baseline)]) == 0
+    found = json.loads(baseline.read_text())["metrics"]["size_bytes"]
+    assert found["worse_by"] == 0.4
+    assert found["value"] > 1000
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "edgepipe accept RUN"), ("{", "b.json"), ('{"recipe": "x", "metrics": {}, "speed": 1}', "speed")],
+)
+def test_an_unusable_baseline_exits_2(
+    run: Path, tmp_path: Path, content: str | None, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "b.json"
+    if content is not None:
+        path.write_text(content)
+    assert main(["check", str(run), "--baseline", str(path)]) == 2
+    assert said in capfd.readouterr().err
+
+
+def test_another_recipes_baseline_is_refused(run: Path, baseline: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    content = json.loads(baseline.read_text()) | {"recipe": "other"}
+    baseline.write_text(json.dumps(content))
+    assert main(["check", str(run), "--baseline", str(baseline)]) == 2
+    assert "it is for 'other'" in capfd.readouterr().err
