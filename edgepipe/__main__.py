@@ -57,7 +57,7 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
         return main_accept(argv)
 
     def compare(argv: list[str]) -> int:
-        from edgepipe.report.sweep import main_compare
+        from edgepipe.listing import main_compare
 
         return main_compare(argv)
 

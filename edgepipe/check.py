@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 
-from edgepipe.errors import EdgepipeError
-from edgepipe.metrics import Metrics
-
-
-class CheckError(EdgepipeError):
-    """A run or baseline that cannot be checked at all."""
-
-    exit_code = 2
+from edgepipe.errors import InputError
+from edgepipe.files import read_record, write_text
+from edgepipe.metrics import Metrics, read_metrics
+from edgepipe.terminal import Arguments
 
 
 class _Record(BaseModel):
@@ -135,40 +130,13 @@ def _verdicts(metrics: Metrics, baseline: Baseline) -> Iterator[Verdict]:
         yield Verdict(name=name, expected=expected.value, limit=limit, got=value, status=status, why=why)
 
 
-def read_metrics(run: Path) -> Metrics:
-    """The metrics of a run: its folder, or the metrics.json itself.
-
-    Raises:
-        CheckError: there is none, or it is not one.
-    """
-    path = run / "metrics.json" if run.is_dir() else run
-    try:
-        return Metrics.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckError(f"{path}: no such file. Name a run's folder, e.g. outputs/RECIPE/DATE_TIME") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckError(f"{path}: cannot be read: {error}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise CheckError(f"{path}: not a metrics.json of this version: {place}: {first['msg']}") from None
-
-
 def read_baseline(path: Path) -> Baseline:
     """A baseline file.
 
     Raises:
-        CheckError: there is none, or it is not one.
+        InputError: there is none, or it is not one.
     """
-    try:
-        return Baseline.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckError(f"{path}: no such baseline. Make it: edgepipe accept RUN --baseline {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckError(f"{path}: cannot be read: {error}") from None
-    except ValidationError as error:
-        lines = [f"{path}: {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise CheckError("\n".join(lines)) from None
+    return read_record(path, Baseline, f"Make it: edgepipe accept RUN --baseline {path}")
 
 
 def _number(name: str, value: float | None) -> str:
@@ -221,39 +189,27 @@ def junit(metrics: Metrics, verdicts: list[Verdict]) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise CheckError(f"command line: {self.prog}: {message}. `{self.prog} --help` shows the options")
-
-
-def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace | None:
-    try:
-        return parser.parse_args(argv)
-    except SystemExit:  # --help
-        return None
-
-
 def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
     except OSError as error:
-        raise CheckError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def main_check(argv: list[str]) -> int:
     """`edgepipe check RUN --baseline FILE`: 0 no regression, 1 a regression, 2 nothing to compare."""
-    parser = _Parser("edgepipe check", description="Compare a run with a baseline; exit 1 on a regression.")
+    parser = Arguments("edgepipe check", description="Compare a run with a baseline; exit 1 on a regression.")
     parser.add_argument("run", type=Path, help="a run's folder, or its metrics.json")
     parser.add_argument("--baseline", type=Path, required=True, help="file made by `edgepipe accept`")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table as Markdown")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="also write JUnit XML")
-    args = _parse(parser, argv)
+    args = parser.read(argv)
     if args is None:
         return 0
     metrics, baseline = read_metrics(args.run), read_baseline(args.baseline)
     if metrics.recipe != baseline.recipe:
-        raise CheckError(
+        raise InputError(
             f"{args.baseline}: recipe: it is for '{baseline.recipe}', the run is of '{metrics.recipe}'. "
             "Name the baseline of this recipe"
         )
@@ -274,18 +230,18 @@ def main_check(argv: list[str]) -> int:
 
 def main_accept(argv: list[str]) -> int:
     """`edgepipe accept RUN --baseline FILE`: the run becomes what later runs are compared with."""
-    parser = _Parser("edgepipe accept", description="Write or update a baseline from a run; tolerances are kept.")
+    parser = Arguments("edgepipe accept", description="Write or update a baseline from a run; tolerances are kept.")
     parser.add_argument("run", type=Path, help="a run's folder, or its metrics.json")
     parser.add_argument("--baseline", type=Path, required=True, help="the file to write")
-    args = _parse(parser, argv)
+    args = parser.read(argv)
     if args is None:
         return 0
     metrics = read_metrics(args.run)
     if metrics.status == "failed":
-        raise CheckError(f"{args.run}: status: the run failed; only a finished run can be accepted")
+        raise InputError(f"{args.run}: status: the run failed; only a finished run can be accepted")
     previous = read_baseline(args.baseline) if args.baseline.is_file() else None
     if previous is not None and previous.recipe != metrics.recipe:
-        raise CheckError(f"{args.baseline}: recipe: it is for '{previous.recipe}', the run is of '{metrics.recipe}'")
+        raise InputError(f"{args.baseline}: recipe: it is for '{previous.recipe}', the run is of '{metrics.recipe}'")
     baseline = accept(metrics, previous)
     _write(args.baseline, json.dumps(baseline.model_dump(mode="json"), indent=1) + "\n")
     Console(highlight=False, soft_wrap=True).print(

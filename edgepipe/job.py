@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from edgepipe.compose import current_job, launch, to_recipe, to_yaml
 from edgepipe.errors import EdgepipeError
-from edgepipe.metrics import Metrics
+from edgepipe.metrics import Metrics, read_metrics
 from edgepipe.run import describe, run
 from edgepipe.terminal import LiveWatcher, error_console, output_console, print_error
 
@@ -92,7 +92,7 @@ def _summarise(jobs: list[tuple[list[str], dict[str, Any]]]) -> None:
     runs: list[tuple[list[str], Metrics | None, Path]] = []
     for overrides, result in jobs:
         path = Path(result["folder"]) / "metrics.json"
-        metrics = Metrics.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+        metrics = read_metrics(path) if path.is_file() else None
         runs.append((overrides, metrics, Path(result["folder"])))
     folder = Path(os.path.commonpath([str(path) for _, _, path in runs]))
     if len(runs) == 1:

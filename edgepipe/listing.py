@@ -1,4 +1,4 @@
-"""The verbs that only look: plan, list, doctor, schema, report. None of them imports torch."""
+"""The verbs that only look: plan, list, doctor, schema, report, compare. None of them imports torch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from edgepipe.errors import RecipeError
+from edgepipe.errors import InputError, RecipeError
 from edgepipe.registry import DATA, MODELS, did_you_mean, pass_class, pass_names, source_class
+from edgepipe.terminal import Arguments
 
 
 def _console() -> Console:
@@ -144,21 +145,46 @@ def main_schema(argv: list[str]) -> int:
 
 def main_report(argv: list[str]) -> int:
     """`edgepipe report RUN`: write report.html again from metrics.json."""
-    from edgepipe.metrics import Metrics
+    from edgepipe.metrics import read_metrics
     from edgepipe.report.html import write_report
 
-    if len(argv) != 1:
-        raise RecipeError(
-            "command line: report: give one run folder, as in `edgepipe report outputs/resnet18_int8/...`"
-        )
-    path = Path(argv[0]) / "metrics.json" if Path(argv[0]).is_dir() else Path(argv[0])
+    parser = Arguments("edgepipe report", description="Write report.html again from metrics.json.")
+    parser.add_argument("run", type=Path, help="a run's folder, or its metrics.json")
+    args = parser.read(argv)
+    if args is None:
+        return 0
+    target = (args.run if args.run.is_dir() else args.run.parent) / "report.html"
+    metrics = read_metrics(args.run)
     try:
-        metrics = Metrics.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError, UnicodeDecodeError) as error:
-        raise RecipeError(
-            f"{path}: not the metrics of a run: {str(error).splitlines()[0]}. Give a run's folder"
-        ) from None
-    target = path.with_name("report.html")
-    write_report(metrics, target)
+        write_report(metrics, target)
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written: {error.strerror or error}") from None
     sys.stdout.write(f"{target}\n")
+    return 0
+
+
+def main_compare(argv: list[str]) -> int:
+    """`edgepipe compare RUN RUN … [--out DIR]`: the sweep page over any runs."""
+    from edgepipe.metrics import read_metrics
+    from edgepipe.report.sweep import Run, rich_sweep, write_sweep
+
+    parser = Arguments("edgepipe compare", description="One table and one page over several runs.")
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or their metrics.json")
+    parser.add_argument("--out", type=Path, help="write sweep.html, .json, .csv and .md here")
+    args = parser.read(argv)
+    if args is None:
+        return 0
+    runs: list[Run] = []
+    for given in args.runs:
+        metrics = read_metrics(given)
+        folder = given if given.is_dir() else given.parent
+        runs.append(([f"recipe={metrics.recipe}", *metrics.overrides], metrics, folder))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(rich_sweep(runs))
+    if args.out is not None:
+        try:
+            write_sweep(runs, args.out)
+        except OSError as error:
+            raise InputError(f"{args.out}: cannot be written: {error.strerror or error}") from None
+        console.print(f"page: {args.out / 'sweep.html'}", markup=False)
     return 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from edgepipe.files import read_record
 
 SCHEMA_VERSION = 1
 
@@ -184,3 +187,13 @@ class Metrics(_Record):
     environment: Environment
     overrides: list[str] = []
     files: dict[str, str] = Field(default={}, description="what lies in final/, name to SHA-256")
+
+
+def read_metrics(run: Path) -> Metrics:
+    """The metrics of a run: its folder, or the metrics.json itself.
+
+    Raises:
+        InputError: there is none, or it is not one.
+    """
+    path = run / "metrics.json" if run.is_dir() else run
+    return read_record(path, Metrics, "Name a run's folder, e.g. outputs/RECIPE/DATE_TIME")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Any, Literal, Protocol
 from edgepipe.artifact import Artifact, Kind, canonical_json
 from edgepipe.contract import DataSource, Job, Pass, Split
 from edgepipe.errors import DataError, EdgepipeError, PassError
+from edgepipe.files import write_text
 from edgepipe.metrics import (
     ArtifactRef,
     Failure,
@@ -276,7 +276,7 @@ def run(
     metrics = _assemble(
         recipe, plan, state, records, failure, label, started, time.perf_counter() - clock, overrides or []
     )
-    _write(folder / "metrics.json", metrics.model_dump_json(indent=1, by_alias=True))
+    write_text(folder / "metrics.json", metrics.model_dump_json(indent=1, by_alias=True))
     return Outcome(metrics, 0 if metrics.status == "ok" else error_code)
 
 
@@ -345,12 +345,6 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
 
 def _deploy(state: _Run, artifact: Artifact) -> None:
     copy_artifact(artifact, state.folder / "final")
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def _goal(recipe: Recipe, final: StepRecord | None) -> list[GoalResult]:

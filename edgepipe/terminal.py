@@ -1,13 +1,15 @@
-"""What a person sees while a run works: one line per step, a live bar on a terminal."""
+"""The terminal: options in; one line per step, a live bar and errors out."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from edgepipe.errors import RecipeError
 from edgepipe.metrics import StepRecord
 
 
@@ -26,6 +28,21 @@ def print_error(text: str) -> None:
     console = error_console()
     for line in text.splitlines():
         console.print(f"error: {line}" if not line.startswith("  ") else line, style="red", markup=False)
+
+
+class Arguments(argparse.ArgumentParser):
+    """Options of a command; a wrong one is an error in words, like every other."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Raise instead of printing the usage and leaving the process."""
+        raise RecipeError(f"command line: {self.prog}: {message}. `{self.prog} --help` shows the options")
+
+    def read(self, argv: list[str]) -> argparse.Namespace | None:
+        """The options, or None when help was asked for and printed."""
+        try:
+            return self.parse_args(argv)
+        except SystemExit:
+            return None
 
 
 class LiveWatcher:

@@ -65,12 +65,7 @@ def _zeros(now: Measurements, before: Measurements, gained: float) -> Iterator[s
 def _bytes(now: Measurements, before: Measurements) -> Iterator[str]:
     if abs(now.size_bytes - before.size_bytes) > 0.001 * before.size_bytes:
         return
-    kept = (now.nonzero_share, now.parameters, now.int8_share) == (
-        before.nonzero_share,
-        before.parameters,
-        before.int8_share,
-    )
-    if kept or abs(now.nonzero_share - before.nonzero_share) < 0.01:
+    if abs(now.nonzero_share - before.nonzero_share) < 0.01:
         return  # a lowering or a packaging step never set out to save bytes
     text = f"bytes did not change: {_mb(now.size_bytes)}"
     if now.gzip_bytes < 0.98 * before.gzip_bytes:

@@ -38,6 +38,7 @@ def prepare(file: Path, label: str) -> onnx.ModelProto:
             ) from None
     model = _optimized(model)
     _constants_to_initializers(model)
+    _means_to_pools(model)
     _drop_unused_imports(model)
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
@@ -70,6 +71,42 @@ def _constants_to_initializers(model: onnx.ModelProto) -> None:
             kept.append(node)
     del model.graph.node[:]
     model.graph.node.extend(kept)
+
+
+def _means_to_pools(model: onnx.ModelProto) -> None:
+    """A mean over height and width as GlobalAveragePool: it has an int8 kernel, ReduceMean has none."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    rank = {
+        item.name: len(item.type.tensor_type.shape.dim)
+        for item in (*inferred.value_info, *inferred.input)
+        if item.type.tensor_type.HasField("shape")
+    }
+    constants = {item.name: item for item in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type != "ReduceMean" or rank.get(node.input[0]) != 4 or _mean_axes(node, constants) != {2, 3}:
+            nodes.append(node)
+            continue
+        attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+        flat = not attributes.get("keepdims", 1)
+        pooled = f"{node.output[0]}_pooled" if flat else node.output[0]
+        nodes.append(onnx.helper.make_node("GlobalAveragePool", [node.input[0]], [pooled], name=node.name))
+        if flat:
+            nodes.append(onnx.helper.make_node("Flatten", [pooled], [node.output[0]], axis=1))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    used = {name for node in model.graph.node for name in node.input}
+    kept = [item for item in model.graph.initializer if item.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+
+
+def _mean_axes(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> set[int]:
+    """Axes of a mean over a tensor of four axes, counted from the front; an attribute before opset 18."""
+    axes = next((list(item.ints) for item in node.attribute if item.name == "axes"), None)
+    if axes is None and len(node.input) > 1 and node.input[1] in constants:
+        axes = numpy_helper.to_array(constants[node.input[1]]).reshape(-1).tolist()
+    return {int(axis) % 4 for axis in axes or ()}
 
 
 def _drop_unused_imports(model: onnx.ModelProto) -> None:

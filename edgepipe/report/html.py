@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from edgepipe.files import write_text
 from edgepipe.metrics import Audit, Metrics, StepRecord
 from edgepipe.report.page import page, table, tile
 from edgepipe.report.svg import Bar, bars, lines
@@ -15,9 +15,7 @@ from edgepipe.report.table import COLUMNS, goal_line, markdown_table, percent, p
 
 def write_report(metrics: Metrics, path: Path) -> None:
     """Write the page; it appears whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(page(f"edgepipe: {metrics.recipe}", _body(metrics)), encoding="utf-8")
-    part.replace(path)
+    write_text(path, page(f"edgepipe: {metrics.recipe}", _body(metrics)))
 
 
 def _body(metrics: Metrics) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import html
 import io
@@ -13,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edgepipe.errors import RecipeError
+from edgepipe.files import write_text
 from edgepipe.metrics import Metrics
 from edgepipe.report.page import page
 from edgepipe.report.svg import Dot, scatter
@@ -218,42 +216,4 @@ def write_sweep(runs: Sequence[Run], folder: Path) -> None:
         "sweep.html": _html(records),
     }
     for name, text in content.items():
-        part = folder / f".{name}.{os.getpid()}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(folder / name)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise RecipeError(f"command line: {self.prog}: {message}. `{self.prog} --help` shows the options")
-
-
-def main_compare(argv: list[str]) -> int:
-    """`edgepipe compare RUN RUN … [--out DIR]`: the sweep page over any runs."""
-    from pydantic import ValidationError
-
-    parser = _Parser("edgepipe compare", description="One table and one page over several runs.")
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or their metrics.json")
-    parser.add_argument("--out", type=Path, help="write sweep.html, .json, .csv and .md here")
-    try:
-        args = parser.parse_args(argv)
-    except SystemExit:
-        return 0
-    runs: list[Run] = []
-    for given in args.runs:
-        path = given / "metrics.json" if given.is_dir() else given
-        try:
-            metrics = Metrics.model_validate_json(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, ValidationError) as error:
-            why = str(error).splitlines()[0]
-            raise RecipeError(f"{path}: not the metrics of a run: {why}. Give run folders") from None
-        runs.append(([f"recipe={metrics.recipe}", *metrics.overrides], metrics, path.parent))
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(rich_sweep(runs))
-    if args.out is not None:
-        try:
-            write_sweep(runs, args.out)
-        except OSError as error:
-            raise RecipeError(f"{args.out}: cannot be written: {error.strerror or error}") from None
-        console.print(f"page: {args.out / 'sweep.html'}", markup=False)
-    return 0
+        write_text(folder / name, text)

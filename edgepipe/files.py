@@ -1,0 +1,48 @@
+"""Small text files: written whole or not at all, read with an error that says what is wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from edgepipe.errors import InputError
+
+Record = TypeVar("Record", bound=BaseModel)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text; a reader sees the old file or the new one, never half of it.
+
+    Raises:
+        OSError: the folder is missing or cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def read_record(path: Path, kind: type[Record], remedy: str) -> Record:
+    """A JSON file that edgepipe wrote.
+
+    Raises:
+        InputError: there is none, or it is not a `kind`; ends with `remedy` where there is none.
+    """
+    try:
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file. {remedy}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text. {remedy}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}. {remedy}") from None
+    except ValidationError as error:
+        places = [(".".join(map(str, item["loc"])) or "the file", item["msg"]) for item in error.errors()]
+        lines = [f"{path}: not a {path.name} of this version: {place}: {said}" for place, said in places[:6]]
+        raise InputError("\n".join(lines)) from None
