@@ -82,13 +82,13 @@ class QdqWriter:
         self, node: onnx.NodeProto, reads: list[str], parameters: dict[str, Parameters]
     ) -> list[str]:
         axis = weight_axis(node)
-        weight, scales = self._weight(node.input[1], axis)
+        weight, scales = self._weight(node.input[1], axis, zeros=node.op_type in ("Gemm", "MatMul"))
         reads[1] = weight
         if len(node.input) > 2 and node.input[2]:
             reads[2] = self._bias(node, node.input[2], parameters[node.input[0]][0], scales)
         return reads
 
-    def _weight(self, name: str, axis: int) -> tuple[str, NDArray[np.float32]]:
+    def _weight(self, name: str, axis: int, *, zeros: bool) -> tuple[str, NDArray[np.float32]]:
         if (name, axis) in self._weights:
             return self._weights[name, axis]
         value = self.wiring.array(name)
@@ -106,7 +106,10 @@ class QdqWriter:
         tag = f"{name}_axis{axis}" if any(key[0] == name for key in self._weights) else name
         shown = scales if self.per_channel else scales[0]
         reads = [self._constant(f"{tag}_quantized", stored), self._constant(f"{tag}_scale", np.asarray(shown))]
-        # Symmetric: an absent zero point means 0 and int8 follows from the input's type.
+        # Symmetric: an absent zero point means 0 and int8 follows from the input's type. ONNX Runtime 1.31
+        # however makes an int8 QGemm only of a weight whose zero points are written.
+        if zeros:
+            reads.append(self._constant(f"{tag}_zero_point", np.zeros(np.shape(shown), np.int8)))
         extra: dict[str, Any] = {"axis": axis} if self.per_channel else {}
         self._new_nodes.append(
             helper.make_node("DequantizeLinear", reads, [f"{tag}_dequantized"], f"{tag}_DequantizeLinear", **extra)
