@@ -23,6 +23,8 @@ After a run:
   edgepipe accept RUN --baseline FILE         write or update the baseline
   edgepipe compare RUN RUN ... [--out DIR]    one page over several runs
   edgepipe report RUN                         write report.html again from metrics.json
+  edgepipe explain RUN                        for each step, why it was reused or computed
+  edgepipe store ls|verify|gc                 look after the stored steps
   edgepipe schema                             JSON Schema of metrics.json
 
 Exit codes: 0 good, 1 a pass, goal or check failed, 2 a bad recipe or command line.
@@ -66,6 +68,16 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
         return main_report(argv)
 
+    def explain(argv: list[str]) -> int:
+        from edgepipe.housekeeping import main_explain
+
+        return main_explain(argv)
+
+    def store(argv: list[str]) -> int:
+        from edgepipe.housekeeping import main_store
+
+        return main_store(argv)
+
     def schema(argv: list[str]) -> int:
         from edgepipe.listing import main_schema
 
@@ -79,6 +91,8 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
         "accept": accept,
         "compare": compare,
         "report": report,
+        "explain": explain,
+        "store": store,
         "schema": schema,
     }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -13,7 +15,7 @@ from rich.console import Console
 
 from edgepipe.errors import InputError
 from edgepipe.files import read_record, write_text
-from edgepipe.metrics import Metrics, read_metrics
+from edgepipe.metrics import GATED, Metrics, Tolerance, gated_values, read_metrics
 from edgepipe.terminal import Arguments
 
 
@@ -21,12 +23,10 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Expected(_Record):
+class Expected(Tolerance):
     """One metric's accepted value and how far a run may be worse."""
 
     value: float
-    worse_by: float = Field(ge=0, description="tolerance in the metric's own unit; a share of the value if relative")
-    relative: bool = False
     better: Literal["higher", "lower"]
 
 
@@ -37,10 +37,13 @@ class Baseline(_Record):
     recipe: str
     instruction_sets: list[str] = Field(description="speed is judged only on a machine with the same")
     metrics: dict[str, Expected]
+    steps: dict[str, dict[str, float]] = Field(
+        default={}, description="the metrics after every step: they tell where a regression began"
+    )
 
 
 class Verdict(_Record):
-    """One metric of a check."""
+    """One metric of a check. `step`: the first step that is worse than it was, when the metric is."""
 
     name: str
     expected: float
@@ -48,35 +51,25 @@ class Verdict(_Record):
     got: float | None
     status: Literal["ok", "better", "worse", "missing", "not_judged"]
     why: str = ""
+    step: str | None = None
 
 
 _SPEED = {"times_faster"}
 _INT8_SETS = ("AVX2", "AVX512", "VNNI", "AMX", "NEON", "DOT", "I8MM")
-_DEFAULTS: dict[str, tuple[float, bool, Literal["higher", "lower"]]] = {
-    # name: (worse by, relative, better). Accuracy: what re-training on another machine may move.
-    "top1": (0.01, False, "higher"),
-    "accuracy_drop": (0.01, False, "lower"),
-    "agreement": (0.02, False, "higher"),
-    "times_smaller": (0.02, True, "higher"),
-    "size_bytes": (0.02, True, "lower"),
-    "gzip_bytes": (0.05, True, "lower"),
-    "macs": (0.0, True, "lower"),
-    "int8_share.conv": (0.0, False, "higher"),
-    "int8_share.matmul": (0.0, False, "higher"),
-    "times_faster": (0.25, True, "higher"),
-}
 
 
 def values(metrics: Metrics) -> dict[str, float]:
     """The checkable metrics of a finished run, by name."""
-    found: dict[str, float] = {}
-    for part in (metrics.final, metrics.versus_baseline, metrics.final.int8_share if metrics.final else None):
-        for name in type(part).model_fields if part is not None else ():
-            value = getattr(part, name)
-            full = f"int8_share.{name}" if name in ("conv", "matmul") else name
-            if full in _DEFAULTS and isinstance(value, (int, float)):
-                found[full] = float(value)
-    return found
+    return gated_values(metrics.final, metrics.versus_baseline)
+
+
+def _steps(metrics: Metrics) -> dict[str, dict[str, float]]:
+    """The same after every step that is compared with the baseline."""
+    return {
+        step.label: gated_values(step.measurements, step.versus_baseline)
+        for step in metrics.passes
+        if step.measurements is not None and step.versus_baseline is not None
+    }
 
 
 def int8_sets(metrics: Metrics) -> list[str]:
@@ -89,19 +82,17 @@ def int8_sets(metrics: Metrics) -> list[str]:
 
 
 def accept(metrics: Metrics, previous: Baseline | None = None) -> Baseline:
-    """A baseline from a run; tolerances that people set in `previous` are kept."""
+    """A baseline from a run. Tolerances: the recipe's, else those that people set in `previous`, else the defaults."""
     expected: dict[str, Expected] = {}
     for name, value in values(metrics).items():
         if previous is not None and name not in previous.metrics:
             continue  # a metric that was taken out of the file stays out
-        worse_by, relative, better = _DEFAULTS[name]
-        old = previous.metrics[name] if previous is not None else None
-        expected[name] = (
-            old.model_copy(update={"value": value})
-            if old is not None
-            else Expected(value=value, worse_by=worse_by, relative=relative, better=better)
+        tolerance: Tolerance = previous.metrics[name] if previous is not None else GATED[name].default
+        tolerance = metrics.tolerances.get(name, tolerance)
+        expected[name] = Expected(
+            value=value, better=GATED[name].better, worse_by=tolerance.worse_by, relative=tolerance.relative
         )
-    return Baseline(recipe=metrics.recipe, instruction_sets=int8_sets(metrics), metrics=expected)
+    return Baseline(recipe=metrics.recipe, instruction_sets=int8_sets(metrics), metrics=expected, steps=_steps(metrics))
 
 
 def compare(metrics: Metrics, baseline: Baseline) -> list[Verdict]:
@@ -113,21 +104,59 @@ def _verdicts(metrics: Metrics, baseline: Baseline) -> Iterator[Verdict]:
     got = values(metrics)
     here = int8_sets(metrics)
     for name, expected in baseline.metrics.items():
-        slack = expected.worse_by * abs(expected.value) if expected.relative else expected.worse_by
+        tolerance = metrics.tolerances.get(name, expected)
+        slack = _slack(tolerance, expected.value)
         limit = expected.value - slack if expected.better == "higher" else expected.value + slack
         value = got.get(name)
         status: Literal["ok", "better", "worse", "missing", "not_judged"] = "ok"
         why = ""
+        step = None
         if value is None:
             status, why = "missing", "the run did not measure it"
         elif name in _SPEED and here != baseline.instruction_sets:
             status = "not_judged"
             why = f"other processor: {', '.join(here)} here, {', '.join(baseline.instruction_sets)} in the baseline"
-        else:
-            gain = value - expected.value if expected.better == "higher" else expected.value - value
-            beyond = gain < -slack - 1e-9 * max(1.0, abs(expected.value))
-            status = "worse" if beyond else ("better" if gain > slack and gain > 0 else "ok")
-        yield Verdict(name=name, expected=expected.value, limit=limit, got=value, status=status, why=why)
+        elif _worse(value, expected.value, expected.better, tolerance):
+            if _within_chance(metrics, name, limit):
+                why = "beyond the limit, but no more than chance explains"
+            else:
+                status = "worse"
+                step = _began(metrics, baseline, name, expected.better, tolerance)
+        elif _gain(value, expected.value, expected.better) > max(slack, 1e-12):
+            status = "better"
+        yield Verdict(name=name, expected=expected.value, limit=limit, got=value, status=status, why=why, step=step)
+
+
+def _within_chance(metrics: Metrics, name: str, limit: float) -> bool:
+    """Whether an accuracy's 95% interval reaches back over the limit; the drop's is paired, so it is the sharper."""
+    if name == "accuracy_drop" and metrics.versus_baseline is not None:
+        interval = metrics.versus_baseline.accuracy_drop_ci95
+        return interval is not None and interval[0] <= limit
+    if name == "top1" and metrics.final is not None:
+        interval = metrics.final.top1_ci95
+        return interval is not None and interval[1] >= limit
+    return False
+
+
+def _slack(tolerance: Tolerance, value: float) -> float:
+    return tolerance.worse_by * abs(value) if tolerance.relative else tolerance.worse_by
+
+
+def _gain(value: float, expected: float, better: str) -> float:
+    return value - expected if better == "higher" else expected - value
+
+
+def _worse(value: float, expected: float, better: str, tolerance: Tolerance) -> bool:
+    return _gain(value, expected, better) < -_slack(tolerance, expected) - 1e-9 * max(1.0, abs(expected))
+
+
+def _began(metrics: Metrics, baseline: Baseline, name: str, better: str, tolerance: Tolerance) -> str | None:
+    """The first step whose value is worse than the same step's was, beyond the tolerance."""
+    for label, found in _steps(metrics).items():
+        old = baseline.steps.get(label, {}).get(name)
+        if old is not None and name in found and _worse(found[name], old, better, tolerance):
+            return label
+    return None
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -147,6 +176,32 @@ def _number(name: str, value: float | None) -> str:
     return f"{value:.2f}x" if name.startswith("times_") else f"{100 * value:.2f}%"
 
 
+def _said(item: Verdict) -> str:
+    text = item.status.replace("_", " ")
+    if item.step is not None:
+        text += f", since step {item.step}"
+    return text + (f" ({item.why})" if item.why else "")
+
+
+def _sentence(item: Verdict) -> str:
+    return (
+        f"{item.name}: {_number(item.name, item.got)}, limit {_number(item.name, item.limit)}, "
+        f"baseline {_number(item.name, item.expected)}: {_said(item)}"
+    )
+
+
+def github_annotations(metrics: Metrics, verdicts: list[Verdict]) -> str:
+    """GitHub's workflow commands: an error for each regression, a notice for what was not judged."""
+    lines = []
+    for item in verdicts:
+        level = {"worse": "error", "missing": "error", "not_judged": "notice"}.get(item.status)
+        if level is not None:
+            text = _sentence(item).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+            title = f"edgepipe {metrics.recipe}".replace("%", "%25").replace(",", "%2C").replace(":", "%3A")
+            lines.append(f"::{level} title={title}::{text}\n")
+    return "".join(lines)
+
+
 def markdown(metrics: Metrics, verdicts: list[Verdict]) -> str:
     """The check as Markdown, for a pull request."""
     from edgepipe.report.table import markdown_rows
@@ -157,7 +212,7 @@ def markdown(metrics: Metrics, verdicts: list[Verdict]) -> str:
             _number(item.name, item.expected),
             _number(item.name, item.limit),
             _number(item.name, item.got),
-            item.status.replace("_", " ") + (f" ({item.why})" if item.why else ""),
+            _said(item),
         )
         for item in verdicts
     ]
@@ -178,10 +233,7 @@ def junit(metrics: Metrics, verdicts: list[Verdict]) -> str:
     )
     for item in verdicts:
         case = ElementTree.SubElement(suite, "testcase", classname=f"edgepipe.{metrics.recipe}", name=item.name)
-        said = (
-            f"{item.name}: {_number(item.name, item.got)}, limit {_number(item.name, item.limit)}, "
-            f"baseline {_number(item.name, item.expected)}. {item.why}".strip()
-        )
+        said = _sentence(item)
         if item in bad:
             ElementTree.SubElement(case, "failure", message=said)
         elif item.status == "not_judged":
@@ -225,6 +277,12 @@ def main_check(argv: list[str]) -> int:
         _write(args.markdown, text)
     if args.junit:
         _write(args.junit, junit(metrics, verdicts))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        sys.stdout.write(github_annotations(metrics, verdicts))
+        summary = os.environ.get("GITHUB_STEP_SUMMARY")
+        if summary:
+            with Path(summary).open("a", encoding="utf-8") as stream:
+                stream.write(text + "\n")
     return 1 if any(item.status in ("worse", "missing") for item in verdicts) else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -118,6 +119,11 @@ class StepRecord(_Record):
     settings: dict[str, JsonValue] = {}
     seconds: float = 0.0
     cached: bool = False
+    key: str | None = Field(None, description="name of the result in the store")
+    computed_because: list[str] = Field(
+        default=[], description="what differed from the nearest stored result; empty when it was reused"
+    )
+    measurement_cached: bool = False
     artifact: ArtifactRef | None = None
     measurements: Measurements | None = None
     versus_baseline: Versus | None = None
@@ -127,6 +133,48 @@ class StepRecord(_Record):
     wrong: list[WrongAnswer] = []
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Tolerance(_Record):
+    """How far a metric may be worse than in the baseline."""
+
+    worse_by: float = Field(ge=0, description="in the metric's own unit; a share of the value if relative")
+    relative: bool = False
+
+
+@dataclass(frozen=True)
+class Gated:
+    """A metric that the regression gate can judge, and its tolerance when nobody states one."""
+
+    better: Literal["higher", "lower"]
+    default: Tolerance
+
+
+# Accuracy: what training again on another machine may move.
+GATED: dict[str, Gated] = {
+    "top1": Gated("higher", Tolerance(worse_by=0.01)),
+    "accuracy_drop": Gated("lower", Tolerance(worse_by=0.01)),
+    "agreement": Gated("higher", Tolerance(worse_by=0.02)),
+    "times_smaller": Gated("higher", Tolerance(worse_by=0.02, relative=True)),
+    "size_bytes": Gated("lower", Tolerance(worse_by=0.02, relative=True)),
+    "gzip_bytes": Gated("lower", Tolerance(worse_by=0.05, relative=True)),
+    "macs": Gated("lower", Tolerance(worse_by=0.0, relative=True)),
+    "int8_share.conv": Gated("higher", Tolerance(worse_by=0.0)),
+    "int8_share.matmul": Gated("higher", Tolerance(worse_by=0.0)),
+    "times_faster": Gated("higher", Tolerance(worse_by=0.25, relative=True)),
+}
+
+
+def gated_values(measurements: Measurements | None, versus: Versus | None) -> dict[str, float]:
+    """The metrics of a step that the gate can judge, by name."""
+    found: dict[str, float] = {}
+    for part in (measurements, versus, measurements.int8_share if measurements else None):
+        for name in type(part).model_fields if part is not None else ():
+            value = getattr(part, name)
+            full = f"int8_share.{name}" if name in ("conv", "matmul") else name
+            if full in GATED and isinstance(value, (int, float)):
+                found[full] = float(value)
+    return found
 
 
 class Failure(_Record):
@@ -186,6 +234,9 @@ class Metrics(_Record):
     inputs: Inputs
     environment: Environment
     overrides: list[str] = []
+    tolerances: dict[str, Tolerance] = Field(
+        default={}, description="of the regression gate, where the recipe states any"
+    )
     files: dict[str, str] = Field(default={}, description="what lies in final/, name to SHA-256")
 
 

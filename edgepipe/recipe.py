@@ -12,6 +12,7 @@ from edgepipe.contract import Pass
 from edgepipe.data.settings import DataSettings
 from edgepipe.errors import RecipeError
 from edgepipe.measure.settings import MeasureSettings
+from edgepipe.metrics import GATED, Tolerance
 from edgepipe.passes.lower import Lower
 from edgepipe.registry import did_you_mean, pass_class, source_class
 
@@ -145,6 +146,20 @@ def _data(value: Any, info: ValidationInfo) -> Any:
     return _build_source("data", Data, value, info)
 
 
+def _tolerance(value: Any) -> Any:
+    if isinstance(value, str):
+        number, percent = value.removesuffix("%").strip(), value.endswith("%")
+        try:
+            return {"worse_by": float(number) / (100 if percent else 1), "relative": percent}
+        except ValueError:
+            pass
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        return {"worse_by": value}
+    elif isinstance(value, (Mapping, Tolerance)):
+        return value
+    raise ValueError("a tolerance is a number in the metric's own unit, or a share of its value, as in 5%")
+
+
 class Recipe(BaseModel):
     """A whole recipe. Field order matters: `trust_code` is read while `model` is built."""
 
@@ -163,6 +178,17 @@ class Recipe(BaseModel):
     measure: MeasureSettings = MeasureSettings()
     goal: Goal = Goal()
     store: StoreSettings = StoreSettings()
+    tolerances: dict[str, Annotated[Tolerance, BeforeValidator(_tolerance)]] = Field(
+        {}, description="how far `check` lets a metric be worse than its baseline; before the baseline file's own"
+    )
+
+    @model_validator(mode="after")
+    def _tolerances_are_of_metrics(self) -> Recipe:
+        for name in self.tolerances:
+            if name not in GATED:
+                text = f"tolerances.{name}: no metric that can be checked.{did_you_mean(name, GATED)}"
+                raise PydanticCustomError("baseline", "{text}", {"text": text})
+        return self
 
     @model_validator(mode="after")
     def _baseline_is_a_step(self) -> Recipe:

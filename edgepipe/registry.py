@@ -6,6 +6,7 @@ entry-point group `edgepipe.passes`; a name declared twice is an error.
 
 from __future__ import annotations
 
+import ast
 import difflib
 import hashlib
 import importlib
@@ -131,11 +132,41 @@ def package_digest(*rooms: str) -> str:
     return _sources_digest(files)
 
 
+# Their words reach messages, never an artifact.
+_ONLY_WORDS = {"edgepipe.errors", "edgepipe.registry"}
+
+
+@cache
+def module_digest(module: str) -> str:
+    """SHA-256 over the source of one of edgepipe's modules and all of edgepipe that it imports, at any depth.
+
+    Imports inside functions count, so a pass that imports `edgepipe.quant` when it runs depends on it;
+    a pass that does not is still found in the store when only `edgepipe.quant` changes.
+    """
+    home = Path(__file__).parent
+    files: dict[str, Path] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = home.parent.joinpath(*name.split("."))
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if name in files or name in _ONLY_WORDS or not path.is_file():
+            continue  # `from edgepipe.x import y`: y may be a name, not a module
+        files[name] = path
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                waiting += [item.name for item in node.names if item.name.startswith("edgepipe.")]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "edgepipe":
+                waiting += [str(node.module), *(f"{node.module}.{item.name}" for item in node.names)]
+    return _sources_digest(files.items())
+
+
 def code_digest(kind: type[Any]) -> str:
     """SHA-256 over the code a class's result depends on: edgepipe's, and a third party's package."""
-    ours = package_digest("artifact.py", "contract.py", "data", "models", "quant", "passes")
+    data = package_digest("data")
     if kind.__module__.startswith("edgepipe."):
-        return ours
+        return hashlib.sha256(f"{module_digest(kind.__module__)}{data}".encode()).hexdigest()
+    ours = package_digest("artifact.py", "contract.py", "data", "models", "quant", "passes")
     top = sys.modules[kind.__module__.partition(".")[0]]
     file = Path(inspect.getfile(kind)) if getattr(top, "__file__", None) is None else Path(str(top.__file__))
     home = file.parent

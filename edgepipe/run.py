@@ -8,6 +8,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -60,6 +61,15 @@ class _Silent:
 SILENT: Watcher = _Silent()
 
 
+@dataclass(frozen=True)
+class Found:
+    """A step's stored result. `because`: why it had to be computed now; None when it was stored already."""
+
+    entry: Entry
+    key: str
+    because: list[str] | None = None
+
+
 @dataclass
 class _Run:
     recipe: Recipe
@@ -75,18 +85,17 @@ class _Run:
     final: Artifact | None = None
     model_digest: str | None = None
 
-    def _lookup_or(
-        self, parts: dict[str, Any], what: str, work: Callable[[Job], Artifact], writes: Kind
-    ) -> tuple[Entry, bool]:
-        """The stored entry of a key, or the one that `work` makes; whether it was stored already."""
+    def _lookup_or(self, parts: dict[str, Any], what: str, work: Callable[[Job], Artifact], writes: Kind) -> Found:
+        """The stored entry of a key, or the one that `work` makes."""
         key = key_of(parts)
         entry = self.store.find(key)
         if entry is not None:
-            return entry, True
+            return Found(entry, key)
+        because = self.store.why_missing(key, parts)
         with self.store.lock(key, what):
             entry = self.store.find(key)  # another process may have finished it while we waited
             if entry is not None:
-                return entry, True
+                return Found(entry, key)
             with self.store.workspace() as space:
                 out = space / "artifact"
                 out.mkdir()
@@ -107,10 +116,10 @@ class _Run:
                         f"{what}: broke its contract: it promised {writes} in {out.name}/ and returned "
                         f"{made.kind} in {made.path}. This is a defect of the pass, not of your recipe"
                     )
-                record = {"seconds": seconds, "facts": job.facts, "key": parts}
-                return self.store.commit_step(key, space, made, record), False
+                record = {"label": what, "seconds": seconds, "facts": job.facts, "key": parts}
+                return Found(self.store.commit_step(key, space, made, record), key, because)
 
-    def apply(self, label: str, name: str, settings: Pass, model: Artifact) -> tuple[Entry, bool]:
+    def apply(self, label: str, name: str, settings: Pass, model: Artifact) -> Found:
         """Apply a pass to an artifact, through the store."""
         if settings.needs_teacher and self.baseline_artifact is None:
             raise PassError(f"{label}: needs the baseline, but '{self.plan.baseline}' comes later in the recipe")
@@ -132,7 +141,7 @@ class _Run:
         }
         return self._lookup_or(parts, label, lambda job: settings.apply(model, job), settings.writes)
 
-    def load(self) -> tuple[Entry, bool]:
+    def load(self) -> Found:
         """Bring the recipe's model in, through the store."""
         settings = self.recipe.model.settings
         signature = self.data.signature
@@ -154,10 +163,10 @@ class _Run:
         """The artifact itself, or what the recipe's lowering makes of it; each is lowered once."""
         if artifact.kind is Kind.ONNX:
             return artifact
-        return self.apply(LOWER, LOWER, self.recipe.lowering, artifact)[0].artifact
+        return self.apply(LOWER, LOWER, self.recipe.lowering, artifact).entry.artifact
 
-    def measured(self, artifact: Artifact) -> Any:
-        """Measure an artifact against the baseline, through the store."""
+    def measured(self, artifact: Artifact) -> tuple[Any, bool]:
+        """An artifact's measurements against the baseline, through the store; whether they were stored."""
         from edgepipe.measure.measure import measure
         from edgepipe.measure.stored import load, save
         from edgepipe.targets.machine import fingerprint
@@ -175,11 +184,12 @@ class _Run:
         }
         key = key_of(parts)
         found = self.store.find_measurement(key)
+        cached = found is not None
         if found is None:
             with self.store.lock(key, "measurement"):
                 found = self.store.find_measurement(key)
                 if found is None:
-                    with self.store.lock("machine", "latency measurement"), self.store.workspace() as space:
+                    with self.store.workspace() as space:
                         result = measure(
                             artifact.onnx,
                             self.data,
@@ -187,10 +197,11 @@ class _Run:
                             baseline_predictions=self.baseline.predictions if self.baseline else None,
                             settings=settings,
                             progress=self.watcher.progress,
+                            exclusive=self.store.machine,
                         )
                         save(result, space)
                         found = self.store.commit_measurement(key, space)
-        return load(found)
+        return load(found), cached
 
     def measure_settings(self) -> Any:
         """The recipe's measurement settings; threads follow the target unless set."""
@@ -213,9 +224,16 @@ class _Run:
 
 def copy_artifact(artifact: Artifact, place: Path) -> None:
     """Copy an artifact's folder. Copies, not links: a user may edit what lies in the run's folder."""
-    if place.exists():
-        shutil.rmtree(place)
-    shutil.copytree(artifact.path, place)
+    part = place.with_name(f".{place.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        shutil.copytree(artifact.path, part)
+        if place.exists():
+            shutil.rmtree(place)
+        part.replace(place)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)  # no half artifact stays behind
+        raise
 
 
 @dataclass(frozen=True)
@@ -243,8 +261,10 @@ def run(
     label: str | None = None
     error_code = 1
     records: list[StepRecord] = []
+    held = ExitStack()
     try:
         store = Store(Path(recipe.store.root), watcher.notice)
+        held.enter_context(store.in_use())
         data = recipe.data.settings.open(store.cache)
         state = _Run(recipe, plan, folder, store, data, watcher, records)
         current: Artifact | None = None
@@ -273,6 +293,7 @@ def run(
             message=f"{type(error).__name__}: {error}. The traceback is in {folder.name}/edgepipe.log",
         )
         log.error("failed", exc_info=True)
+    held.close()
     metrics = _assemble(
         recipe, plan, state, records, failure, label, started, time.perf_counter() - clock, overrides or []
     )
@@ -292,19 +313,23 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
             "source": step.name,
             **state.recipe.model.settings.model_dump(mode="json", exclude={"trust_code"}),
         }
-        entry, cached = state.load()
+        found = state.load()
+        entry = found.entry
         state.model_digest = entry.artifact.digest
     else:
         if current is None:
             raise PassError(f"{step.label}: there is no model to work on")
         record["settings"] = step.settings.settings()
-        entry, cached = state.apply(step.label, step.name, step.settings, current)
+        found = state.apply(step.label, step.name, step.settings, current)
+        entry = found.entry
+    cached = found.because is None
     record |= {"seconds": entry.seconds, "cached": cached, "facts": entry.facts}
+    record |= {"key": found.key, "computed_because": found.because or []}
     record["artifact"] = state.show(number, step.label, entry.artifact)
     state.records.append(StepRecord.model_validate(record))  # known even if measuring fails
     onnx = state.lowered(entry.artifact)
     before = next((r for r in reversed(state.records[:-1]) if r.measurements), None)
-    result = state.measured(onnx)
+    result, measurement_cached = state.measured(onnx)
     compared = state.baseline is not None or step.label == state.plan.baseline
     if step.label == state.plan.baseline:
         state.baseline, state.baseline_onnx, state.baseline_artifact = result, onnx, entry.artifact
@@ -325,6 +350,7 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
     state.records[-1] = state.records[-1].model_copy(
         update={
             "measurements": result.measurements,
+            "measurement_cached": measurement_cached,
             # What comes before the baseline (an untrained network) is compared with nothing.
             "versus_baseline": result.versus if compared else None,
             "audit": result.audit,
@@ -424,6 +450,7 @@ def _assemble(
         ),
         environment=environment(threads=threads),
         overrides=overrides,
+        tolerances=recipe.tolerances,
         files=final_files,
     )
 

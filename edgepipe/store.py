@@ -5,6 +5,7 @@
     ROOT/measurements/<key>/…        measured.json and the answers on the evaluation examples
     ROOT/state/<key>/…               resumable state of a step that is not finished
     ROOT/cache/…                     hashes of the user's files
+    ROOT/tmp/…                       what is being written now
     ROOT/damaged/…                   entries set aside because their digests did not match
 
 An entry is written to a temporary folder and renamed, so it is whole or absent; every read verifies
@@ -17,9 +18,11 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
+import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +49,17 @@ class Entry:
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Room:
+    """Something in the store that can be removed as a whole."""
+
+    room: str
+    path: Path
+    size_bytes: int
+    used: float
+    """Seconds since 1970 of the last use."""
+
+
 class Store:
     """The store under one root folder; may be shared by several processes and checkouts.
 
@@ -59,6 +73,7 @@ class Store:
     def __init__(self, root: Path, notice: Callable[[str], None] = lambda _: None) -> None:
         self.root = root.absolute()
         self.notice = notice
+        self._damaged: dict[str, str] = {}
         try:
             for room in ("steps", "measurements", "state", "cache", "tmp", "locks"):
                 (self.root / room).mkdir(parents=True, exist_ok=True)
@@ -85,16 +100,46 @@ class Store:
     @contextmanager
     def lock(self, key: str, what: str) -> Iterator[None]:
         """Hold the key's lock; waits, saying so. The system drops the lock of a process that died."""
-        lock = FileLock(str(self.root / "locks" / f"{key}.lock"))
+        with self._waiting(self.root / "locks" / f"{key}.lock", f"{what}: another process is computing this"):
+            yield
+
+    @contextmanager
+    def machine(self) -> Iterator[None]:
+        """Hold the machine for a latency measurement: two at once would spoil each other's numbers.
+
+        One lock per user and machine, whatever the store.
+        """
+        user = os.getuid() if hasattr(os, "getuid") else 0
+        path = Path(tempfile.gettempdir()) / f"edgepipe-latency-{user}.lock"
+        with self._waiting(path, "speed: another process is measuring on this machine"):
+            yield
+
+    @contextmanager
+    def _waiting(self, path: Path, why: str) -> Iterator[None]:
+        lock = FileLock(str(path))
         try:
             lock.acquire(timeout=0.2)
         except Timeout:
-            self.notice(f"{what}: another process is computing this; waiting for it")
+            self.notice(f"{why}; waiting for it")
             lock.acquire()
         try:
             yield
         finally:
             lock.release()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep `gc` away while a run reads entries; waits for one that is collecting."""
+        mine = self.root / "locks" / f"run-{uuid.uuid4().hex}.lock"
+        lock = FileLock(str(mine))
+        with self._waiting(self.root / "locks" / "gc.lock", "store: another process is removing old entries"):
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+            with suppress(OSError):
+                mine.unlink(missing_ok=True)
 
     def find(self, key: str) -> Entry | None:
         """The verified entry of a key, or None. A damaged one is reported and set aside."""
@@ -106,10 +151,38 @@ class Store:
             artifact = open_artifact(folder / "artifact")
             if artifact.digest != record["digest"]:
                 raise StoreError(f"{folder}: the manifest is not the one that was stored")
-            return Entry(artifact, float(record["seconds"]), dict(record["facts"]))
+            entry = Entry(artifact, float(record["seconds"]), dict(record["facts"]))
         except (StoreError, OSError, ValueError, KeyError, TypeError) as error:
             self._set_aside(folder, str(error))
             return None
+        _touch(folder / RECORD)
+        return entry
+
+    def why_missing(self, key: str, parts: Mapping[str, Any]) -> list[str]:
+        """What differs from the nearest stored result of the same pass, in words; for a key that is not stored."""
+        if key in self._damaged:
+            return [f"the stored result was damaged: {self._damaged[key]}"]
+        wanted = _leaves(parts)
+        nearest: tuple[int, float, dict[str, Any]] | None = None
+        for path in (self.root / "steps").glob(f"*/{RECORD}"):
+            try:
+                known = json.loads(path.read_text(encoding="utf-8"))["key"]
+                used = path.stat().st_mtime
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # damaged or just removed
+            if known.get("pass") != parts["pass"]:
+                continue
+            leaves = _leaves(known)
+            distance = sum(leaves.get(name) != wanted.get(name) for name in {*leaves, *wanted})
+            if nearest is None or (distance, -used) < nearest[:2]:
+                nearest = (distance, -used, leaves)
+        if nearest is None:
+            return ["no result of this pass is stored"]
+        return [
+            _difference(name, nearest[2].get(name), wanted.get(name))
+            for name in sorted({*nearest[2], *wanted})
+            if nearest[2].get(name) != wanted.get(name)
+        ]
 
     def find_measurement(self, key: str) -> Path | None:
         """The folder of a stored measurement, digests verified, or None."""
@@ -121,15 +194,17 @@ class Store:
             for name, sha256 in sums.items():
                 if hashlib.sha256((folder / name).read_bytes()).hexdigest() != sha256:
                     raise StoreError(f"{folder / name}: damaged: its content does not match its SHA-256")
-            return folder
         except (StoreError, OSError, ValueError, AttributeError) as error:
             self._set_aside(folder, str(error))
             return None
+        _touch(folder / RECORD)
+        return folder
 
     def _set_aside(self, folder: Path, why: str) -> None:
         place = self.root / "damaged" / f"{folder.name}-{uuid.uuid4().hex[:8]}"
         place.parent.mkdir(exist_ok=True)
         folder.replace(place)
+        self._damaged[folder.name] = why
         self.notice(f"{why}. The entry was moved to {place} and is computed again")
 
     @contextmanager
@@ -140,18 +215,23 @@ class Store:
             StoreError: the disk is full or the folder cannot be written.
         """
         folder = self.root / "tmp" / uuid.uuid4().hex
+        owner = FileLock(str(folder) + ".lock")  # dropped by the system when this process dies; `gc` looks at it
         try:
+            owner.acquire()
             folder.mkdir(parents=True)
             yield folder
-        except OSError as error:
-            if error.errno in (28, 122, 30):  # ENOSPC, EDQUOT, EROFS
+        except Exception as error:
+            if _no_room(error, self.root):
                 raise StoreError(
-                    f"{self.root}: {error.strerror}. Finished steps are kept; free some space or choose "
-                    "another place with store.root=DIR, then run the same command again"
+                    f"store.root: {self.root}: no space left, or the folder is read-only. Finished steps are kept; "
+                    "free some space or choose another place with store.root=DIR, then run the same command again"
                 ) from error
             raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            owner.release()
+            with suppress(OSError):
+                Path(owner.lock_file).unlink(missing_ok=True)
 
     def commit_step(self, key: str, work: Path, artifact: Artifact, record: Mapping[str, Any]) -> Entry:
         """Move a finished step (`work/artifact`) into the store under its key."""
@@ -171,7 +251,7 @@ class Store:
     def _rename(self, work: Path, target: Path) -> Path:
         for path in work.rglob("*"):
             if path.is_file():
-                with path.open("rb") as stream:
+                with path.open("rb+") as stream:  # Windows flushes only what is open for writing
                     os.fsync(stream.fileno())
         if target.exists():  # committed meanwhile by a process that does not share our locks (network drives)
             return target
@@ -183,3 +263,133 @@ class Store:
             finally:
                 os.close(folder)
         return target
+
+    def rooms(self) -> list[Room]:
+        """Everything that can be removed, least recently used first."""
+        found = []
+        for room in ("steps", "measurements", "state", "cache"):
+            for path in (self.root / room).iterdir():
+                files = [path] if path.is_file() else [item for item in path.rglob("*") if item.is_file()]
+                with suppress(OSError):
+                    sizes = [item.stat() for item in files]
+                    marker = path / RECORD
+                    used = marker.stat().st_mtime if marker.is_file() else max((s.st_mtime for s in sizes), default=0.0)
+                    found.append(Room(room, path, sum(s.st_size for s in sizes), used))
+        return sorted(found, key=lambda item: (item.used, item.path.name))
+
+    def verify(self) -> tuple[int, list[str]]:
+        """Read every entry against its digests; the number of good ones, and a sentence per damaged one."""
+        before = dict(self._damaged)
+        good = 0
+        for path in sorted((self.root / "steps").iterdir()):
+            good += self.find(path.name) is not None
+        for path in sorted((self.root / "measurements").iterdir()):
+            good += self.find_measurement(path.name) is not None
+        return good, [why for key, why in self._damaged.items() if key not in before]
+
+    def collect(self, keep_bytes: int, *, dry_run: bool = False) -> list[Room]:
+        """Remove what dead processes and damage left, then the least recently used until `keep_bytes` remain.
+
+        Returns:
+            What was removed (or would be).
+        Raises:
+            StoreError: a run is using the store.
+        """
+        locks = self.root / "locks"
+        with self._waiting(locks / "gc.lock", "store: another process is removing old entries"):
+            running = sum(not _free(path, remove=True) for path in locks.glob("run-*.lock"))
+            if running:
+                raise StoreError(f"{self.root}: {running} run(s) are using this store. Collect when they are done")
+            removed = [
+                Room("left over", path, _size(path), path.stat().st_mtime)
+                for path in [*(self.root / "tmp").iterdir(), *_children(self.root / "damaged")]
+                if path.suffix != ".lock" and _free(Path(f"{path}.lock"))
+            ]
+            rooms = self.rooms()
+            total = sum(room.size_bytes for room in rooms)
+            for room in rooms:
+                if total <= keep_bytes:
+                    break
+                removed.append(room)
+                total -= room.size_bytes
+            for room in removed if not dry_run else ():
+                self._remove(room.path)
+        return removed
+
+    def _remove(self, path: Path) -> None:
+        grave = self.root / "tmp" / f"gone-{uuid.uuid4().hex}"
+        path.replace(grave)  # whole or gone for every reader
+        if grave.is_dir():
+            shutil.rmtree(grave, ignore_errors=True)
+        else:
+            grave.unlink(missing_ok=True)
+        Path(f"{path}.lock").unlink(missing_ok=True)
+
+
+def _touch(path: Path) -> None:
+    with suppress(OSError):  # a store that is only readable still serves
+        os.utime(path, (time.time(), time.time()))
+
+
+def _free(path: Path, *, remove: bool = False) -> bool:
+    """Whether nobody holds a lock file; a missing one is free."""
+    if not path.exists():
+        return True
+    lock = FileLock(str(path))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    lock.release()
+    if remove:
+        path.unlink(missing_ok=True)
+    return True
+
+
+def _children(folder: Path) -> Iterable[Path]:
+    return folder.iterdir() if folder.is_dir() else ()
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(item.stat().st_size for item in files if item.is_file())
+
+
+def _no_room(error: BaseException, root: Path) -> bool:
+    """Whether an error comes from a full or read-only disk; libraries in C++ and Rust say so only in words."""
+    if isinstance(error, OSError) and error.errno in (28, 122, 30):  # ENOSPC, EDQUOT, EROFS
+        return True
+    if "No space left on device" in str(error):
+        return True
+    try:
+        return shutil.disk_usage(root).free < 1 << 16
+    except OSError:
+        return False
+
+
+def _leaves(value: Any, place: str = "") -> dict[str, Any]:
+    """A nested mapping as {dotted name: value}."""
+    if isinstance(value, Mapping):
+        found: dict[str, Any] = {}
+        for key, item in value.items():
+            found |= _leaves(item, f"{place}.{key}" if place else str(key))
+        return found
+    return {place: value}
+
+
+def _difference(name: str, old: Any, new: Any) -> str:
+    fixed = {
+        "input": "input: another model comes in from the step before",
+        "code": "code: the source of edgepipe or of the pass changed",
+        "teacher": "teacher: the baseline is another model",
+    }
+    if name in fixed:
+        return fixed[name]
+    if name.partition(".")[0] in ("data", "files"):
+        return f"{name}: other content"
+    return f"{name}: {_short(old)} -> {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is None else json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -86,3 +86,48 @@ def test_another_recipes_baseline_is_refused(run: Path, baseline: Path, capfd: p
     baseline.write_text(json.dumps(content))
     assert main(["check", str(run), "--baseline", str(baseline)]) == 2
     assert "it is for 'other'" in capfd.readouterr().err
+
+
+def test_a_regression_names_the_step_where_it_began(
+    run: Path, baseline: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    worse = tmp_path / "worse"
+    assert main(arguments(run.parent, f"hydra.run.dir={worse}", "passes.quantize.exclude=[Conv]")) == 0
+    assert main(["check", str(worse), "--baseline", str(baseline)]) == 1
+    out = capfd.readouterr().out
+    assert "| int8_share.conv | 100.00% | 100.00% | 0.00% | worse, since step quantize |" in " ".join(out.split(" "))
+
+
+def test_the_recipes_tolerance_comes_before_the_files(run: Path, baseline: Path, tmp_path: Path) -> None:
+    changed(baseline, "size_bytes", value=1000.0)
+    assert main(["check", str(run), "--baseline", str(baseline)]) == 1
+    lenient = tmp_path / "lenient"
+    assert main(arguments(run.parent, f"hydra.run.dir={lenient}", "tolerances.size_bytes=99999%")) == 0
+    changed(baseline, "times_smaller", value=1.0)
+    assert main(["check", str(lenient), "--baseline", str(baseline)]) == 0
+    assert main(["accept", str(lenient), "--baseline", str(tmp_path / "new.json")]) == 0
+    kept = json.loads((tmp_path / "new.json").read_text())["metrics"]["size_bytes"]
+    assert (kept["worse_by"], kept["relative"]) == (999.99, True)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("tolerances.top2=0.1", "no metric that can be checked. Did you mean 'top1'?"),
+        ("tolerances.top1=much", "as in 5%"),
+    ],
+)
+def test_a_wrong_tolerance_is_refused(run: Path, override: str, said: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments(run.parent, override)) == 2
+    assert said in capfd.readouterr().err
+
+
+def test_github_gets_annotations_and_a_summary(
+    run: Path, baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    changed(baseline, "size_bytes", value=1000.0)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    assert main(["check", str(run), "--baseline", str(baseline)]) == 1
+    assert "::error title=edgepipe ptq::size_bytes: " in capfd.readouterr().out
+    assert "| size_bytes |" in (tmp_path / "summary.md").read_text()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,12 +43,14 @@ def measure(
     baseline_predictions: Predictions | None,
     settings: MeasureSettings,
     progress: Progress = lambda _share, _text: None,
+    exclusive: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Measured:
     """Measure one ONNX file, against the baseline if there is one.
 
     Args:
         baseline: ONNX file of the baseline; None when `onnx` is the baseline itself.
         baseline_predictions: the baseline's answers; required with `baseline`.
+        exclusive: entered while time is measured, to keep other measurements away.
     Raises:
         MeasureError: the model cannot be run, or answers nonsense; names the file.
     """
@@ -67,11 +71,12 @@ def measure(
     )
     example = next(data.batches(Split.EVALUATION, 1, [0])).inputs
     size_bytes = size.size_bytes(onnx)
-    own, versus = _speed(onnx, baseline, example, size_bytes, settings, progress)
-    progress(0.85, "audit")
-    audited, int8_share = audit(onnx, example, own_layers, threads=settings.threads, runs=settings.audit_runs)
-    progress(0.92, "load time and memory")
-    fresh = probe(onnx, shape, threads=settings.threads, runs=settings.probe_runs)
+    with exclusive():
+        own, versus = _speed(onnx, baseline, example, size_bytes, settings, progress)
+        progress(0.85, "audit")
+        audited, int8_share = audit(onnx, example, own_layers, threads=settings.threads, runs=settings.audit_runs)
+        progress(0.92, "load time and memory")
+        fresh = probe(onnx, shape, threads=settings.threads, runs=settings.probe_runs)
     top1 = accuracy.top1(predictions, baseline_predictions)
     wrong: list[WrongAnswer] = []
     if baseline_predictions is not None:
