@@ -21,6 +21,7 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult
@@ -38,7 +39,7 @@ from edgepipe.registry import did_you_mean
 SCHEME = "recipes"
 PRIMARY = "edgepipe"
 GROUPS = ("recipe", "model", "data", "target")
-_STRUCTURE = {
+_STRUCTURE: dict[str, Any] = {
     "defaults": [{"recipe": "???"}, "_self_"],
     "trust_code": False,
     "hydra": {
@@ -295,6 +296,7 @@ def _line(key: str, text: str, value: Any, choices: dict[str, str], overrides: l
 
 def compose(overrides: list[str]) -> tuple[Recipe, Plan]:
     """Compose, validate and plan one recipe without running it."""
+    _EXTRA_DIRS.clear()
     ready = _prepare(overrides)
     with _hydra() as hydra:
         config = _guarded(lambda: hydra.compose_config(config_name=PRIMARY, overrides=ready, run_mode=RunMode.RUN))
@@ -318,6 +320,19 @@ def _guarded(work: Callable[[], Any]) -> Any:
         raise
 
 
+def _first_of_a_sweep(overrides: list[str]) -> None:
+    """For `recipe=a,b`, make `a` the default.
+
+    Hydra composes a sweep once without its swept values; without a recipe there are no groups then, and
+    `model=onnx` beside the sweep would be refused as unknown.
+    """
+    for override in OverridesParser.create().parse_overrides(overrides):
+        if override.key_or_group == "recipe" and override.is_sweep_override():
+            first = next(iter(override.sweep_string_iterator()), None)
+            structure = {**_STRUCTURE, "defaults": [{"recipe": first}, *_STRUCTURE["defaults"][1:]]}
+            ConfigStore.instance().store(name=PRIMARY, node=OmegaConf.create(structure))
+
+
 def launch(argv: list[str], task: Callable[[DictConfig], Any]) -> list[tuple[list[str], Any]]:
     """Run Hydra's command line: one job, a sweep, or one of its own flags (`--cfg`, `--info`, …).
 
@@ -328,6 +343,7 @@ def launch(argv: list[str], task: Callable[[DictConfig], Any]) -> list[tuple[lis
     Returns:
         (overrides, what the task returned) of each job; empty for flags that only print.
     """
+    _EXTRA_DIRS.clear()  # a process may launch more than once
     args = get_args_parser().parse_intermixed_args(argv)
     if args.config_dir is not None:
         folder = Path(args.config_dir).resolve()
@@ -350,6 +366,7 @@ def launch(argv: list[str], task: Callable[[DictConfig], Any]) -> list[tuple[lis
         if args.info:
             _guarded(lambda: hydra.show_info(args.info, PRIMARY, ready))
             return []
+        _first_of_a_sweep(ready)
         if args.multirun or _guarded(lambda: hydra.get_mode(PRIMARY, ready)) == RunMode.MULTIRUN:
             batches = _guarded(lambda: hydra.multirun(PRIMARY, task, ready)) or []
             jobs = [job for batch in batches for job in (batch if isinstance(batch, list) else [batch])]

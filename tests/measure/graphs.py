@@ -41,7 +41,7 @@ def save(
     return path
 
 
-def small_network(path: Path, *, batch: int | str = "n", activation: str = "Relu") -> Path:
+def small_network(path: Path, *, batch: int | str = "n", activation: str = "Relu", size: int = 16) -> Path:
     """Two convolutions and a Gemm: 3x16x16 -> 16x16x16 -> 32x8x8 -> 10 classes."""
     nodes = [
         helper.make_node("Conv", ["x", "one.weight", "one.bias"], ["c1"], name="n1", pads=[1, 1, 1, 1]),
@@ -62,7 +62,7 @@ def small_network(path: Path, *, batch: int | str = "n", activation: str = "Relu
         tensor("fc.weight", 10, 32, scale=1.0),
         tensor("fc.bias", 10),
     ]
-    return save(path, nodes, stored, input_shape=(batch, 3, 16, 16), output_shape=(batch, 10))
+    return save(path, nodes, stored, input_shape=(batch, 3, size, size), output_shape=(batch, 10))
 
 
 SMALL_MACS = 16 * 16 * 16 * 27 + 32 * 8 * 8 * 144 + 10 * 32
