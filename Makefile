@@ -23,8 +23,8 @@ test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)
-	$(BIN)/ruff check edgepipe tests
-	$(BIN)/ruff format --check edgepipe tests
+	$(BIN)/ruff check edgepipe tests benchmarks
+	$(BIN)/ruff format --check edgepipe tests benchmarks
 
 types: $(READY)
 	$(BIN)/mypy

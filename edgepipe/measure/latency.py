@@ -22,8 +22,12 @@ from numpy.typing import NDArray
 from edgepipe.measure import session as runtime
 from edgepipe.metrics import Interval
 
-_ROUND_SECONDS = 0.004
-"""Each model runs about this long per round: a single run of a short model would measure cold caches."""
+_ROUND_SECONDS = 0.008
+"""Each model is timed about this long per round: a single run of a short model would be all noise."""
+_SETTLING_RUNS = 3
+_SETTLING_SECONDS = 0.1
+"""Untimed runs after each change of model, at most about this long. The other model has pushed the weights out
+of the caches; 45 MB take three runs to come back, and a large float model would look 20% slower than it runs."""
 _LEAST_ROUNDS = 7
 _MOST_ROUNDS = 400
 _RESAMPLES = 2000
@@ -99,10 +103,12 @@ def paired_latency(
             openings = 1  # models that take longer to open than to measure are opened once
         first_estimate, second_estimate = _warm(first, warmup), _warm(second, warmup)
         first_runs, second_runs = _per_round(first_estimate), _per_round(second_estimate)
-        round_seconds = first_estimate * first_runs + second_estimate * second_runs
+        round_seconds = first_estimate * (first_runs + _settling(first_estimate))
+        round_seconds += second_estimate * (second_runs + _settling(second_estimate))
         ratios: list[float] = []
         for _ in range(_rounds(seconds / openings, round_seconds, -(-2 * _LEAST_ROUNDS // openings))):
-            a, b = _time(first, first_runs), _time(second, second_runs)
+            a = _time(first, first_runs, _settling(first_estimate))
+            b = _time(second, second_runs, _settling(second_estimate))
             ratios.append(float(np.median(a) / np.median(b)))
             first_ms += a
             second_ms += b
@@ -156,15 +162,21 @@ def _per_round(seconds: float) -> int:
     return max(1, min(100, math.ceil(_ROUND_SECONDS / max(seconds, 1e-6))))
 
 
+def _settling(seconds: float) -> int:
+    return max(1, min(_SETTLING_RUNS, int(_SETTLING_SECONDS / max(seconds, 1e-6))))
+
+
 def _rounds(budget: float, round_seconds: float, least: int = _LEAST_ROUNDS) -> int:
     return max(least, min(_MOST_ROUNDS, int(budget / max(round_seconds, 1e-6))))
 
 
-def _time(once: Callable[[], float], runs: int) -> list[float]:
+def _time(once: Callable[[], float], runs: int, settling: int = 0) -> list[float]:
     # A collection in the middle of a run would be charged to the model.
     enabled = gc.isenabled()
     gc.disable()
     try:
+        for _ in range(settling):
+            once()
         return [once() for _ in range(runs)]
     finally:
         if enabled:
