@@ -76,7 +76,7 @@ def _set_batch(network, batch: str | int) -> None:  # type: ignore[no-untyped-de
 
 
 def _write_ort(job: Job):  # type: ignore[no-untyped-def]
-    """`model.ort` with only machine-independent optimizations, and `required_operators.config`."""
+    """`model.ort`, optimized for any processor, and `required_operators.config`."""
     import contextlib
     import io
 
@@ -86,13 +86,19 @@ def _write_ort(job: Job):  # type: ignore[no-untyped-def]
     target = job.out / "model.ort"
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    # Basic: higher levels write layouts of this processor into the file.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    # A minimal build cannot optimize when it loads: what is not fused here (a Q/DQ convolution to an int8
+    # one) would run in float there. Only the layout that this processor prefers stays out of the file.
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.optimized_model_filepath = str(target)
     options.add_session_config_entry("session.save_model_format", "ORT")
-    ort.InferenceSession(str(job.out / ONNX_FILE), options, providers=["CPUExecutionProvider"])
+    ort.InferenceSession(
+        str(job.out / ONNX_FILE),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=["NchwcTransformer"],
+    )
     with contextlib.redirect_stdout(io.StringIO()):
-        create_config_from_models([str(target)], str(job.out / "required_operators.config"), True)
+        create_config_from_models([target], job.out / "required_operators.config", True)
     stray = job.out / "required_operators_and_types.config"
     if stray.exists():
         shutil.move(stray, job.out / "required_operators.config")

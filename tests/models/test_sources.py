@@ -1,0 +1,136 @@
+"""Where networks come from: checkpoints that fit and misfit, the user's own factory, ONNX files."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from edgepipe.__main__ import main
+from edgepipe.artifact import Signature
+from edgepipe.data.digits import DigitsData
+from edgepipe.errors import ModelError
+from edgepipe.models import torch_artifact
+from edgepipe.models.torchvision import TorchvisionModel
+
+
+@pytest.fixture(scope="module")
+def signature(tmp_path_factory: pytest.TempPathFactory) -> Signature:
+    return DigitsData(image_size=32, workers=0).open(tmp_path_factory.mktemp("c")).signature
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    return torchvision.models.squeezenet1_1(num_classes=10).state_dict()
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_checkpoint_is_loaded(tmp_path: Path, signature, state, suffix: str, wrapped: bool) -> None:
+    path = tmp_path / f"w{suffix}"
+    if suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save({"state_dict": state} if wrapped else state, path)
+    out = tmp_path / "out"
+    out.mkdir()
+    artifact = TorchvisionModel(name="squeezenet1_1", weights=str(path)).load(out, signature, 0)
+    assert torch.equal(torch_artifact.build(artifact).state_dict()["features.0.weight"], state["features.0.weight"])
+
+
+def test_a_misfit_names_keys_and_shapes(tmp_path: Path, signature, state) -> None:
+    wrong = {key: value for key, value in state.items() if key != "features.0.bias"}
+    wrong["features.0.weight"] = torch.zeros(7, 3, 3, 3)
+    wrong["head.weight"] = torch.zeros(2)
+    save_file(wrong, tmp_path / "w.safetensors")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ModelError) as caught:
+        TorchvisionModel(name="squeezenet1_1", weights=str(tmp_path / "w.safetensors")).load(
+            tmp_path / "out", signature, 0
+        )
+    text = str(caught.value)
+    for part in ("features.0.bias", "head.weight", "features.0.weight", "7"):
+        assert part in text
+
+
+def test_an_unknown_network_is_refused_with_the_nearest_name(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert (
+        main(["recipe=ptq", "model=torchvision", "model.name=resnet81", "data=digits", f"hydra.run.dir={tmp_path}/r"])
+        == 2
+    )
+    assert "Did you mean 'resnet18'" in capfd.readouterr().err
+
+
+class Bomb:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return (Path.touch, (self.marker,))
+
+
+def test_a_pickle_bomb_does_not_go_off(tmp_path: Path, signature) -> None:
+    (tmp_path / "w.pth").write_bytes(pickle.dumps({"a": Bomb(tmp_path / "boom")}))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ModelError):
+        TorchvisionModel(name="squeezenet1_1", weights=str(tmp_path / "w.pth")).load(tmp_path / "out", signature, 0)
+    assert not (tmp_path / "boom").exists()
+
+
+_FACTORY = """
+import torch
+def net(width=8):
+    return torch.nn.Sequential(torch.nn.Conv2d(3, width, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+                               torch.nn.Flatten(), torch.nn.Linear(width, 10))
+def wrong():
+    return 5
+def broken():
+    raise RuntimeError("no luck")
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    (tmp_path / "own_networks.py").write_text(_FACTORY)
+    monkeypatch.chdir(tmp_path)
+    return [
+        "recipe=ptq",
+        "model=python",
+        "model.factory=own_networks:net",
+        "data=digits",
+        "data.image_size=16",
+        "data.workers=0",
+        "~goal",
+        f"hydra.run.dir={tmp_path}/run",
+    ]
+
+
+def test_a_factory_runs_only_when_trusted(own: list[str], capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(own) == 2
+    assert "trust_code=true" in capfd.readouterr().err
+    assert main([*own, "trust_code=true", "model.kwargs={width: 16}"]) == 0
+    assert (tmp_path / "run" / "final" / "model.onnx").is_file()
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        ("own_networks:wrong", "int"),
+        ("own_networks:broken", "no luck"),
+        ("own_networks:nett", "nett"),
+        ("nowhere:net", "nowhere"),
+    ],
+)
+def test_a_factory_that_fails_says_how(
+    own: list[str], factory: str, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = main([*own, "trust_code=true", f"model.factory={factory}"])
+    text = capfd.readouterr().err
+    assert code == 2
+    assert said in text
+    assert "Traceback" not in text
