@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import version as hydra_version
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.hydra import Hydra
@@ -31,7 +32,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from edgepipe.errors import RecipeError
+from edgepipe.errors import EdgepipeError, RecipeError
 from edgepipe.plan import Plan, make_plan
 from edgepipe.recipe import Recipe, problems_of, validate
 from edgepipe.registry import did_you_mean
@@ -71,6 +72,46 @@ def shipped_recipes() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "recipes"
 
 
+_MOST_NODES = 20_000
+
+
+def _refuse_exploding(path: Path) -> None:
+    """Refuse YAML whose aliases contain themselves or multiply ("billion laughs"); others are left to Hydra.
+
+    Raises:
+        RecipeError: names the file.
+    """
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return  # Hydra says what is wrong with it
+    sizes: dict[int, int] = {}
+
+    def size(node: Any) -> int:
+        """Nodes that a node becomes when every alias is written out; each is counted once."""
+        if id(node) in sizes:
+            if sizes[id(node)] == 0:
+                raise RecipeError(f"{_shown(path)}: an alias (*) contains itself. Write the value out")
+            return sizes[id(node)]
+        sizes[id(node)] = 0
+        total = 1
+        if isinstance(node, yaml.SequenceNode):
+            total += sum(size(item) for item in node.value)
+        elif isinstance(node, yaml.MappingNode):
+            total += sum(size(key) + size(item) for key, item in node.value)
+        sizes[id(node)] = total
+        return total
+
+    try:
+        whole = size(root) if root is not None else 0
+    except RecursionError:
+        whole = _MOST_NODES + 1
+    if whole > _MOST_NODES:
+        raise RecipeError(
+            f"{_shown(path)}: too large: more than {_MOST_NODES:,} values once its aliases are written out"
+        )
+
+
 class RecipeSource(FileConfigSource):
     """Hydra config source in which the group `recipe` is the folder itself."""
 
@@ -84,7 +125,9 @@ class RecipeSource(FileConfigSource):
 
     # Hydra calls these by keyword: the parameter names are part of its interface.
     def load_config(self, config_path: str) -> ConfigResult:
-        return super().load_config(self._drop(config_path))
+        name = self._drop(config_path)
+        _refuse_exploding(Path(self.path) / self._normalize_file_name(name))
+        return super().load_config(name)
 
     def is_group(self, config_path: str) -> bool:
         return config_path == "recipe" or super().is_group(config_path)
@@ -312,6 +355,11 @@ def _guarded(work: Callable[[], Any]) -> Any:
         return work()
     except RecipeError:
         raise
+    except OSError as error:  # Hydra makes the run's folder
+        place = error.filename or "the run's folder"
+        raise EdgepipeError(
+            f"hydra.run.dir: {place}: {error.strerror or error}. Choose a writable folder with hydra.run.dir=DIR"
+        ) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise _explain(error) from None
     except Exception as error:

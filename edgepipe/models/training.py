@@ -117,6 +117,8 @@ def train(network: nn.Module, settings: TrainingPass, job: Job, signature: Signa
     steps_per_epoch = max(1, examples.count // size)  # the last, smaller batch is left out: it upsets batch norm
     loss_of = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
     first, curve = _resume(job.state, network, optimizer, average)
+    if first:
+        job.facts["resumed_from_epoch"] = first
     for epoch in range(first, settings.epochs):
         started = time.perf_counter()
         # Order and augmentation follow from seed and epoch alone, so a resumed run sees the same pictures.

@@ -1,0 +1,74 @@
+"""Real edgepipe processes, to be killed, raced and starved."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+RECIPE = """# @package _global_
+defaults:
+  - /model: onnx
+  - /data: npz
+  - _self_
+passes:
+  quantize: {pass: quantize_static}
+  export: {pass: export}
+"""
+
+TRAINING = """# @package _global_
+defaults:
+  - /model: python
+  - /data: digits
+  - _self_
+model:
+  factory: own_network:net
+data:
+  image_size: 16
+  workers: 0
+baseline: train
+passes:
+  train: {pass: train, epochs: 6, lr: 0.05}
+  prune: {pass: prune_channels, ratio: 0.3, round_to: 4}
+  recover: {pass: finetune, epochs: 4, lr: 0.02}
+  quantize: {pass: quantize_static}
+  export: {pass: export}
+measure: {latency_seconds: 0.2}
+"""
+
+NETWORK = """
+import torch
+from torch import nn
+def net():
+    return nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+                         nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+                         nn.Flatten(), nn.Linear(32, 10))
+"""
+
+
+def training_project(folder: Path) -> Path:
+    """A folder with a tiny recipe that trains, prunes, recovers, quantizes and exports."""
+    (folder / "recipes").mkdir(parents=True)
+    (folder / "recipes" / "tiny.yaml").write_text(TRAINING)
+    (folder / "own_network.py").write_text(NETWORK)
+    return folder
+
+
+def start(*argv: str, cwd: Path, **env: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "edgepipe", *argv],
+        cwd=cwd,
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    """Wait; its standard error."""
+    _, err = process.communicate(timeout=400)
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    return err

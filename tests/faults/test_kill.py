@@ -1,0 +1,84 @@
+"""`kill -9` at random moments; the same command then ends where an undisturbed run ends."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from edgepipe.metrics import read_metrics
+from edgepipe.store import Store
+from tests.faults.processes import finish, start, training_project
+from tests.small import arguments
+
+TINY = ("recipe=tiny", "trust_code=true", "store.root=store", "hydra.run.dir=run")
+
+
+def no_halves(store: Path) -> None:
+    good, damaged = Store(store).verify()
+    assert good > 0
+    assert damaged == []
+    assert not list((store / "steps").glob(".*"))
+
+
+def test_a_killed_run_is_finished_by_the_same_command(tmp_path: Path) -> None:
+    argv = arguments(tmp_path, "hydra.run.dir=run")
+    began = time.perf_counter()
+    finish(start(*argv, cwd=tmp_path))
+    length = time.perf_counter() - began
+    wanted = (tmp_path / "run" / "final" / "model.onnx").read_bytes()
+    for share in (0.5, 0.8):
+        shutil.rmtree(tmp_path / "store")
+        shutil.rmtree(tmp_path / "run")
+        process = start(*argv, cwd=tmp_path)
+        time.sleep(share * length)
+        process.kill()
+        process.communicate()
+        finish(start(*argv, cwd=tmp_path))
+        assert (tmp_path / "run" / "final" / "model.onnx").read_bytes() == wanted
+        no_halves(tmp_path / "store")
+
+
+def test_an_interrupted_training_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
+    project = training_project(tmp_path)
+    more = ("passes.train.epochs=40",)
+    finish(start(*TINY, *more, cwd=project))
+    wanted = (project / "run" / "final" / "model.onnx").read_bytes()
+    shutil.rmtree(project / "store")
+    process = start(*TINY, *more, cwd=project)
+    deadline = time.monotonic() + 120
+    while not list((project / "store" / "state").glob("*/epoch.pt")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(1)
+    process.kill()
+    process.communicate()
+    finish(start(*TINY, *more, cwd=project))
+    metrics = read_metrics(project / "run")
+    assert (project / "run" / "final" / "model.onnx").read_bytes() == wanted
+    assert metrics.passes[1].facts["resumed_from_epoch"] >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_twenty_kills_twenty_recoveries(tmp_path: Path) -> None:
+    project = training_project(tmp_path)
+    began = time.perf_counter()
+    finish(start(*TINY, cwd=project))
+    length = time.perf_counter() - began
+    wanted = (project / "run" / "final" / "model.onnx").read_bytes()
+    moments = random.Random(7)
+    for _ in range(20):
+        shutil.rmtree(project / "store")
+        shutil.rmtree(project / "run")
+        process = start(*TINY, cwd=project)
+        time.sleep(moments.uniform(0.1, 1.0) * length)
+        process.kill()
+        process.communicate()
+        finish(start(*TINY, cwd=project))
+        assert (project / "run" / "final" / "model.onnx").read_bytes() == wanted
+        no_halves(project / "store")

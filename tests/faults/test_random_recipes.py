@@ -1,0 +1,86 @@
+"""Two thousand random recipes: each is planned, or refused in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from edgepipe.compose import to_recipe
+from edgepipe.errors import RecipeError
+from edgepipe.registry import pass_class, pass_names
+
+_WORDS = st.one_of(
+    st.text(max_size=8), st.sampled_from(["quantize", "ratio", "pass", "model", "${oops}", "${oc.env:X}", "???"])
+)
+_SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.integers(-(10**40), 10**40), st.floats(), _WORDS, st.just("a: b")
+)
+_VALUES = st.recursive(
+    _SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_WORDS, inner, max_size=3)),
+    max_leaves=6,
+)
+_NAMES = sorted(pass_names())
+
+
+@st.composite
+def _step(draw: st.DrawFn) -> Any:
+    name = draw(st.sampled_from(_NAMES))
+    fields = sorted(pass_class(name).model_fields)
+    content: dict[str, Any] = {"pass": name}
+    for field in draw(st.lists(st.sampled_from(fields), max_size=3, unique=True)) if fields else ():
+        content[field] = draw(st.one_of(_VALUES, st.sampled_from([0.3, 3, True, "mse", "dynamic"])))
+    return content
+
+
+_SOURCES = {
+    "model": [
+        {"source": "torchvision", "name": "resnet18", "weights": None, "num_classes": None},
+        {"source": "onnx", "path": "m"},
+    ],
+    "data": [{"source": "digits"}, {"source": "npz", "calibration": "c.npz", "evaluation": "e.npz"}],
+}
+
+
+@st.composite
+def recipes(draw: st.DrawFn) -> dict[str, Any]:
+    """A recipe that is right in most places and wrong in some."""
+    content: dict[str, Any] = {
+        key: draw(st.one_of(st.sampled_from(good), st.sampled_from(good), _VALUES)) for key, good in _SOURCES.items()
+    }
+    labels = st.one_of(st.sampled_from(["prune", "quantize", "export", "a", "b"]), _WORDS)
+    content["passes"] = draw(
+        st.one_of(st.dictionaries(labels, st.one_of(_step(), _step(), _VALUES), max_size=4), _VALUES)
+    )
+    for key in draw(
+        st.lists(
+            st.sampled_from(
+                ["baseline", "goal", "seed", "lowering", "measure", "store", "target", "tolerances", "extra"]
+            ),
+            max_size=3,
+            unique=True,
+        )
+    ):
+        content[key] = draw(_VALUES)
+    for key in draw(st.lists(st.sampled_from(["model", "data", "passes"]), max_size=1)):
+        del content[key]
+    return content
+
+
+@given(recipes())
+@settings(max_examples=2000, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
+def test_a_random_recipe_is_planned_or_refused_in_words(content: dict[str, Any]) -> None:
+    try:
+        config = OmegaConf.create(content)
+    except Exception:  # not a config at all: Hydra would not have composed it
+        return
+    try:
+        recipe, plan = to_recipe(config, {"recipe": "random"}, [])
+    except RecipeError as error:
+        assert str(error).strip()
+        assert "Traceback" not in str(error)
+        return
+    assert len(plan.steps) >= 1 + len(recipe.passes)
