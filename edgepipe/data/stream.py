@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgepipe.data.decode import Work, decode
 from edgepipe.errors import DataError
+from edgepipe.targets.machine import available_cores
 
 PROCESSES_FROM = 4_000  # pictures; below, starting processes (about 0.5 s) costs more than they save
 
@@ -23,8 +23,7 @@ def worker_count(asked: int | None) -> int:
     """Workers to use: as asked, or one per usable core, at most 8."""
     if asked is not None:
         return asked
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 8)
+    return min(available_cores(), 8)
 
 
 def decoded(jobs: Iterable[Work], pictures: int, workers: int) -> Iterator[NDArray[np.uint8]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgepipe.contract import DataSource, Split
 from edgepipe.errors import ParityError, PassError
+from edgepipe.targets.machine import available_cores
 
 if TYPE_CHECKING:
     import onnx
@@ -103,6 +104,7 @@ def session_answers(file: Path) -> Answers:
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = available_cores()
     session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     first = session.get_inputs()[0]
     fixed = first.shape[0] if isinstance(first.shape[0], int) else None

@@ -11,6 +11,7 @@ import onnxruntime as ort
 from edgepipe.contract import DataSource, Progress, Split
 from edgepipe.errors import PassError
 from edgepipe.quant.observers import Observer
+from edgepipe.targets.machine import available_cores
 
 
 def calibrate(
@@ -36,6 +37,7 @@ def calibrate(
     probe.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted if name not in known)
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = available_cores()
     session = ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
     first = session.get_inputs()[0]
     fixed = first.shape[0] if isinstance(first.shape[0], int) else None

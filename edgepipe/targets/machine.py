@@ -109,11 +109,16 @@ def versions(names: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
 
 
 def available_cores() -> int:
-    """Cores this process may use, at least 1: affinity and the quota of its control group, where there are any."""
+    """Cores this process may use, at least 1: affinity, the quota of its control group, and OMP_NUM_THREADS.
+
+    The last is how parallel launchers (joblib, Slurm) divide a machine among their jobs.
+    """
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
     quota = _cgroup_quota()
-    return max(1, cores if quota is None else min(cores, math.ceil(quota)))
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    usable = max(1, cores if quota is None else min(cores, math.ceil(quota)))
+    return min(usable, int(told)) if told.isdigit() and int(told) > 0 else usable
 
 
 def _cgroup_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:

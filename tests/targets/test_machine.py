@@ -115,3 +115,14 @@ def test_doctor_of_a_distribution_that_is_not_installed_says_so() -> None:
     (row,) = [row for row in doctor.doctor("no-such-distribution") if row.topic == "extras"]
     assert row.status == "warning"
     assert row.value == "not installed"
+
+
+def test_a_launcher_divides_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    whole = machine.available_cores()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert machine.available_cores() == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "4096")
+    assert machine.available_cores() == whole
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert machine.available_cores() == whole

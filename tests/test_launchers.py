@@ -1,0 +1,37 @@
+"""Sweeps whose jobs run in parallel share the store and end in one summary."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgepipe.metrics import read_metrics
+from tests.faults.processes import finish, start, training_project
+
+pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+
+
+@pytest.mark.slow
+def test_joblib_jobs_train_the_shared_baseline_once(tmp_path: Path) -> None:
+    project = training_project(tmp_path)
+    err = finish(
+        start(
+            "-m",
+            "hydra/launcher=joblib",
+            "hydra.launcher.n_jobs=2",
+            "recipe=tiny",
+            "trust_code=true",
+            "store.root=store",
+            "hydra.sweep.dir=sweep",
+            "passes.prune.ratio=0.1,0.3,0.5,0.7",
+            cwd=project,
+        )
+    )
+    runs = json.loads((project / "sweep" / "sweep.json").read_text())["runs"]
+    assert [run["status"] for run in runs] == ["ok"] * 4
+    found = [read_metrics(project / "sweep" / run["folder"]) for run in runs]
+    assert sum(not step.cached for metrics in found for step in metrics.passes if step.label == "train") == 1
+    assert len({metrics.final.macs for metrics in found if metrics.final}) == 4
+    assert "another process is" in err
