@@ -35,3 +35,25 @@ def test_joblib_jobs_train_the_shared_baseline_once(tmp_path: Path) -> None:
     assert sum(not step.cached for metrics in found for step in metrics.passes if step.label == "train") == 1
     assert len({metrics.final.macs for metrics in found if metrics.final}) == 4
     assert "another process is" in err
+
+
+@pytest.mark.slow
+def test_submitit_runs_jobs_here_as_slurm_would(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    project = training_project(tmp_path)
+    finish(
+        start(
+            "-m",
+            "hydra/launcher=submitit_local",
+            "recipe=tiny",
+            "trust_code=true",
+            f"store.root={project}/store",
+            "hydra.sweep.dir=sweep",
+            "passes.prune.ratio=0.1,0.5",
+            cwd=project,
+        )
+    )
+    runs = json.loads((project / "sweep" / "sweep.json").read_text())["runs"]
+    assert [run["status"] for run in runs] == ["ok"] * 2
+    found = [read_metrics(project / "sweep" / run["folder"]) for run in runs]
+    assert sum(not step.cached for metrics in found for step in metrics.passes if step.label == "train") == 1
