@@ -355,13 +355,13 @@ def _guarded(work: Callable[[], Any]) -> Any:
         return work()
     except RecipeError:
         raise
+    except (HydraException, OmegaConfBaseException) as error:  # before OSError: a missing config is both
+        raise _explain(error) from None
     except OSError as error:  # Hydra makes the run's folder
         place = error.filename or "the run's folder"
         raise EdgepipeError(
             f"hydra.run.dir: {place}: {error.strerror or error}. Choose a writable folder with hydra.run.dir=DIR"
         ) from error
-    except (HydraException, OmegaConfBaseException) as error:
-        raise _explain(error) from None
     except Exception as error:
         if type(error).__module__.startswith("yaml") or isinstance(error, (UnicodeDecodeError, RecursionError)):
             raise RecipeError(f"recipe: not readable as YAML: {str(error)[:600]}") from None

@@ -148,7 +148,7 @@ class _Run:
         parts = {
             "pass": LOAD,
             "source": self.recipe.model.source,
-            "settings": settings.model_dump(mode="json", exclude={"trust_code"}),
+            "settings": settings.model_dump(mode="json", exclude={"trust_code", *settings.located}),
             "files": settings.digests(),
             "signature": signature.model_dump(mode="json"),
             "seed": self.recipe.seed,

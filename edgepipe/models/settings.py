@@ -18,6 +18,8 @@ class ModelSettings(BaseModel):
 
     kind: ClassVar[Kind]
     libraries: ClassVar[tuple[str, ...]] = ()
+    # Settings whose content `digests` covers: the same file is the same model wherever it lies.
+    located: ClassVar[frozenset[str]] = frozenset({"path", "weights"})
 
     @abstractmethod
     def digests(self) -> dict[str, JsonValue]:
@@ -36,7 +38,8 @@ def file_digest(value: str | None) -> JsonValue:
     """SHA-256 of a file that a setting names; the name itself when it is no file."""
     if value is None:
         return None
-    return file_sha256(Path(value)) if Path(value).is_file() else value
+    path = Path(value).expanduser()
+    return file_sha256(path) if path.is_file() else value
 
 
 def is_path(value: str) -> bool:
