@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from torch import nn
 
 from edgepipe.artifact import Signature
-from edgepipe.contract import DataSource, Job, Split
-from edgepipe.errors import DataError, PassError
+from edgepipe.contract import Job
+from edgepipe.errors import PassError
+from edgepipe.models.examples import Examples, augment
+from edgepipe.models.objective import Objective
+from edgepipe.models.training_state import Curve, TrainingState
 
 if TYPE_CHECKING:
-    from edgepipe.passes.training_settings import TrainingPass
+    from edgepipe.passes.training_settings import TrainingSettings
 
-_KEPT_BYTES = 512 * 1024**2
-_CHECKPOINT = "epoch.pt"
+_TIMED_STEPS = 6
+_TIMED_SECONDS = 10.0
 
 
 def cpu_likes_bf16() -> bool:
@@ -31,48 +32,7 @@ def cpu_likes_bf16() -> bool:
     return bool(features.get("amx_bf16") or features.get("avx512_bf16") or features.get("bf16"))
 
 
-class _Examples:
-    """The train split: kept in memory when it is small, decoded again each epoch when it is not."""
-
-    def __init__(self, data: DataSource, signature: Signature) -> None:
-        self.data = data
-        self.count = data.count(Split.TRAIN)
-        labels = data.labels(Split.TRAIN)
-        if labels is None:
-            raise DataError("the train split has no labels: training needs them")
-        self.labels = torch.from_numpy(np.asarray(labels))
-        self._kept: NDArray[np.float32] | None = None
-        if self.count * int(np.prod(signature.input_shape)) * 4 <= _KEPT_BYTES:
-            self._kept = np.concatenate([batch.inputs for batch in data.batches(Split.TRAIN, 256)])
-
-    def batches(self, order: list[int], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        if self._kept is not None:
-            for start in range(0, len(order), size):
-                part = order[start : start + size]
-                yield torch.from_numpy(self._kept[part]), self.labels[part]
-            return
-        for number, batch in enumerate(self.data.batches(Split.TRAIN, size, order)):
-            yield torch.from_numpy(batch.inputs), self.labels[order[number * size : number * size + len(batch.inputs)]]
-
-
-def _augment(inputs: torch.Tensor, settings: TrainingPass, generator: torch.Generator) -> torch.Tensor:
-    """Shift by up to `crop_padding` pixels and mirror; pictures only, (n, channels, height, width)."""
-    if inputs.ndim != 4:
-        return inputs
-    pad = settings.crop_padding
-    if pad:
-        height, width = inputs.shape[2:]
-        # The border repeats: zeros would be grey after normalization, a frame no real picture has.
-        wide = nn.functional.pad(inputs, (pad, pad, pad, pad), mode="replicate")
-        shifts = torch.randint(0, 2 * pad + 1, (len(inputs), 2), generator=generator).tolist()
-        inputs = torch.stack([wide[i, :, y : y + height, x : x + width] for i, (y, x) in enumerate(shifts)])
-    if settings.horizontal_flip:
-        mirrored = torch.rand(len(inputs), generator=generator) < 0.5
-        inputs = torch.where(mirrored[:, None, None, None], inputs.flip(3), inputs)
-    return inputs
-
-
-def _optimizer(network: nn.Module, settings: TrainingPass) -> torch.optim.Optimizer:
+def _optimizer(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
@@ -83,7 +43,7 @@ def _optimizer(network: nn.Module, settings: TrainingPass) -> torch.optim.Optimi
     return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0)
 
 
-def _rate(settings: TrainingPass, step: int, steps: int) -> float:
+def _rate(settings: TrainingSettings, step: int, steps: int) -> float:
     """Share of `lr` at a step: one cycle warms up over the first 30%."""
     if settings.schedule == "constant":
         return 1.0
@@ -93,85 +53,179 @@ def _rate(settings: TrainingPass, step: int, steps: int) -> float:
     return float((1 + np.cos(np.pi * (step - warm) / max(1.0, steps - warm))) / 2) + 1e-4
 
 
-def train(network: nn.Module, settings: TrainingPass, job: Job, signature: Signature) -> list[dict[str, float | int]]:
-    """Train in place and return the curve: epoch, loss, accuracy on the augmented train split, seconds.
+class _Loop:
+    """Everything one step needs."""
 
-    Raises:
-        PassError: the loss is not finite.
-        DataError: the labels are missing or do not fit the network.
-    """
-    examples = _Examples(job.data, signature)
-    bf16 = settings.precision == "bf16" or (
-        settings.precision == "auto" and (torch.cuda.is_available() or cpu_likes_bf16())
-    )
-    fabric = Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if bf16 else "32-true")
-    torch.manual_seed(job.seed)
-    for parameter in network.parameters():
-        parameter.requires_grad_(True)
-    if settings.channels_last and len(signature.input_shape) == 3:
-        network.to(memory_format=torch.channels_last)
-    optimizer = _optimizer(network, settings)
-    model, optimizer = fabric.setup(network, optimizer)
-    average = copy.deepcopy(network) if settings.ema is not None else None
-    size = min(settings.batch_size, examples.count)
-    steps_per_epoch = max(1, examples.count // size)  # the last, smaller batch is left out: it upsets batch norm
-    loss_of = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
-    first, curve = _resume(job.state, network, optimizer, average)
-    if first:
-        job.facts["resumed_from_epoch"] = first
-    for epoch in range(first, settings.epochs):
-        started = time.perf_counter()
-        # Order and augmentation follow from seed and epoch alone, so a resumed run sees the same pictures.
-        generator = torch.Generator().manual_seed(job.seed * 1_000_003 + epoch)
-        torch.manual_seed(job.seed * 1_000_003 + epoch)  # dropout
-        order = torch.randperm(examples.count, generator=generator)[: steps_per_epoch * size].tolist()
-        model.train()
+    def __init__(
+        self, network: nn.Module, settings: TrainingSettings, job: Job, signature: Signature, objective: Objective
+    ) -> None:
+        self.network, self.settings, self.job, self.objective = network, settings, job, objective
+        self.examples = Examples(
+            job.data, signature, validation_share=settings.validation_share, seed=job.seed * 1_000_003
+        )
+        bf16 = settings.precision == "bf16" or (
+            settings.precision == "auto" and (torch.cuda.is_available() or cpu_likes_bf16())
+        )
+        self.fabric = Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if bf16 else "32-true")
+        torch.manual_seed(job.seed)
+        if settings.channels_last and len(signature.input_shape) == 3:
+            network.to(memory_format=torch.channels_last)
+        self.model, self.optimizer = self.fabric.setup(network, _optimizer(network, settings))
+        self.average = copy.deepcopy(network) if settings.ema is not None else None
+        objective.prepare(network, self.fabric)
+        self.size = min(settings.batch_size, len(self.examples.rows))
+        # The last, smaller batch is left out: it upsets batch norm.
+        self.steps_per_epoch = max(1, len(self.examples.rows) // self.size)
+
+    def step(self, inputs: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> tuple[float, int]:
+        """Train on one batch; its loss and how many answers were right."""
+        inputs = self.fabric.to_device(augment(inputs, self.settings, generator))
+        labels = self.fabric.to_device(labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, logits = self.objective(self.model, inputs, labels)
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        if self.average is not None and self.settings.ema is not None:
+            _average(self.average, self.network, self.settings.ema)
+        return float(loss.detach()), int((logits.argmax(1) == labels).sum())
+
+    @torch.no_grad()
+    def validate(self, network: nn.Module) -> tuple[float, float]:
+        """Mean cross-entropy and accuracy on the held-out share of train, not augmented."""
+        network.eval()
         total, right, seen = 0.0, 0, 0
-        for step, (inputs, labels) in enumerate(examples.batches(order, size)):
-            share = _rate(settings, epoch * steps_per_epoch + step, settings.epochs * steps_per_epoch)
-            for group in optimizer.param_groups:
-                group["lr"] = settings.lr * share
-            inputs = fabric.to_device(_augment(inputs, settings, generator))
-            labels = fabric.to_device(labels)
-            optimizer.zero_grad(set_to_none=True)
-            logits = model(inputs)
-            if step == 0 and int(labels.max()) >= logits.shape[1]:
-                raise DataError(
-                    f"passes.{job.label}: a label is {int(labels.max())}, but the network has {logits.shape[1]} "
-                    "classes. Set model.num_classes"
-                )
-            loss = loss_of(logits.float(), labels)
-            value = float(loss.detach())
-            if not np.isfinite(value):
-                raise PassError(
-                    f"passes.{job.label}: the loss is {value} in epoch {epoch + 1}: training diverged. "
-                    f"Lower passes.{job.label}.lr (now {settings.lr:g}), or set precision=float32"
-                )
-            fabric.backward(loss)
-            optimizer.step()
-            if average is not None and settings.ema is not None:
-                _average(average, network, settings.ema)
-            total += value * len(labels)
+        for inputs, labels in self.examples.batches(self.examples.held_out, max(64, self.size)):
+            labels = self.fabric.to_device(labels)
+            with self.fabric.autocast():
+                logits = network(self.fabric.to_device(inputs)).float()
+            total += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
             right += int((logits.argmax(1) == labels).sum())
             seen += len(labels)
-            done = (epoch + (step + 1) / steps_per_epoch) / settings.epochs
-            job.progress(
-                done, f"epoch {epoch + 1}/{settings.epochs} loss {total / seen:.3f} accuracy {right / seen:.3f}"
-            )
-        curve.append(
-            {
-                "epoch": epoch + 1,
-                "loss": round(total / seen, 5),
-                "accuracy": round(right / seen, 5),
-                "seconds": round(time.perf_counter() - started, 2),
-            }
-        )
-        _checkpoint(job.state, epoch + 1, network, optimizer, average, curve)
-    if average is not None:
-        network.load_state_dict(average.state_dict())
+        return total / seen, right / seen
+
+    def epochs_in(self, minutes: float) -> int:
+        """How many epochs fit, by the time of the first steps; weights, optimizer and random state are put back."""
+        kept = {key: value.clone() for key, value in self.network.state_dict().items()}
+        kept_average = copy.deepcopy(self.average)
+        generator = torch.Generator().manual_seed(self.job.seed)
+        order = self.examples.rows[: self.size * _TIMED_STEPS]
+        self.model.train()
+        seconds: list[float] = []
+        started = time.perf_counter()
+        begun = started
+        for inputs, labels in self.examples.batches(order, self.size):
+            self.step(inputs, labels, generator)
+            seconds.append(time.perf_counter() - begun)
+            begun = time.perf_counter()
+            if begun - started > _TIMED_SECONDS:
+                break
+        epoch = self.steps_per_epoch * float(np.median(seconds[1:] or seconds))  # the first one allocates
+        if self.examples.held_out:
+            # Judging goes forwards only, a third of a step; it is not timed since it is small beside the rest.
+            epoch *= 1 + len(self.examples.held_out) / (3 * len(self.examples.rows))
+        self.network.load_state_dict(kept)
+        self.average = kept_average
+        self.optimizer.state.clear()
+        return max(1, int((60 * minutes - (time.perf_counter() - started)) / epoch))
+
+
+def train(
+    network: nn.Module,
+    settings: TrainingSettings,
+    job: Job,
+    signature: Signature,
+    objective: Objective | None = None,
+    before_step: Callable[[float], None] = lambda _share: None,
+) -> Curve:
+    """Train in place; the curve is also put among the job's facts, as are the epochs done.
+
+    Args:
+        objective: what to minimize; None: cross-entropy with the labels.
+        before_step: called with the share of all steps done, in [0, 1).
+    Returns:
+        One entry per epoch: epoch, loss, accuracy on the augmented train split, seconds, and with a
+        validation share `validation_loss` and `validation_accuracy`.
+    Raises:
+        PassError: the loss is not finite.
+        DataError: the labels are missing, do not fit the network, or the validation share is empty.
+    """
+    for parameter in network.parameters():
+        parameter.requires_grad_(True)
+    objective = objective or Objective(settings.label_smoothing)
+    loop = _Loop(network, settings, job, signature, objective)
+    state = TrainingState(job.state, network, loop.optimizer, loop.average)
+    if state.resume() and state.epoch:
+        job.facts["resumed_from_epoch"] = state.epoch
+    if state.epochs is None:
+        state.epochs = settings.epochs if settings.minutes is None else loop.epochs_in(settings.minutes)
+        state.average = loop.average
+        state.save()  # a resumed run must not time itself again: it would end elsewhere
+    for epoch in range(state.epoch, state.epochs):
+        if settings.patience is not None and state.since_best >= settings.patience:
+            break
+        _epoch(loop, state, epoch, before_step)
+    job.facts["curve"] = [dict(point) for point in state.curve]
+    job.facts["epochs"] = state.epoch
+    if settings.minutes is not None:
+        job.facts["notes"] = [
+            f"{settings.minutes:g} minutes made {state.epochs} epochs on this machine; to repeat it elsewhere, "
+            f"set epochs: {state.epochs} instead of minutes"
+        ]
+    if settings.patience is not None and state.best is not None:
+        network.load_state_dict(state.best)
+        job.facts["kept_epoch"] = state.epoch - state.since_best
+    elif state.average is not None:
+        network.load_state_dict(state.average.state_dict())
+    objective.finish()
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     network.eval()
-    return curve
+    return state.curve
+
+
+def _epoch(loop: _Loop, state: TrainingState, epoch: int, before_step: Callable[[float], None]) -> None:
+    settings, job, examples = loop.settings, loop.job, loop.examples
+    assert state.epochs is not None
+    started = time.perf_counter()
+    # Order and augmentation follow from seed and epoch alone, so a resumed run sees the same pictures.
+    generator = torch.Generator().manual_seed(job.seed * 1_000_003 + epoch)
+    torch.manual_seed(job.seed * 1_000_003 + epoch)  # dropout
+    shuffled = torch.randperm(len(examples.rows), generator=generator)[: loop.steps_per_epoch * loop.size]
+    order = [examples.rows[row] for row in shuffled.tolist()]
+    loop.model.train()
+    total, right, seen = 0.0, 0, 0
+    for step, (inputs, labels) in enumerate(examples.batches(order, loop.size)):
+        done = epoch * loop.steps_per_epoch + step
+        share = _rate(settings, done, state.epochs * loop.steps_per_epoch)
+        for group in loop.optimizer.param_groups:
+            group["lr"] = settings.lr * share
+        before_step(done / (state.epochs * loop.steps_per_epoch))
+        loss, good = loop.step(inputs, labels, generator)
+        if not np.isfinite(loss):
+            raise PassError(
+                f"passes.{job.label}: the loss is {loss} in epoch {epoch + 1}: training diverged. "
+                f"Lower passes.{job.label}.lr (now {settings.lr:g}), or set precision=float32"
+            )
+        total += loss * len(labels)
+        right += good
+        seen += len(labels)
+        job.progress(
+            (done + 1) / (state.epochs * loop.steps_per_epoch),
+            f"epoch {epoch + 1}/{state.epochs} loss {total / seen:.3f} accuracy {right / seen:.3f}",
+        )
+    point: dict[str, float | int] = {
+        "epoch": epoch + 1,
+        "loss": round(total / seen, 5),
+        "accuracy": round(right / seen, 5),
+    }
+    if examples.held_out:
+        loss, accuracy = loop.validate(state.kept)
+        point |= {"validation_loss": round(loss, 5), "validation_accuracy": round(accuracy, 5)}
+        if settings.patience is not None:
+            state.judge(loss)
+    point["seconds"] = round(time.perf_counter() - started, 2)
+    state.curve.append(point)
+    state.epoch = epoch + 1
+    state.save()
 
 
 @torch.no_grad()
@@ -181,37 +235,3 @@ def _average(average: nn.Module, network: nn.Module, decay: float) -> None:
             kept.lerp_(new, 1 - decay)
         else:
             kept.copy_(new)
-
-
-def _checkpoint(
-    state: Path, epoch: int, network: nn.Module, optimizer: Any, average: nn.Module | None, curve: list[Any]
-) -> None:
-    """Tensors and plain values only, so that reading it back needs no pickle; whole or absent."""
-    content = {
-        "epoch": epoch,
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "average": average.state_dict() if average is not None else None,
-        "curve": curve,
-    }
-    part = state / f".{_CHECKPOINT}.part"
-    torch.save(content, part)
-    part.replace(state / _CHECKPOINT)
-
-
-def _resume(
-    state: Path, network: nn.Module, optimizer: Any, average: nn.Module | None
-) -> tuple[int, list[dict[str, float | int]]]:
-    file = state / _CHECKPOINT
-    if not file.is_file():
-        return 0, []
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-        network.load_state_dict(content["network"])
-        optimizer.load_state_dict(content["optimizer"])
-        if average is not None:
-            average.load_state_dict(content["average"])
-    except Exception:  # a checkpoint that cannot be read costs time, never the run
-        file.unlink()
-        return 0, []
-    return int(content["epoch"]), list(content["curve"])

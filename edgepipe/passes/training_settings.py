@@ -1,25 +1,25 @@
-"""Settings that `train` and `finetune` share; imports pydantic only."""
+"""Settings that every training pass shares; imports pydantic only."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edgepipe.artifact import Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
 
 
-class TrainingPass(Pass):
-    """A pass that trains on the train split; resumes from its last finished epoch after a kill."""
+class TrainingSettings(BaseModel):
+    """How to train: length, optimizer, schedule, regularization, precision."""
 
-    reads: ClassVar[Kind] = Kind.TORCH
-    writes: ClassVar[Kind] = Kind.TORCH
-    data: ClassVar[tuple[Split, ...]] = (Split.TRAIN,)
-    libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "lightning-fabric", "safetensors")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(ge=1, description="passes over the train split")
+    minutes: float | None = Field(
+        None, gt=0, description="time budget: epochs becomes what fits on this machine, and is recorded; null: none"
+    )
     batch_size: int = Field(32, ge=2, description="examples per step")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd with Nesterov momentum, or adamw")
     lr: float = Field(gt=0, description="largest learning rate")
@@ -30,20 +30,40 @@ class TrainingPass(Pass):
     )
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of the label spread over all classes")
     ema: float | None = Field(None, gt=0, lt=1, description="decay of the averaged weights that are kept; null: none")
+    validation_share: float = Field(
+        0.0, ge=0, le=0.5, description="share of train held out by class and judged after every epoch"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="stop after so many epochs without a lower validation loss, keep the best; null: never"
+    )
     precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: bf16 where the processor has it")
     crop_padding: int = Field(2, ge=0, description="pixels that a picture may be shifted by; 0: none")
     horizontal_flip: bool = Field(False, description="mirror half of the pictures; wrong for digits and text")
     channels_last: bool = Field(True, description="memory layout; faster convolutions on most processors")
 
+    @model_validator(mode="after")
+    def _patience_needs_validation(self) -> TrainingSettings:
+        if self.patience is not None and self.validation_share == 0:
+            raise ValueError("patience needs examples to judge by: set validation_share, as in 0.1")
+        return self
+
+
+class TrainingPass(TrainingSettings, Pass):
+    """A pass that trains on the train split; resumes from its last finished epoch after a kill."""
+
+    reads: ClassVar[Kind] = Kind.TORCH
+    writes: ClassVar[Kind] = Kind.TORCH
+    data: ClassVar[tuple[Split, ...]] = (Split.TRAIN,)
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "lightning-fabric", "safetensors")
+
     @abstractmethod
     def apply(self, model: Artifact, job: Job) -> Artifact:
         """Train."""
 
-    def _train(self, model: Artifact, job: Job) -> Artifact:
+    def _train(self, model: Artifact, job: Job, objective: Any = None) -> Artifact:
         from edgepipe.models import torch_artifact
         from edgepipe.models.training import train
 
         network = torch_artifact.build(model)
-        curve = train(network, self, job, model.signature)
-        job.facts["curve"] = [dict(point) for point in curve]
+        train(network, self, job, model.signature, objective)
         return torch_artifact.write(network, torch_artifact.read_architecture(model), job.out, model.signature)

@@ -116,8 +116,14 @@ def _curves(steps: Sequence[StepRecord]) -> Iterator[str]:
         ]
         yield f"<h2>Learning curve: {html.escape(step.label)}</h2>"
         for name in names:
-            series = [(float(index + 1), float(point[name])) for index, point in enumerate(rows)]  # type: ignore[arg-type]
-            yield lines({name: series}, x_title="epoch", y_title=name.replace("_", " "))
+            if name.removeprefix("validation_") in names and name.startswith("validation_"):
+                continue  # drawn with its counterpart on the training examples
+            together = [item for item in (name, f"validation_{name}") if item in names]
+            series = {
+                item.replace("_", " "): [(float(i + 1), float(point[item])) for i, point in enumerate(rows)]  # type: ignore[arg-type]
+                for item in together
+            }
+            yield lines(series, x_title="epoch", y_title=name.replace("_", " "))
 
 
 def _audit(label: str, audit: Audit) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 Interval = tuple[float, float]
@@ -81,7 +81,7 @@ def _axes(x: Interval, y: Interval, box: tuple[int, int, int, int], x_title: str
     return parts
 
 
-def lines(series: dict[str, Sequence[tuple[float, float]]], *, x_title: str, y_title: str) -> str:
+def lines(series: Mapping[str, Sequence[tuple[float, float]]], *, x_title: str, y_title: str) -> str:
     """Polylines over a common pair of axes; `series` maps a name to its (x, y) points."""
     points = [point for line in series.values() for point in line]
     if not points:

@@ -19,16 +19,55 @@ from edgepipe.models.torchvision import TorchvisionModel
 from edgepipe.passes.lower import Lower
 
 
+def small_network(classes: int = 10) -> torch.nn.Module:
+    """Two convolutions, a residual and a classifier: trains an epoch of digits in a fraction of a second."""
+    return _Small(classes)
+
+
+class _Small(torch.nn.Module):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.stem = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 32, 3, stride=2, padding=1, bias=False), torch.nn.BatchNorm2d(32), torch.nn.ReLU()
+        )
+        self.block = torch.nn.Sequential(
+            torch.nn.Conv2d(32, 48, 3, padding=1, bias=False),
+            torch.nn.BatchNorm2d(48),
+            torch.nn.ReLU(),
+            torch.nn.Conv2d(48, 32, 3, padding=1, bias=False),
+            torch.nn.BatchNorm2d(32),
+        )
+        self.relu = torch.nn.ReLU()
+        self.pool = torch.nn.AdaptiveAvgPool2d(1)
+        self.fc = torch.nn.Linear(32, classes)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        stem = self.stem(inputs)
+        return self.fc(self.pool(self.relu(stem + self.block(stem))).flatten(1))
+
+
 class Workbench:
     """Holds data and a loaded network; `do` applies a pass in a folder of its own."""
 
-    def __init__(self, folder: Path, name: str = "resnet18") -> None:
+    def __init__(self, folder: Path, name: str = "resnet18", *, small: bool = False, classes: int = 10) -> None:
         self.folder = folder
-        self.data: DataSource = DigitsData(image_size=32, workers=0, calibration_size=40).open(folder / "cache")
+        size = 16 if small else 32
+        self.data: DataSource = DigitsData(image_size=size, workers=0, calibration_size=40).open(folder / "cache")
         self._numbers = itertools.count()
         out = folder / "loaded"
         out.mkdir(parents=True)
-        self.loaded = TorchvisionModel(name=name).load(out, self.data.signature, 0)
+        if small:
+            torch.manual_seed(0)
+            base = {
+                "source": "python",
+                "factory": "tests.passes.workbench:small_network",
+                "kwargs": {"classes": classes},
+            }
+            self.loaded = torch_artifact.write(
+                small_network(classes), torch_artifact.new_architecture(base), out, self.data.signature
+            )
+        else:
+            self.loaded = TorchvisionModel(name=name).load(out, self.data.signature, 0)
 
     def job(self, **more: Any) -> Job:
         base = self.folder / f"job{next(self._numbers)}"
@@ -59,3 +98,7 @@ class Workbench:
         labels = self.data.labels(Split.EVALUATION)
         assert labels is not None
         return float((logits.argmax(1) == labels[: len(logits)]).mean())
+
+    def weight(self, model: Artifact) -> torch.Tensor:
+        """The first parameter of a torch artifact."""
+        return next(torch_artifact.build(model).parameters()).detach()

@@ -101,3 +101,16 @@ def test_compare_puts_runs_on_one_page(run: Path, tmp_path: Path) -> None:
 def test_pareto_keeps_what_nothing_beats_in_both() -> None:
     runs = [{"final": {"top1": a, "ms": b}} for a, b in [(0.9, 3.0), (0.8, 1.0), (0.7, 2.0), (0.9, 3.0)]]
     assert pareto([*runs, {"final": None}], "ms") == [True, True, False, True, False]
+
+
+def test_a_learning_curve_draws_validation_beside_training(run: Path, tmp_path: Path) -> None:
+    found = Metrics.model_validate_json((run / "metrics.json").read_text())
+    curve = [{"epoch": i, "loss": 2 - i / 2, "validation_loss": 2.0, "seconds": 1.0} for i in (1, 2)]
+    steps = [step.model_copy(update={"facts": {"curve": curve}}) for step in found.passes[:1]]
+    write_report(found.model_copy(update={"passes": steps}), tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    section = text[text.index("Learning curve: load") :]
+    chart = section[section.index("<svg") : section.index("</svg>")]
+    assert chart.count("<polyline") == 2
+    assert ">validation loss</text>" in chart
+    assert 'aria-label="validation' not in section  # no second chart for it

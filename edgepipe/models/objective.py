@@ -1,0 +1,42 @@
+"""What training minimizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgepipe.errors import DataError
+
+
+class Objective:
+    """Cross-entropy with the labels."""
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.supervised = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+
+    def prepare(self, network: nn.Module, fabric: Any) -> None:
+        """Called once before training, with the bare network and what knows device and precision."""
+
+    def finish(self) -> None:
+        """Called once after training, to take back what `prepare` did to the network."""
+
+    def __call__(
+        self, model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(scalar loss, float logits (n, classes)) of one batch."""
+        logits = model(inputs).float()
+        fits(labels, logits)
+        return self.supervised(logits, labels), logits
+
+
+def fits(labels: torch.Tensor, logits: torch.Tensor) -> None:
+    """Refuse labels that the network has no output for.
+
+    Raises:
+        DataError: a label is as large as the number of classes, or larger.
+    """
+    largest = int(labels.max())
+    if largest >= logits.shape[1]:
+        raise DataError(f"a label is {largest}, but the network has {logits.shape[1]} classes. Set model.num_classes")

@@ -1,0 +1,147 @@
+"""The training loop: budget, validation, early stopping, averaging, resumption."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from edgepipe.artifact import Artifact
+from edgepipe.contract import Split
+from edgepipe.errors import DataError
+from edgepipe.models.examples import Examples
+from edgepipe.models.training_state import TrainingState
+from edgepipe.passes.train import Train
+from tests.passes.workbench import Workbench
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    return Workbench(tmp_path_factory.mktemp("bench"), small=True)
+
+
+class Killed(Exception):
+    """Stands for a kill between two steps."""
+
+
+def killed_at(bench: Workbench, what: Train, share: float) -> Path:
+    """State folder of a training that was killed when `share` of it was done."""
+
+    def kill(done: float, _text: str) -> None:
+        if done > share:
+            raise Killed
+
+    job = bench.job(progress=kill)
+    with pytest.raises(Killed):
+        what.apply(bench.loaded, job)
+    return job.state
+
+
+def test_a_budget_of_minutes_becomes_a_recorded_number_of_epochs(bench: Workbench) -> None:
+    _, job = bench.do(Train(minutes=0.05, lr=0.05), bench.loaded)
+    epochs = job.facts["epochs"]
+    assert isinstance(epochs, int)
+    assert 1 <= epochs == len(job.facts["curve"])
+    assert sum(point["seconds"] for point in job.facts["curve"]) < 60 * 0.05 * 4  # other processes run here too
+    assert f"set epochs: {epochs} instead of minutes" in job.facts["notes"][0]
+
+
+def test_the_epochs_of_a_budget_give_the_same_weights_when_they_are_asked_for(bench: Workbench) -> None:
+    model, job = bench.do(Train(minutes=0.02, lr=0.05), bench.loaded)
+    again, _ = bench.do(Train(epochs=job.facts["epochs"], lr=0.05), bench.loaded)
+    assert model.digest == again.digest
+
+
+def test_a_resumed_budget_keeps_the_epochs_it_was_given_first(bench: Workbench) -> None:
+    state = killed_at(bench, Train(minutes=0.05, lr=0.05), 0.0)
+    saved = torch.load(state / "epoch.pt", weights_only=True)
+    torch.save({**saved, "epochs": 3}, state / "epoch.pt")
+    job = bench.job(state=state)
+    Train(minutes=0.05, lr=0.05).apply(bench.loaded, job)
+    assert job.facts["epochs"] == 3
+
+
+@pytest.mark.parametrize("more", [{}, {"ema": 0.9}, {"optimizer": "adamw", "lr": 0.002}])
+def test_killed_with_validation_and_averaging_it_ends_at_the_same_weights(bench: Workbench, more) -> None:
+    what = Train(**{"epochs": 4, "lr": 0.05, "validation_share": 0.2, "patience": 3, **more})
+    whole, first = bench.do(what, bench.loaded)
+    job = bench.job(state=killed_at(bench, what, 0.6))
+    assert what.apply(bench.loaded, job).digest == whole.digest
+    assert job.facts["resumed_from_epoch"] == 2
+    shown = ("loss", "accuracy", "validation_loss", "validation_accuracy")
+    for one, other in zip(first.facts["curve"], job.facts["curve"], strict=True):
+        assert [one[name] for name in shown] == [other[name] for name in shown]
+
+
+def test_a_checkpoint_that_cannot_be_read_only_costs_time(bench: Workbench) -> None:
+    whole, _ = bench.do(Train(epochs=2, lr=0.05), bench.loaded)
+    state = killed_at(bench, Train(epochs=2, lr=0.05), 0.7)
+    (state / "epoch.pt").write_bytes(b"half a file")
+    job = bench.job(state=state)
+    assert Train(epochs=2, lr=0.05).apply(bench.loaded, job).digest == whole.digest
+    assert "resumed_from_epoch" not in job.facts
+
+
+def test_validation_holds_out_the_same_share_of_every_class_and_never_trains_on_it(bench: Workbench) -> None:
+    examples = Examples(bench.data, bench.data.signature, validation_share=0.25)
+    labels = examples.labels
+    assert sorted([*examples.rows, *examples.held_out]) == list(range(bench.data.count(Split.TRAIN)))
+    for label in range(10):
+        held = int((labels[examples.held_out] == label).sum())
+        assert held == round(0.25 * int((labels == label).sum()))
+
+
+def test_early_stopping_keeps_the_best_epoch(bench: Workbench) -> None:
+    # A rate this high never settles: validation gets worse at some point, and the best epoch is not the last.
+    what = Train(epochs=12, lr=0.5, schedule="constant", momentum=0.0, validation_share=0.3, patience=2)
+    model, job = bench.do(what, bench.loaded)
+    losses = [point["validation_loss"] for point in job.facts["curve"]]
+    best = losses.index(min(losses)) + 1
+    assert job.facts["kept_epoch"] == best
+    assert len(losses) == min(12, best + 2)
+    shorter, _ = bench.do(what.model_copy(update={"epochs": best}), bench.loaded)
+    assert shorter.digest == model.digest  # a constant rate makes the first epochs of both the same
+
+
+def test_patience_without_validation_is_refused() -> None:
+    with pytest.raises(ValidationError, match="set validation_share"):
+        Train(patience=2)
+
+
+def test_a_share_that_holds_out_nothing_is_refused(bench: Workbench) -> None:
+    with pytest.raises(DataError, match=r"validation_share=0\.001 of 897 training examples is none"):
+        bench.do(Train(epochs=1, validation_share=0.001), bench.loaded)
+
+
+def test_labels_beyond_the_classes_are_refused(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path, small=True, classes=7)
+    with pytest.raises(DataError, match=r"a label is 9, but the network has 7 classes\. Set model\.num_classes"):
+        bench.do(Train(epochs=1), bench.loaded)
+
+
+def test_the_average_is_kept_when_asked_for(bench: Workbench) -> None:
+    plain, _ = bench.do(Train(epochs=1, lr=0.05), bench.loaded)
+    averaged, _ = bench.do(Train(epochs=1, lr=0.05, ema=0.99), bench.loaded)
+    first: Artifact = bench.loaded
+    start, end, middle = (bench.weight(model) for model in (first, plain, averaged))
+    assert 0 < float((middle - start).norm()) < float((end - start).norm())
+
+
+def test_best_weights_survive_a_save(tmp_path: Path) -> None:
+    network = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    state = TrainingState(tmp_path, network, optimizer, None)
+    state.epochs = 5
+    state.judge(1.0)
+    kept = network.weight.detach().clone()
+    with torch.no_grad():
+        network.weight.add_(1)
+    state.judge(2.0)
+    state.save()
+    again = TrainingState(tmp_path, torch.nn.Linear(2, 2), optimizer, None)
+    assert again.resume()
+    assert again.best is not None
+    assert torch.equal(again.best["weight"], kept)
+    assert (again.best_loss, again.since_best, again.epochs) == (1.0, 1, 5)
