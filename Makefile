@@ -4,13 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-slow lint types layers setup clean
+.PHONY: run test test-slow test-frameworks lint types layers setup clean
 
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,sweep,slurm]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,sweep,slurm,sklearn]'
 	touch $(READY)
 
 run: $(READY)
@@ -21,6 +21,11 @@ test: lint types layers
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# The sources and formats that need heavy extras (about 3 GB more).
+test-frameworks: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[keras,tensorflow,sklearn]'
+	$(BIN)/python -m pytest -m "slow or not slow" tests/models
 
 lint: $(READY)
 	$(BIN)/ruff check edgepipe tests benchmarks

@@ -41,7 +41,9 @@ def make_plan(recipe: Recipe) -> Plan:
     kind: Kind = recipe.model.settings.kind
     steps = [PlannedStep(LOAD, recipe.model.source, None, None, kind)]
     problems: list[tuple[str, str, str]] = []
-    onnx_since = f"this model came as {kind}" if kind is Kind.ONNX else ""
+    source = recipe.model.source
+    came = f" from {source}" if source != str(kind) else ""
+    onnx_since = f"this model came as {kind}{came}" if kind is Kind.ONNX else ""
 
     def lower(label: str) -> None:
         steps.append(PlannedStep(label, LOWER, recipe.lowering, Kind.TORCH, Kind.ONNX, inserted=True))

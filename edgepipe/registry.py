@@ -36,8 +36,11 @@ PASSES: Mapping[str, str] = {
     "train": "edgepipe.passes.train:Train",
 }
 MODELS: Mapping[str, str] = {
+    "keras": "edgepipe.models.keras_file:KerasModel",
     "onnx": "edgepipe.models.onnx_file:OnnxModel",
     "python": "edgepipe.models.python:PythonModel",
+    "sklearn": "edgepipe.models.sklearn_file:SklearnModel",
+    "tensorflow": "edgepipe.models.saved_model:TensorFlowModel",
     "torchvision": "edgepipe.models.torchvision:TorchvisionModel",
 }
 DATA: Mapping[str, str] = {

@@ -155,8 +155,10 @@ class _Run:
             "code": code_digest(type(settings)),
             "libraries": library_versions((*settings.libraries, "numpy")),
         }
+        if settings.compares:
+            parts["data"] = {str(Split.EVALUATION): self.data.digest(Split.EVALUATION)}
         return self._lookup_or(
-            parts, LOAD, lambda job: settings.load(job.out, signature, self.recipe.seed), settings.kind
+            parts, LOAD, lambda job: settings.load(job.out, signature, self.recipe.seed, job), settings.kind
         )
 
     def lowered(self, artifact: Artifact) -> Artifact:

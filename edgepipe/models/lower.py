@@ -98,8 +98,16 @@ def answers_of(network: nn.Module, inputs: NDArray[np.float32]) -> NDArray[np.fl
     return logits
 
 
+def numpy_type(name: str) -> np.dtype[Any]:
+    """The numpy type of a tensor type as ONNX Runtime writes it, `tensor(int64)`; float32 where there is none."""
+    inner = name.removeprefix("tensor(").removesuffix(")")
+    return np.dtype(
+        {"float": "float32", "double": "float64"}.get(inner, inner if inner[:3] in ("int", "uin") else "f4")
+    )
+
+
 def session_answers(file: Path) -> Answers:
-    """Logits of an ONNX (or ORT format) file, whatever its batch size, in ONNX Runtime."""
+    """Answers of an ONNX (or ORT format) file, whatever its batch size and input type, in ONNX Runtime."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -109,7 +117,10 @@ def session_answers(file: Path) -> Answers:
     first = session.get_inputs()[0]
     fixed = first.shape[0] if isinstance(first.shape[0], int) else None
 
+    dtype = numpy_type(first.type)
+
     def answers(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        inputs = inputs.astype(dtype, copy=False)
         if fixed is None:
             return np.asarray(session.run(None, {first.name: inputs})[0])
         rows = []

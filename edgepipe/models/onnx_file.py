@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, JsonValue
 
 from edgepipe.artifact import ONNX_FILE, Artifact, Kind, Signature, file_sha256, seal
+from edgepipe.contract import Job
 from edgepipe.errors import ModelError
 from edgepipe.models.settings import ModelSettings
 
@@ -32,8 +33,8 @@ class OnnxModel(ModelSettings):
             found[name] = file_sha256(path.parent / name)
         return found
 
-    def load(self, out: Path, signature: Signature, seed: int) -> Artifact:
-        del seed  # nothing here is random
+    def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
+        del seed, job  # nothing here is random, nor compared
         import onnx
 
         path = Path(self.path).expanduser()
@@ -122,10 +123,12 @@ def _check_runs(file: Path, path: Path, signature: Signature) -> None:
     import numpy as np
     import onnxruntime as ort
 
+    from edgepipe.models import lower
+
     try:
         session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
         first = session.get_inputs()[0]
         batch = first.shape[0] if isinstance(first.shape[0], int) else 1
-        session.run(None, {first.name: np.zeros((batch, *signature.input_shape), np.float32)})
+        session.run(None, {first.name: np.zeros((batch, *signature.input_shape), lower.numpy_type(first.type))})
     except Exception as error:
         raise ModelError(f"model.path: {path}: ONNX Runtime cannot run it: {str(error)[:300]}") from None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, JsonValue
 
 from edgepipe.artifact import Artifact, Kind, Signature, file_sha256
+from edgepipe.contract import Job
 from edgepipe.errors import ModelError
 from edgepipe.models.settings import ModelSettings, file_digest
 
@@ -44,7 +45,8 @@ class PythonModel(ModelSettings):
                 "If you trust it, add trust_code=true to the command line"
             )
 
-    def load(self, out: Path, signature: Signature, seed: int) -> Artifact:
+    def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
+        del job  # nothing to compare with
         self._check_trust()
         import torch
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from edgepipe.artifact import Artifact, Kind, Signature, file_sha256
+from edgepipe.contract import Job
 
 
 class ModelSettings(BaseModel):
@@ -18,6 +19,8 @@ class ModelSettings(BaseModel):
 
     kind: ClassVar[Kind]
     libraries: ClassVar[tuple[str, ...]] = ()
+    # Whether the result is compared with its source on evaluation inputs, which then enter the cache key.
+    compares: ClassVar[bool] = False
     # Settings whose content `digests` covers: the same file is the same model wherever it lies.
     located: ClassVar[frozenset[str]] = frozenset({"path", "weights"})
 
@@ -26,8 +29,11 @@ class ModelSettings(BaseModel):
         """What the loaded network depends on besides the settings: digests of files and code; quick."""
 
     @abstractmethod
-    def load(self, out: Path, signature: Signature, seed: int) -> Artifact:
+    def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
         """Write the network into `out` and return it sealed.
+
+        Args:
+            job: gives a converted model real examples to be compared on, and takes its facts.
 
         Raises:
             ModelError: the network or its weights cannot be used.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, JsonValue
 
 from edgepipe.artifact import Artifact, Kind, Signature
+from edgepipe.contract import Job
 from edgepipe.errors import ModelError
 from edgepipe.models.settings import ModelSettings, file_digest, is_path
 from edgepipe.registry import did_you_mean
@@ -31,7 +32,8 @@ class TorchvisionModel(ModelSettings):
     def digests(self) -> dict[str, JsonValue]:
         return {"weights": file_digest(self.weights)}
 
-    def load(self, out: Path, signature: Signature, seed: int) -> Artifact:
+    def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
+        del job  # nothing to compare with
         import torch
 
         from edgepipe.models import torch_artifact

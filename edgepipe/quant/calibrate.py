@@ -10,6 +10,7 @@ import onnxruntime as ort
 
 from edgepipe.contract import DataSource, Progress, Split
 from edgepipe.errors import PassError
+from edgepipe.models.lower import numpy_type
 from edgepipe.quant.observers import Observer
 from edgepipe.targets.machine import available_cores
 
@@ -50,7 +51,8 @@ def calibrate(
             if seen:
                 break  # the last, smaller batch of a model with a fixed batch
             examples = np.resize(examples, (fixed, *examples.shape[1:]))
-        values = dict(zip(wanted, session.run(wanted, {first.name: examples}), strict=True)) if wanted else {}
+        fed = examples.astype(numpy_type(first.type), copy=False)
+        values = dict(zip(wanted, session.run(wanted, {first.name: fed}), strict=True)) if wanted else {}
         for name, observer in observers.items():
             try:
                 observer.observe(np.asarray(examples if name in inputs else values[name]))

@@ -1,0 +1,157 @@
+"""A graph that another framework's converter wrote, made to take what the data gives and to answer in one output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from edgepipe.errors import ModelError, ParityError
+from edgepipe.models.layout import Layout
+from edgepipe.models.linear import linear_to_gemm
+
+INPUT, OUTPUT = "input", "output"
+_INVERSE = [0, 3, 1, 2]
+
+
+def adopt(
+    source: Path,
+    target: Path,
+    input_shape: tuple[int, ...],
+    *,
+    layout: Layout,
+    output: str | None,
+    examples: NDArray[np.float32],
+    answers: NDArray[np.float32],
+    tolerance: float,
+    what: str,
+) -> dict[str, Any]:
+    """Write `target`: one input named `input`, (batch, *input_shape), one output named `output`.
+
+    Args:
+        layout: how the model wants the data's examples; what it takes is put in front of it, and a transpose
+            that only undoes the one in front goes with it.
+        output: the output that is kept; None: the only one.
+        examples, answers: what the framework itself answered to the data's examples.
+    Returns:
+        `examples`, `largest_difference` (share of the largest answer) and `agreement` in [0, 1].
+    Raises:
+        ModelError: not one input, or not that output. ParityError: the graph answers otherwise.
+    """
+    from edgepipe.models.lower import clean, session_answers
+
+    model = onnx.load(source)
+    wanted = [item.name for item in model.graph.output]
+    if output is None and len(wanted) != 1:
+        raise ModelError(f"{what}: has {len(wanted)} outputs ({', '.join(wanted)}); edgepipe needs exactly one")
+    _keep_output(model, output or wanted[0])
+    _arrange_input(model, input_shape, layout, what)
+    linear_to_gemm(model)
+    _drop_unused(model)
+    for number, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"
+    clean(model)
+    try:
+        onnx.checker.check_model(model)
+        onnx.save(model, target)
+        got = session_answers(target)(examples)
+    except Exception as error:
+        raise ModelError(f"{what}: what it was converted to does not run: {str(error)[:300]}") from None
+    got = got.reshape(len(got), -1)
+    answers = answers.reshape(len(answers), -1)
+    if got.shape != answers.shape or not np.isfinite(answers).all() or not np.isfinite(got).all():
+        raise ParityError(f"{what}: answers {answers.shape} became {got.shape} in ONNX, or are not finite")
+    # One threshold of one tree, rounded to float32, may send one example another way: that is not a wrong layer.
+    differs = np.abs(got - answers).max(axis=1) / max(float(np.abs(answers).max()), 1e-12)
+    trees = any(node.op_type.startswith("TreeEnsemble") for node in model.graph.node)
+    share = float(np.quantile(differs, 0.98)) if trees else float(differs.max())
+    agreement = float((got.argmax(1) == answers.argmax(1)).mean())
+    if share > tolerance:
+        raise ParityError(
+            f"{what}: converted to ONNX it does not answer as in its framework: the largest difference is {share:.2g} "
+            f"of the largest answer on {len(got)} examples (allowed: {tolerance:g}), {agreement:.1%} of the answers "
+            "agree. A layer was converted wrongly; or raise model.tolerance"
+        )
+    return {"examples": len(got), "largest_difference": float(differs.max()), "agreement": agreement}
+
+
+def _keep_output(model: onnx.ModelProto, name: str) -> None:
+    kept = next((item for item in model.graph.output if item.name == name), None)
+    if kept is None:
+        raise ModelError(f"the converted graph has no output '{name}'")
+    element = kept.type.tensor_type.elem_type
+    shape = ["batch", *[dim.dim_value or None for dim in kept.type.tensor_type.shape.dim][1:]]
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info(OUTPUT, element, shape))
+    _rename(model, name, OUTPUT)
+
+
+def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
+    if any(new in (*node.input, *node.output) for node in model.graph.node):
+        _rename(model, new, f"{new}_inner")
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                if name == old:
+                    names[index] = new
+
+
+def _arrange_input(model: onnx.ModelProto, input_shape: tuple[int, ...], layout: Layout, what: str) -> None:
+    stored = {item.name for item in model.graph.initializer}
+    inputs = [item for item in model.graph.input if item.name not in stored]
+    if len(inputs) != 1:
+        names = ", ".join(item.name for item in inputs)
+        raise ModelError(f"{what}: has {len(inputs)} inputs ({names}); edgepipe needs exactly one")
+    element, old = inputs[0].type.tensor_type.elem_type, inputs[0].name
+    del model.graph.input[:]
+    model.graph.input.append(helper.make_tensor_value_info(INPUT, element, ["batch", *input_shape]))
+    if layout == "same":
+        _rename(model, old, INPUT)
+        return
+    inner = f"{old}_{layout}"
+    _rename(model, old, inner)
+    undone = [node for node in model.graph.node if inner in node.input]
+    if layout == "nhwc" and all(_transposes(node) == _INVERSE for node in undone):
+        for node in undone:  # channels first again at once: both go
+            model.graph.node.remove(node)
+            for reader in model.graph.node:
+                for index, name in enumerate(reader.input):
+                    if name == node.output[0]:
+                        reader.input[index] = INPUT
+        return
+    front = (
+        helper.make_node("Transpose", [INPUT], [inner], "to_channels_last", perm=[0, 2, 3, 1])
+        if layout == "nhwc"
+        else helper.make_node("Flatten", [INPUT], [inner], "to_features", axis=1)
+    )
+    model.graph.node.insert(0, front)
+
+
+def _transposes(node: onnx.NodeProto) -> list[int] | None:
+    if node.op_type != "Transpose":
+        return None
+    return next((list(item.ints) for item in node.attribute if item.name == "perm"), None)
+
+
+def _drop_unused(model: onnx.ModelProto) -> None:
+    """Nodes and weights that nothing reads: what led to the outputs that were dropped."""
+    needed = {item.name for item in model.graph.output}
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(list(model.graph.node)):
+        if needed & set(node.output):
+            kept.append(node)
+            needed |= set(node.input)
+            needed |= {name for item in node.attribute if item.HasField("g") for n in item.g.node for name in n.input}
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(kept))
+    weights = [item for item in model.graph.initializer if item.name in needed]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(weights)
+    used = {node.domain for node in model.graph.node} | {"", "ai.onnx"}
+    imports = [item for item in model.opset_import if item.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(imports)

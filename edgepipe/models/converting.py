@@ -1,0 +1,142 @@
+"""Base of the sources that another framework's model comes from.
+
+The framework runs in a fresh process: its imports, threads, noise and memory stay out of ours, and so
+does whatever an untrusted file does to it. That process writes `model.onnx` and its own answers to
+real examples; here the graph is made to take what the data gives and must answer the same.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field, JsonValue
+
+from edgepipe.artifact import ONNX_FILE, Artifact, Kind, Signature, file_sha256, seal
+from edgepipe.contract import Job, Split
+from edgepipe.errors import ModelError
+from edgepipe.models.settings import ModelSettings
+
+_EXAMPLES = 256
+
+
+class ConvertedModel(ModelSettings):
+    """A model of another framework, turned into ONNX when it is loaded.
+
+    Class attributes:
+        extra: the extra of edgepipe that installs the framework.
+        modules: what has to be importable, looked for and not imported here.
+        converter: module whose `main` runs in the fresh process.
+    """
+
+    kind: ClassVar[Kind] = Kind.ONNX
+    compares: ClassVar[bool] = True
+    extra: ClassVar[str]
+    modules: ClassVar[tuple[str, ...]]
+    converter: ClassVar[str]
+
+    path: str = Field(description="the model's file or folder")
+    tolerance: float = Field(
+        1e-3, gt=0, description="largest difference to the framework's own answers, as a share of the largest answer"
+    )
+
+    @abstractmethod
+    def check(self, path: Path) -> None:
+        """Refuse what is no model of this source, or is not safe to load.
+
+        Raises:
+            ModelError: names the file and what is wrong with it.
+        """
+
+    def request(self) -> dict[str, JsonValue]:
+        """What the converter is told besides the path."""
+        return {}
+
+    def digests(self) -> dict[str, JsonValue]:
+        path = Path(self.path).expanduser()
+        if not path.exists():
+            raise ModelError(f"model.path: {path}: there is no such file or folder")
+        if path.is_file():
+            return {"model": file_sha256(path)}
+        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+        return {file.relative_to(path).as_posix(): file_sha256(file) for file in files}
+
+    def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
+        del seed  # nothing here is random
+        from edgepipe.models.adopt import adopt
+
+        path = Path(self.path).expanduser()
+        missing = [name for name in self.modules if importlib.util.find_spec(name) is None]
+        if missing:
+            raise ModelError(
+                f"model.source: reading {path.name} needs {', '.join(missing)}, not installed here. "
+                f"Install the extra: pip install 'edgepipe[{self.extra}]'"
+            )
+        self.check(path)
+        examples = _examples(signature, job)
+        with tempfile.TemporaryDirectory(prefix="edgepipe-convert-") as name:
+            folder = Path(name)
+            np.save(folder / "examples.npy", examples, allow_pickle=False)
+            pictures = signature.preprocessing.image_size is not None
+            asked = {"path": str(path.resolve()), "pictures": pictures, **self.request()}
+            reply = _convert(self.converter, folder, asked, str(path))
+            answers = np.load(folder / "answers.npy", allow_pickle=False)
+            facts = adopt(
+                folder / ONNX_FILE,
+                out / ONNX_FILE,
+                signature.input_shape,
+                layout=reply["layout"],
+                output=reply.get("output"),
+                examples=examples,
+                answers=answers,
+                tolerance=self.tolerance,
+                what=f"model.path: {path}",
+            )
+        if job is not None:
+            job.facts.update({"layout": reply["layout"], "parity": facts})
+        return seal(out, Kind.ONNX, signature)
+
+
+def _examples(signature: Signature, job: Job | None) -> Any:
+    """Float32, (n, *input_shape): real examples where there are any."""
+    if job is not None and (count := min(_EXAMPLES, job.data.count(Split.EVALUATION))):
+        return next(job.data.batches(Split.EVALUATION, count, range(count))).inputs
+    return np.random.default_rng(0).standard_normal((16, *signature.input_shape)).astype(np.float32)
+
+
+def _convert(converter: str, folder: Path, asked: dict[str, Any], shown: str) -> dict[str, Any]:
+    """Run the converter; its reply is `reply.json` in the folder."""
+    (folder / "request.json").write_text(json.dumps(asked), encoding="utf-8")
+    home = str(Path(__file__).parents[2])
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH", "")) if part),
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "KERAS_BACKEND": "tensorflow",
+    }
+    ended = subprocess.run(
+        [sys.executable, "-m", converter, str(folder)],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    file = folder / "reply.json"
+    if not file.is_file():
+        words = ended.stderr.strip()[-600:] or f"exit code {ended.returncode}"
+        raise ModelError(f"model.path: {shown}: the process that converts it ended without a word: {words}")
+    reply: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    if "error" in reply:
+        raise ModelError(f"model.path: {shown}: {reply['error']}")
+    return reply

@@ -1,0 +1,114 @@
+"""Run in a fresh process: a SavedModel to model.onnx."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepipe.models.converter import Refused, placed, run
+
+# A graph is a program. These reach beyond it: files, processes, the network, other machines, Python itself.
+_REACHES_OUT = {
+    "ReadFile",
+    "WriteFile",
+    "MatchingFiles",
+    "PyFunc",
+    "PyFuncStateless",
+    "EagerPyFunc",
+    "Save",
+    "SaveV2",
+    "SaveSlices",
+    "ShardedFilename",
+    "MergeV2Checkpoints",
+    "WholeFileReaderV2",
+    "TextLineReaderV2",
+    "TFRecordReaderV2",
+    "FixedLengthRecordReaderV2",
+    "RpcCall",
+    "DebugIdentityV2",
+    "PrintV2",
+    "InitializeTableFromTextFileV2",
+    "TFRecordDataset",
+    "TextLineDataset",
+}
+# The functions that TensorFlow itself adds to every SavedModel to save and restore its weights; never called here.
+_OF_SAVING = ("__inference__traced_save", "__inference__traced_restore")
+_ALLOWED_IN_GRAPH = {"SaveV2", "MergeV2Checkpoints", "ShardedFilename"}
+
+
+def _nodes(saved: Any) -> Iterator[tuple[str, str]]:
+    """(operator, where) of every node that could run."""
+    for meta in saved.meta_graphs:
+        for node in meta.graph_def.node:
+            if node.op not in _ALLOWED_IN_GRAPH:
+                yield node.op, node.name
+        for function in meta.graph_def.library.function:
+            if not function.signature.name.startswith(_OF_SAVING):
+                for node in function.node_def:
+                    yield node.op, f"{function.signature.name}/{node.name}"
+
+
+def _check(path: Path) -> None:
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString((path / "saved_model.pb").read_bytes())
+    for operator, where in _nodes(saved):
+        if operator in _REACHES_OUT:
+            raise Refused(f"'{where}' is a {operator}, which reaches beyond the model: such a graph is not loaded")
+
+
+def convert(
+    request: dict[str, Any], examples: NDArray[np.float32], folder: Path
+) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Look at the graph, load it, answer the examples, convert."""
+    path = Path(request["path"])
+    _check(path)
+    import tensorflow as tf
+    import tf2onnx
+
+    if not hasattr(np, "object"):  # tf2onnx 1.17 still says np.object, which numpy 1.24 took away
+        np.object = object  # type: ignore[attr-defined]
+    loaded = tf.saved_model.load(str(path))
+    names = sorted(loaded.signatures)
+    if request["signature"] not in names:
+        raise Refused(
+            f"it has no signature '{request['signature']}'. Set model.signature to one of: {', '.join(names)}"
+        )
+    function = loaded.signatures[request["signature"]]
+    inputs = function.structured_input_signature[1]
+    if len(inputs) != 1:
+        raise Refused(f"has {len(inputs)} inputs ({', '.join(sorted(inputs))}); edgepipe needs exactly one")
+    ((name, spec),) = inputs.items()
+    outputs = sorted(function.structured_outputs)
+    output = request["output"] or (outputs[0] if len(outputs) == 1 else None)
+    if output not in outputs:
+        raise Refused(f"has the outputs {', '.join(outputs)}: set model.output to one of them")
+    if spec.shape.rank is None:
+        raise Refused("its input has no shape: save it with an input signature of known rank")
+    ready, layout = placed(examples, list(spec.shape[1:]), request["pictures"])
+    ready = np.ascontiguousarray(ready, dtype=spec.dtype.as_numpy_dtype)
+    batch = spec.shape[0]
+    step = batch or 32
+    rows = []
+    for start in range(0, len(ready), step):
+        part = ready[start : start + step]
+        filled = np.resize(part, (step, *part.shape[1:])) if batch else part
+        rows.append(function(**{name: tf.constant(filled)})[output].numpy()[: len(part)])
+
+    def only(x: Any) -> Any:
+        return function(**{name: x})[output]
+
+    given = tf.TensorSpec((batch, *ready.shape[1:]), spec.dtype, name="input")
+    tf2onnx.convert.from_function(
+        tf.function(only), input_signature=[given], opset=request["opset"], output_path=str(folder / "model.onnx")
+    )
+    return np.concatenate(rows), {"layout": layout}
+
+
+if __name__ == "__main__":
+    run(convert)

@@ -1,0 +1,135 @@
+"""Estimators of scikit-learn, from .skops files and, where the user trusts them, pickles."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from edgepipe.__main__ import main
+from edgepipe.artifact import Signature
+from edgepipe.errors import ModelError
+from edgepipe.metrics import Metrics
+from edgepipe.models.sklearn_file import SklearnModel
+
+skops = pytest.importorskip("skops.io", reason="needs the extra sklearn: pip install 'edgepipe[sklearn]'")
+pytest.importorskip("skl2onnx", reason="needs the extra sklearn: pip install 'edgepipe[sklearn]'")
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((300, 6)).astype(np.float32)
+Y = (X @ RNG.standard_normal((6, 3))).argmax(1)
+
+
+def loaded(model: Any, tmp_path: Path, shape: tuple[int, ...] = (6,), **settings: Any) -> Path:
+    skops.dump(model, tmp_path / "m.skops")
+    (tmp_path / "out").mkdir()
+    return (
+        SklearnModel(path=str(tmp_path / "m.skops"), **settings)
+        .load(tmp_path / "out", Signature(input_shape=shape), 0)
+        .onnx
+    )
+
+
+def answers(file: Path, inputs: np.ndarray) -> np.ndarray:
+    from edgepipe.models.lower import session_answers
+
+    return session_answers(file)(inputs)
+
+
+def test_a_forest_answers_its_probabilities_whatever_the_examples_shape(tmp_path: Path) -> None:
+    model = RandomForestClassifier(10, random_state=0).fit(X, Y)
+    file = loaded(model, tmp_path, (1, 2, 3))
+    got = answers(file, X.reshape(-1, 1, 2, 3))
+    assert np.abs(got - model.predict_proba(X)).max() < 1e-5
+    assert onnx.load(file).graph.node[0].op_type == "Flatten"
+
+
+def test_a_scaled_logistic_regression_becomes_a_matrix_product(tmp_path: Path) -> None:
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(X, Y)
+    file = loaded(model, tmp_path)
+    assert np.abs(answers(file, X) - model.predict_proba(X)).max() < 1e-5
+    kinds = {node.op_type for node in onnx.load(file).graph.node}
+    assert {"Gemm", "Softmax"} <= kinds
+    assert "LinearClassifier" not in kinds
+
+
+def test_a_regression_answers_values(tmp_path: Path) -> None:
+    model = LinearRegression().fit(X, X @ np.ones((6, 2)))
+    assert np.abs(answers(loaded(model, tmp_path), X) - model.predict(X)).max() < 1e-4
+
+
+def test_features_that_do_not_fit_are_refused_with_both_shapes(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"its input is \[6\] per example, the data gives \[7\]"):
+        loaded(LinearRegression().fit(X, X[:, 0]), tmp_path, (7,))
+
+
+class Own(LinearRegression):
+    """A class that skops does not know."""
+
+
+def test_a_type_that_skops_does_not_trust_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"types that are not trusted: .*Own"):
+        loaded(Own().fit(X, X[:, 0]), tmp_path)
+
+
+class Bomb:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return (Path.touch, (self.marker,))
+
+
+def arguments(tmp_path: Path, file: Path, *more: str) -> list[str]:
+    np.savez(tmp_path / "e.npz", inputs=X[:150], labels=Y[:150])
+    np.savez(tmp_path / "c.npz", inputs=X[150:], labels=Y[150:])
+    return [
+        "recipe=ptq",
+        "model=sklearn",
+        f"model.path={file}",
+        "data=npz",
+        f"data.evaluation={tmp_path}/e.npz",
+        f"data.calibration={tmp_path}/c.npz",
+        f"store.root={tmp_path}/store",
+        f"hydra.run.dir={tmp_path}/run",
+        "~goal",
+        *more,
+    ]
+
+
+def test_a_pickle_is_refused_unread_and_read_when_trusted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bomb.pkl").write_bytes(pickle.dumps(Bomb(tmp_path / "boom")))
+    assert main(arguments(tmp_path, tmp_path / "bomb.pkl")) == 2
+    assert "trust_code=true" in capfd.readouterr().err
+    assert not (tmp_path / "boom").exists()
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps(LogisticRegression(max_iter=500).fit(X, Y)))
+    assert main(arguments(tmp_path, tmp_path / "m.pkl", "trust_code=true")) == 0
+
+
+def test_a_logistic_regression_runs_whole_and_its_product_in_int8(tmp_path: Path) -> None:
+    skops.dump(LogisticRegression(max_iter=500).fit(X, Y), tmp_path / "m.skops")
+    assert main(arguments(tmp_path, tmp_path / "m.skops")) == 0
+    found = Metrics.model_validate_json((tmp_path / "run" / "metrics.json").read_text())
+    assert found.final is not None
+    assert found.final.top1 is not None and found.final.top1 > 0.9
+    assert found.final.int8_share.matmul == 1.0
+    assert found.passes[0].facts["parity"]["agreement"] == 1.0  # type: ignore[index]
+
+
+def test_a_pass_that_cannot_work_on_trees_says_why(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    skops.dump(RandomForestClassifier(5, random_state=0).fit(X, Y), tmp_path / "m.skops")
+    assert main(arguments(tmp_path, tmp_path / "m.skops")) == 1
+    assert "no convolution or matrix product" in capfd.readouterr().err
+    more = ["+passes.prune.pass=prune_channels", "+passes.prune.ratio=0.5", "~passes.quantize", "~passes.export"]
+    assert main(arguments(tmp_path, tmp_path / "m.skops", *more)) == 2
+    assert "prune_channels reads torch, but here the model is onnx (this model came as onnx from sklearn)" in (
+        capfd.readouterr().err
+    )
