@@ -20,6 +20,7 @@ Look before you run:
 
 After a run:
   edgepipe check RUN --baseline FILE          the regression gate for CI
+  edgepipe verify RUN --on x86_avx2           run the deployed file on other processors and runtimes
   edgepipe accept RUN --baseline FILE         write or update the baseline
   edgepipe compare RUN RUN ... [--out DIR]    one page over several runs
   edgepipe report RUN                         write report.html again from metrics.json
@@ -78,6 +79,11 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
         return main_store(argv)
 
+    def verify(argv: list[str]) -> int:
+        from edgepipe.proving import main_verify
+
+        return main_verify(argv)
+
     def schema(argv: list[str]) -> int:
         from edgepipe.listing import main_schema
 
@@ -93,6 +99,7 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
         "report": report,
         "explain": explain,
         "store": store,
+        "verify": verify,
         "schema": schema,
     }
 

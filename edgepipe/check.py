@@ -270,6 +270,11 @@ def main_check(argv: list[str]) -> int:
         why = metrics.failure.message if metrics.failure else "no reason recorded"
         console.print(f"{metrics.recipe}: the run failed, so nothing can be compared: {why}", markup=False)
         return 1
+    if metrics.status == "not_verified":
+        for proof in metrics.proofs:
+            if proof.status == "failed":
+                console.print(f"{metrics.recipe}: not verified: {proof.where}: {proof.why}", markup=False)
+        return 1
     verdicts = compare(metrics, baseline)
     text = markdown(metrics, verdicts)
     console.print(text, markup=False, end="")
@@ -297,6 +302,8 @@ def main_accept(argv: list[str]) -> int:
     metrics = read_metrics(args.run)
     if metrics.status == "failed":
         raise InputError(f"{args.run}: status: the run failed; only a finished run can be accepted")
+    if metrics.status == "not_verified":
+        raise InputError(f"{args.run}: status: the deployed file answers differently elsewhere; make it right first")
     previous = read_baseline(args.baseline) if args.baseline.is_file() else None
     if previous is not None and previous.recipe != metrics.recipe:
         raise InputError(f"{args.baseline}: recipe: it is for '{previous.recipe}', the run is of '{metrics.recipe}'")

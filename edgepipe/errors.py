@@ -8,6 +8,7 @@
     |-- PassError                   exit 1   a pass could not do its work
     |   `-- ParityError                      a converted model does not answer as its source did
     |-- MeasureError                exit 1   an artifact could not be measured
+    |-- VerifyError                 exit 1   the deployed file could not be run elsewhere, or answers differently
     `-- StoreError                  exit 1   the artifact store cannot be read or written
 
 A message says where (file and key), what was found and what to do about it.
@@ -54,6 +55,10 @@ class ParityError(PassError):
 
 class MeasureError(EdgepipeError):
     """An artifact could not be measured."""
+
+
+class VerifyError(EdgepipeError):
+    """The deployed file could not be run on another processor or runtime, or answers differently there."""
 
 
 class StoreError(EdgepipeError):

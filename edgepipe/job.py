@@ -71,6 +71,7 @@ def _near(path: Path) -> str:
 
 def run_command(argv: list[str]) -> int:
     """`edgepipe recipe=… [overrides] [-m]`: run it, and for a sweep write its summary."""
+    argv = ["require_verify=true" if item == "--require-verify" else item for item in argv]
     jobs = launch(argv, job)
     if not jobs:
         return 0

@@ -195,6 +195,35 @@ class GoalResult(_Record):
     met: bool
 
 
+class Proof(_Record):
+    """The deployed file run on another processor or runtime, on the same examples as on this machine."""
+
+    target: str = Field(description="the name in `verify:`")
+    place: str = Field(description="processor or runtime; empty where the whole target was skipped")
+    status: Literal["ok", "failed", "skipped"] = "ok"
+    why: str = Field("", description="why it failed or was skipped, and the remedy")
+    runtime: str = ""
+    threads: int = 1
+    examples: int
+    agreement: float | None = Field(None, description="share of examples answered as on this machine")
+    identical: bool | None = Field(None, description="whether all outputs are bit-identical with this machine's")
+    largest_difference: float | None = Field(None, description="of any output; null: one of them is not finite")
+    top1: float | None = Field(None, description="share of right answers there; null without labels")
+    top1_here: float | None = Field(None, description="share of right answers on this machine, same examples")
+    latency_p50_ms: float | None = Field(
+        None, description="median of one run; null where emulated: an emulator's time says nothing of the device"
+    )
+    float_operators: list[str] = Field(
+        default=[], description="operators that compute on floats; none: the graph is int8 and must be bit-identical"
+    )
+    seconds: float = 0.0
+
+    @property
+    def where(self) -> str:
+        """Target and place, for people."""
+        return f"{self.target}: {self.place}" if self.place else self.target
+
+
 class Inputs(_Record):
     """SHA-256 digests of everything that came in."""
 
@@ -221,7 +250,7 @@ class Metrics(_Record):
 
     schema_version: int = SCHEMA_VERSION
     recipe: str
-    status: Literal["ok", "failed", "missed_goal"]
+    status: Literal["ok", "failed", "missed_goal", "not_verified"]
     failure: Failure | None = None
     started: str = Field(description="ISO 8601, UTC")
     seconds: float
@@ -230,6 +259,7 @@ class Metrics(_Record):
     final: Measurements | None = None
     versus_baseline: Versus | None = None
     goal: list[GoalResult] = []
+    proofs: list[Proof] = Field(default=[], description="the deployed file on other processors and runtimes")
     passes: list[StepRecord] = []
     inputs: Inputs
     environment: Environment

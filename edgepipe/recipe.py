@@ -15,6 +15,7 @@ from edgepipe.measure.settings import MeasureSettings
 from edgepipe.metrics import GATED, Tolerance
 from edgepipe.passes.lower import Lower
 from edgepipe.registry import did_you_mean, pass_class, source_class
+from edgepipe.verify.settings import AGREEMENT, EXAMPLES, TARGETS
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -160,6 +161,12 @@ def _tolerance(value: Any) -> Any:
     raise ValueError("a tolerance is a number in the metric's own unit, or a share of its value, as in 5%")
 
 
+def _verify_target(value: Any) -> Any:
+    if value not in TARGETS:
+        raise ValueError(f"no target of verification: {value!r}.{did_you_mean(str(value), TARGETS)}")
+    return value
+
+
 class Recipe(BaseModel):
     """A whole recipe. Field order matters: `trust_code` is read while `model` is built."""
 
@@ -177,6 +184,15 @@ class Recipe(BaseModel):
     lowering: Lower = Field(default_factory=Lower, description="how torch models become ONNX")
     measure: MeasureSettings = MeasureSettings()
     goal: Goal = Goal()
+    verify: Annotated[
+        tuple[Annotated[str, BeforeValidator(_verify_target)], ...],
+        BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    ] = Field((), description=f"run the deployed file there too: {', '.join(TARGETS)}")
+    verify_examples: int = Field(EXAMPLES, ge=1, description="evaluation examples that `verify` runs, at most")
+    verify_agreement: float = Field(
+        AGREEMENT, ge=0, le=1, description="share of them that must be answered as on this machine"
+    )
+    require_verify: bool = Field(False, description="a target that this machine lacks the means for has failed")
     store: StoreSettings = StoreSettings()
     tolerances: dict[str, Annotated[Tolerance, BeforeValidator(_tolerance)]] = Field(
         {}, description="how far `check` lets a metric be worse than its baseline; before the baseline file's own"

@@ -23,6 +23,7 @@ from edgepipe.metrics import (
     GoalResult,
     Inputs,
     Metrics,
+    Proof,
     StepRecord,
 )
 from edgepipe.plan import LOAD, LOWER, Plan, PlannedStep
@@ -32,7 +33,7 @@ from edgepipe.store import Entry, Store, key_of
 
 log = logging.getLogger("edgepipe")
 
-Status = Literal["ok", "failed", "missed_goal"]
+Status = Literal["ok", "failed", "missed_goal", "not_verified"]
 
 
 class Watcher(Protocol):
@@ -84,6 +85,7 @@ class _Run:
     baseline_artifact: Artifact | None = None
     final: Artifact | None = None
     model_digest: str | None = None
+    proofs: list[Proof] = field(default_factory=list)
 
     def _lookup_or(self, parts: dict[str, Any], what: str, work: Callable[[Job], Artifact], writes: Kind) -> Found:
         """The stored entry of a key, or the one that `work` makes."""
@@ -278,6 +280,9 @@ def run(
         if current is not None:
             state.final = current
             _deploy(state, current)
+            if recipe.verify:
+                watcher.begin("verify", len(plan.steps), len(plan.steps))
+                _verify(state, current)
     except EdgepipeError as error:
         failure = Failure(step=label, error=type(error).__name__, message=str(error))
         error_code = error.exit_code
@@ -375,6 +380,21 @@ def _deploy(state: _Run, artifact: Artifact) -> None:
     copy_artifact(artifact, state.folder / "final")
 
 
+def _verify(state: _Run, artifact: Artifact) -> None:
+    from edgepipe.verify.prove import examples_of, prove
+
+    recipe = state.recipe
+    state.proofs = prove(
+        artifact.onnx,
+        examples_of(state.data, recipe.verify_examples),
+        recipe.verify,
+        state.store,
+        agreement=recipe.verify_agreement,
+        require=recipe.require_verify,
+        progress=state.watcher.progress,
+    )
+
+
 def _goal(recipe: Recipe, final: StepRecord | None) -> list[GoalResult]:
     results = []
     for name, wanted in recipe.goal.model_dump(exclude_none=True).items():
@@ -425,7 +445,10 @@ def _assemble(
     final = done[-1] if done and failure is None else None
     base = next((record for record in done if record.label == plan.baseline), None)
     goal = _goal(recipe, final) if failure is None else []
+    proofs = state.proofs if state else []
     status: Status = "failed" if failure else ("ok" if all(result.met for result in goal) else "missed_goal")
+    if failure is None and any(proof.status == "failed" for proof in proofs):
+        status = "not_verified"  # a wrong answer weighs more than a missed goal
     data: dict[str, str] = {}
     if state is not None:
         data = {str(split): state.data.digest(split) for split in Split if state.data.count(split)}
@@ -444,6 +467,7 @@ def _assemble(
         final=final.measurements if final else None,
         versus_baseline=final.versus_baseline if final else None,
         goal=goal,
+        proofs=proofs,
         passes=records,
         inputs=Inputs(
             recipe=hashlib.sha256(canonical_json(describe(recipe)).encode()).hexdigest(),

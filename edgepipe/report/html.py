@@ -9,6 +9,7 @@ from pathlib import Path
 from edgepipe.files import write_text
 from edgepipe.metrics import Audit, Metrics, StepRecord
 from edgepipe.report.page import page, table, tile
+from edgepipe.report.proofs import PROOF_COLUMNS, proof_notes, proof_row
 from edgepipe.report.svg import Bar, bars, lines
 from edgepipe.report.table import COLUMNS, goal_line, markdown_table, percent, points, row, times
 
@@ -20,6 +21,7 @@ def write_report(metrics: Metrics, path: Path) -> None:
 
 def _body(metrics: Metrics) -> Iterator[str]:
     words = {"ok": ("ok", "good"), "failed": ("failed", "bad"), "missed_goal": ("missed its goal", "bad")}
+    words["not_verified"] = ("answers differently elsewhere", "bad")
     word, kind = words[metrics.status]
     where = f"{metrics.environment.cpu}, {metrics.environment.threads} thread(s)"
     yield f'<h1>{html.escape(metrics.recipe)} <span class="{kind}">{word}</span></h1>'
@@ -36,6 +38,7 @@ def _body(metrics: Metrics) -> Iterator[str]:
         for result in metrics.goal:
             yield f'<li class="{"good" if result.met else "bad"}">{html.escape(goal_line(result))}</li>'
         yield "</ul>"
+    yield from _proofs(metrics)
     yield "<h2>What each step cost and bought</h2>"
     yield from _waterfall(metrics)
     base = [index for index, step in enumerate(metrics.passes) if step.label == metrics.baseline_step]
@@ -57,6 +60,20 @@ def _body(metrics: Metrics) -> Iterator[str]:
     pasted = html.escape(markdown_table(metrics))
     yield f"<details><summary>The table as Markdown</summary><pre>{pasted}</pre></details>"
     yield from _origin(metrics)
+
+
+def _proofs(metrics: Metrics) -> Iterator[str]:
+    if not metrics.proofs:
+        return
+    yield "<h2>Run elsewhere: the deployed file on other processors and runtimes</h2>"
+    yield table(PROOF_COLUMNS, [proof_row(proof) for proof in metrics.proofs], left=(1, 6))
+    yield "<ul>"
+    yield from (f"<li>{html.escape(note)}</li>" for note in proof_notes(metrics.proofs))
+    yield "</ul>"
+    yield (
+        '<p class="soft">The same examples as here, one at a time. A graph that is int8 throughout must answer '
+        "bit-identically. Milliseconds are given only where nothing was emulated.</p>"
+    )
 
 
 def _tiles(metrics: Metrics) -> Iterator[str]:

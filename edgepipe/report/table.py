@@ -9,7 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from edgepipe.metrics import GoalResult, Interval, Metrics, StepRecord
+from edgepipe.metrics import GoalResult, Interval, Metrics, Proof, StepRecord
+from edgepipe.report.proofs import PROOF_COLUMNS, proof_notes, proof_row
 
 COLUMNS = ("step", "top-1", "drop (95%)", "agreement", "MB", "smaller", "ms", "faster (95%)", "int8 conv", "seconds")
 _GOALS = {
@@ -109,10 +110,23 @@ def rich_table(metrics: Metrics, width: int = 160) -> Group:
         table.add_row(
             *[Text(f" {_short(cells[index], width)} ") for index in shown], style="bold" if baseline else None
         )
-    lines: list[Text | Table] = [Text(headline(metrics), style="bold"), table]
+    lines: list[Text | Table | Group] = [Text(headline(metrics), style="bold"), table]
     lines += [Text(f"- {step.label}: {finding}") for step in metrics.passes for finding in step.findings]
     lines += [Text(("ok    " if result.met else "MISS  ") + goal_line(result)) for result in metrics.goal]
+    if metrics.proofs:
+        lines += [Text(""), rich_proofs(metrics.proofs)]
     return Group(*lines)
+
+
+def rich_proofs(proofs: Sequence[Proof]) -> Group:
+    """The table of proofs for a terminal, with a line for each that failed or was skipped."""
+    table = Table(box=box.MARKDOWN, padding=0)
+    for index, name in enumerate(PROOF_COLUMNS):
+        table.add_column(f" {name} ", justify="left" if index == 0 else "right", no_wrap=True)
+    for proof in proofs:
+        cells = [Text(f" {cell} ") for cell in proof_row(proof)]
+        table.add_row(*cells, style="red" if proof.status == "failed" else None)
+    return Group(table, *[Text(f"- {note}") for note in proof_notes(proofs)])
 
 
 def _cell(text: str) -> str:
@@ -134,4 +148,12 @@ def markdown_table(metrics: Metrics) -> str:
         text += ["", *found]
     if metrics.goal:
         text += ["", *(f"- {'✔' if result.met else '✘'} {goal_line(result)}" for result in metrics.goal)]
+    if metrics.proofs:
+        text += ["", markdown_proofs(metrics.proofs)]
     return "\n".join(text) + "\n"
+
+
+def markdown_proofs(proofs: Sequence[Proof]) -> str:
+    """The table of proofs as Markdown."""
+    notes = [f"- {_cell(note)}" for note in proof_notes(proofs)]
+    return "\n".join([markdown_rows(PROOF_COLUMNS, [proof_row(proof) for proof in proofs]), *notes])

@@ -1,0 +1,132 @@
+"""`edgepipe verify`: a run's deployed file, or any ONNX file, on other processors and runtimes."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgepipe.artifact import ONNX_FILE
+from edgepipe.errors import EdgepipeError, InputError, RecipeError
+from edgepipe.files import write_text
+from edgepipe.metrics import Metrics, Proof, read_metrics
+from edgepipe.registry import did_you_mean, source_class
+from edgepipe.store import Store
+from edgepipe.terminal import Arguments, LiveWatcher, error_console, output_console
+from edgepipe.verify.settings import AGREEMENT, EXAMPLES, TARGETS
+
+
+def main_verify(argv: list[str]) -> int:
+    """`edgepipe verify RUN_OR_FOLDER --on x86_avx2,...`."""
+    parser = Arguments(
+        "edgepipe verify",
+        description="Run a deployed file on other processors and runtimes, and compare its answers with those of this "
+        "machine. Of a run, the results go into its metrics.json and report.",
+    )
+    parser.add_argument("what", type=Path, help="a run's folder, a folder with model.onnx, or an ONNX file")
+    parser.add_argument("--on", default=",".join(TARGETS), help=f"targets, with commas; of {', '.join(TARGETS)}")
+    parser.add_argument("--inputs", type=Path, help=".npz with `images` and `labels`, where there is no run's data")
+    parser.add_argument("--examples", type=int, help=f"examples to run, at most (default: as the run, or {EXAMPLES})")
+    parser.add_argument("--agreement", type=float, help=f"share that must agree (default: as the run, or {AGREEMENT})")
+    parser.add_argument("--require-verify", action="store_true", help="what this machine cannot run has failed")
+    parser.add_argument("--store", type=Path, help="store of finished work (default: as the run, or outputs/.store)")
+    args = parser.read(argv)
+    if args is None:
+        return 0
+    wanted = [name for name in args.on.split(",") if name]
+    for name in wanted:
+        if name not in TARGETS:
+            raise RecipeError(f"command line: verify: --on: unknown '{name}'.{did_you_mean(name, TARGETS)}")
+    recipe = _recipe_of(args.what)
+    model = _model(args.what)
+    store = Store(args.store or Path(recipe.get("store", {}).get("root", "outputs/.store")), _note)
+    from edgepipe.verify.prove import complaint, prove
+
+    with store.in_use(), LiveWatcher() as watcher:
+        count = args.examples or int(recipe.get("verify_examples", EXAMPLES))
+        if count < 1:
+            raise RecipeError(f"command line: verify: --examples must be at least 1, found {count}")
+        watcher.begin("verify", 1, 1)
+        proofs = prove(
+            model,
+            _examples(args.inputs, args.what, recipe, store, count),
+            wanted,
+            store,
+            agreement=args.agreement if args.agreement is not None else recipe.get("verify_agreement", AGREEMENT),
+            require=args.require_verify,
+            progress=watcher.progress,
+        )
+    from edgepipe.report.table import rich_proofs
+
+    output_console().print(rich_proofs(proofs), soft_wrap=True)
+    if args.inputs is None and (args.what / "metrics.json").is_file():
+        _record(args.what, proofs)
+    return 1 if complaint(proofs) else 0
+
+
+def _note(text: str) -> None:
+    error_console().print(f"note: {text}", markup=False)
+
+
+def _recipe_of(what: Path) -> dict[str, Any]:
+    """The composed recipe beside a run's metrics; empty where there is none."""
+    path = what / "recipe.yaml"
+    if not path.is_file():
+        return {}
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    return found if isinstance(found, dict) else {}
+
+
+def _model(what: Path) -> Path:
+    for path in (what, what / "final" / ONNX_FILE, what / ONNX_FILE):
+        if path.is_file():
+            return path
+    raise InputError(f"{what}: no model there: name a run's folder, a folder with {ONNX_FILE}, or an ONNX file")
+
+
+def _examples(inputs: Path | None, what: Path, recipe: dict[str, Any], store: Store, count: int) -> Any:
+    from edgepipe.verify.prove import examples_of, examples_of_arrays
+
+    if inputs is not None:
+        import numpy as np
+
+        try:
+            with np.load(inputs, allow_pickle=False) as arrays:
+                images = arrays["images" if "images" in arrays.files else "inputs"][:count]
+                labels = arrays["labels"][:count] if "labels" in arrays.files else None
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(f"{inputs}: not an .npz file with `images`: {error}") from None
+        return examples_of_arrays(images, labels)
+    if "data" not in recipe:
+        raise InputError(f"{what}: no run's recipe.yaml beside it, so there are no examples: add --inputs FILE.npz")
+    settings = dict(recipe["data"])
+    try:
+        data = source_class("data", settings.pop("source", None)).model_validate(settings)
+    except ValueError as error:
+        raise InputError(f"{what / 'recipe.yaml'}: data: {error}") from None
+    return examples_of(data.open(store.cache), count)
+
+
+def _record(run: Path, proofs: list[Proof]) -> None:
+    """The proofs into the run's metrics and report; those of other targets stay."""
+    from edgepipe.report.html import write_report
+
+    metrics = read_metrics(run)
+    new = {proof.target for proof in proofs}
+    every = [proof for proof in metrics.proofs if proof.target not in new] + proofs
+    status = metrics.status
+    if status != "failed":
+        missed = any(not result.met for result in metrics.goal)
+        status = "missed_goal" if missed else "ok"
+        status = "not_verified" if any(proof.status == "failed" for proof in every) else status
+    updated: Metrics = metrics.model_copy(update={"proofs": every, "status": status})
+    try:
+        write_text(run / "metrics.json", updated.model_dump_json(indent=1, by_alias=True))
+        write_report(updated, run / "report.html")
+    except OSError as error:
+        raise EdgepipeError(f"{run}: the proofs cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,50 @@
+"""Whether a graph computes on 8-bit integers from its first layer to its last."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from edgepipe.measure import session as runtime
+from edgepipe.measure.graph import INT8_LAYERS, MOVES, Graph
+
+# Sums and products of integers, and one rounding each: the same everywhere. The int8 forms of Sigmoid and
+# Softmax are tables made with the platform's exp, and dynamic quantization takes ranges from floats: not here.
+_EXACT = (INT8_LAYERS - {"ConvInteger", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"}) | {
+    "QLinearAdd",
+    "QLinearMul",
+    "QLinearLeakyRelu",
+    "QLinearGlobalAveragePool",
+    "QLinearAveragePool",
+    "QLinearConcat",
+}
+_MOVING = (MOVES - {"Cast"}) | {
+    "MaxPool",
+    "Relu",
+    "Clip",
+    "Concat",
+    "Slice",
+    "Split",
+    "Pad",
+    "Gather",
+    "Expand",
+    "Tile",
+}
+_EDGES = {"QuantizeLinear", "DequantizeLinear"}
+
+
+def float_operators(model: Path) -> list[str]:
+    """Operators of the graph that ONNX Runtime really runs which compute on floats; none: fully int8.
+
+    Quantizing the input and dequantizing the output do not count: each is one rounding.
+
+    Raises:
+        MeasureError: the runtime cannot open the model.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgepipe-graph-", ignore_cleanup_errors=True) as folder:
+        target = Path(folder) / "optimized.onnx"
+        options = runtime.options(1)
+        options.optimized_model_filepath = str(target)
+        runtime.open_session(model, chosen=options)
+        nodes = Graph.load(target).nodes
+    return sorted({node.op_type for node in nodes} - _EXACT - _MOVING - _EDGES)

@@ -1,0 +1,184 @@
+"""Run the deployed file at every place that a recipe names, on the same examples as here."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepipe.artifact import file_sha256
+from edgepipe.contract import DataSource, Progress, Split
+from edgepipe.errors import EdgepipeError, VerifyError
+from edgepipe.files import write_text
+from edgepipe.metrics import Proof
+from edgepipe.registry import package_digest
+from edgepipe.store import Store, key_of
+from edgepipe.targets.machine import fingerprint
+from edgepipe.verify.compare import compare, judge
+from edgepipe.verify.int8_graph import float_operators
+from edgepipe.verify.place import Answers, Place
+from edgepipe.verify.settings import AGREEMENT, EXAMPLES
+from edgepipe.verify.targets import target_of
+from edgepipe.verify.x86 import Here
+
+_FILE = "proof.json"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What every place answers. `write` puts the inputs, (count, ...), into an .npy file.
+
+    Attributes:
+        count: number of examples.
+        digest: hex SHA-256 of all that the answers depend on, inputs and labels.
+        labels: int64, (count,), or None.
+    """
+
+    count: int
+    digest: str
+    labels: NDArray[np.int64] | None
+    write: Callable[[Path], None]
+
+
+def examples_of(data: DataSource, wanted: int) -> Examples:
+    """The first `wanted` evaluation examples, in the order of the data: pictures are dealt out by class already.
+
+    Raises:
+        VerifyError: there are none.
+    """
+    count = min(wanted, data.count(Split.EVALUATION))
+    if count == 0:
+        raise VerifyError("verify: the data has no evaluation examples to run")
+    labels = data.labels(Split.EVALUATION)
+
+    def write(path: Path) -> None:
+        shape = (count, *data.signature.input_shape)
+        rows: Any = None
+        start = 0
+        for batch in data.batches(Split.EVALUATION, 64, range(count)):
+            if rows is None:
+                shape = (count, *batch.inputs.shape[1:])
+                rows = np.lib.format.open_memmap(path, mode="w+", dtype=batch.inputs.dtype, shape=shape)
+            rows[start : start + len(batch.inputs)] = batch.inputs
+            start += len(batch.inputs)
+        rows.flush()
+
+    digest = hashlib.sha256(f"{data.digest(Split.EVALUATION)} {count}".encode()).hexdigest()
+    return Examples(count, digest, None if labels is None else labels[:count], write)
+
+
+def examples_of_arrays(inputs: NDArray[Any], labels: NDArray[np.int64] | None) -> Examples:
+    """Examples that are in memory already, (n, ...)."""
+    digest = hashlib.sha256(np.ascontiguousarray(inputs).tobytes())
+    digest.update(b"" if labels is None else labels.astype(np.int64).tobytes())
+    return Examples(len(inputs), digest.hexdigest(), labels, lambda path: np.save(path, inputs))
+
+
+@dataclass
+class _Work:
+    """One model and its examples; inputs are written and answered here only if a place has to run."""
+
+    model: Path
+    examples: Examples
+    folder: Path
+    progress: Progress
+    _here: Answers | None = None
+    _floats: list[str] | None = None
+    _inputs: Path | None = field(default=None)
+
+    def run(self, place: Place) -> Answers:
+        if self._inputs is None:
+            self._inputs = self.folder / "inputs.npy"
+            self.examples.write(self._inputs)
+        work = self.folder / f"place-{len(list(self.folder.iterdir()))}"
+        work.mkdir()
+        count = self.examples.count
+        found = place.answer(
+            self.model, self._inputs, count, work, lambda n: self.progress(n / count, f"{place.name} {n}/{count}")
+        )
+        if len(found.outputs) != count:
+            raise VerifyError(f"{place.name}: answered {len(found.outputs)} of {count} examples")
+        return found
+
+    def proof(self, target: str, place: Place) -> Proof:
+        started = time.perf_counter()
+        if self._here is None:
+            self._here = self.run(Here())
+            self._floats = float_operators(self.model)
+        there = self.run(place)
+        seconds = time.perf_counter() - started
+        return compare(target, place, there, self._here, self.examples.labels, self._floats or [], seconds)
+
+
+def prove(
+    model: Path,
+    examples: Examples,
+    targets: Sequence[str],
+    store: Store,
+    *,
+    agreement: float = AGREEMENT,
+    require: bool = False,
+    progress: Progress = lambda _share, _text: None,
+) -> list[Proof]:
+    """One proof for each place of every target; what was answered before is taken from the store.
+
+    Args:
+        agreement: share of examples that must be answered as here.
+        require: a target that this machine cannot verify has failed; otherwise it is skipped.
+    """
+    proofs: list[Proof] = []
+    with store.workspace() as folder:
+        work = _Work(model, examples, folder, progress)
+        for name in dict.fromkeys(targets):
+            target = target_of(name)
+            lacking = target.lacking()
+            if lacking is not None:
+                proofs.append(
+                    Proof(target=name, place="", status="failed" if require else "skipped", why=lacking, examples=0)
+                )
+                continue
+            proofs += [judge(_stored(work, store, name, place), agreement) for place in target.places()]
+    return proofs
+
+
+def _stored(work: _Work, store: Store, target: str, place: Place) -> Proof:
+    key = key_of(
+        {
+            "proof": target,
+            "place": place.name,
+            "threads": place.threads,
+            "identity": place.identity(),
+            "model": file_sha256(work.model),
+            "examples": work.examples.digest,
+            "machine": fingerprint(),
+            "code": package_digest("verify"),
+        }
+    )
+    found = store.find_measurement(key)
+    if found is None:
+        with store.lock(key, f"verify: {place.name}"):
+            found = store.find_measurement(key)
+            if found is None:
+                try:
+                    proof = work.proof(target, place)
+                except EdgepipeError as error:
+                    return Proof(target=target, place=place.name, status="failed", why=str(error), examples=0)
+                with store.workspace() as space:
+                    write_text(space / _FILE, proof.model_dump_json())
+                    found = store.commit_measurement(key, space)
+    return Proof.model_validate_json((found / _FILE).read_text(encoding="utf-8"))
+
+
+def complaint(proofs: Sequence[Proof]) -> str | None:
+    """What the failed proofs say, a line each; None: none failed."""
+    bad = [proof for proof in proofs if proof.status == "failed"]
+    return "\n".join(f"{proof.where}: {proof.why}" for proof in bad) or None
+
+
+__all__ = ["AGREEMENT", "EXAMPLES", "Examples", "complaint", "examples_of", "examples_of_arrays", "prove"]

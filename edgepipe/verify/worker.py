@@ -1,0 +1,57 @@
+"""A model's answers to saved inputs, one example at a time.
+
+Runs alone, on the interpreter of another processor too: it needs numpy and onnxruntime, not edgepipe.
+
+    python worker.py MODEL.onnx INPUTS.npy OUTPUTS.npy FIRST LAST [exact]
+
+INPUTS: (n, ...). Writes float32 (LAST - FIRST, ...), the model's first output. Standard output: the
+number of examples done, a line each; last, `{"runtime": version, "milliseconds": [...]}`.
+`exact`: on x86 without VNNI, the slower int8 kernels that cannot saturate; elsewhere it changes nothing.
+"""
+
+import json
+import sys
+import time
+
+import numpy as np
+import onnxruntime as ort
+
+TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+}
+
+
+def main(model: str, inputs: str, outputs: str, first: int, last: int, exact: bool) -> None:
+    """Answer the examples from `first` up to, not including, `last`."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    if exact:
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    wanted = session.get_inputs()[0]
+    shape = wanted.shape or [None]
+    batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else 1
+    examples = np.load(inputs, mmap_mode="r")
+    answers, milliseconds = [], []
+    for start in range(first, last, batch):
+        some = np.asarray(examples[start : min(start + batch, last)], dtype=TYPES[wanted.type])
+        fed = np.concatenate([some, np.repeat(some[-1:], batch - len(some), axis=0)])  # a fixed batch is filled up
+        began = time.perf_counter()
+        answer = session.run(None, {wanted.name: fed})[0]
+        milliseconds.append(1000 * (time.perf_counter() - began))
+        answers.append(np.asarray(answer)[: len(some)].astype(np.float32))
+        print(start + len(some) - first, flush=True)
+    np.save(outputs, np.concatenate(answers))
+    print(json.dumps({"runtime": f"onnxruntime {ort.__version__}", "milliseconds": milliseconds}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]), "exact" in sys.argv[6:])
