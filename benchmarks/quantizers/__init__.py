@@ -1,0 +1,1 @@
+"""edgepipe's static quantization beside that of other tools: same model, same pictures, one judge."""
