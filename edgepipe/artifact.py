@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,6 +28,10 @@ class Kind(str, Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+Task = Literal["classification", "regression", "embedding"]
+"""What the output means: scores of classes, numbers, or a vector whose direction counts."""
 
 
 class Preprocessing(BaseModel):
@@ -54,6 +59,7 @@ class Signature(BaseModel):
     input_shape: tuple[int, ...]
     classes: tuple[str, ...] = ()
     preprocessing: Preprocessing = Preprocessing()
+    task: Task = "classification"
 
 
 class FileEntry(BaseModel):

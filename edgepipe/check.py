@@ -135,6 +135,8 @@ def _within_chance(metrics: Metrics, name: str, limit: float) -> bool:
     if name == "top1" and metrics.final is not None:
         interval = metrics.final.top1_ci95
         return interval is not None and interval[1] >= limit
+    if name == "mae" and metrics.final is not None:
+        return metrics.final.mae_ci95 is not None and metrics.final.mae_ci95[0] <= limit
     return False
 
 
@@ -173,6 +175,8 @@ def _number(name: str, value: float | None) -> str:
         return "-"
     if name in ("size_bytes", "gzip_bytes", "macs"):
         return f"{value:,.0f}"
+    if name in ("mae", "r2", "cosine"):
+        return f"{value:.4g}" if name == "mae" else f"{value:.4f}"
     return f"{value:.2f}x" if name.startswith("times_") else f"{100 * value:.2f}%"
 
 

@@ -34,10 +34,13 @@ class Split(str, Enum):
 
 
 class Batch(NamedTuple):
-    """`inputs`: float32, (n, *input_shape), preprocessed. `labels`: int64, (n,), or None."""
+    """`inputs`: float32, (n, *input_shape), preprocessed.
+
+    `labels`: classes as int64, (n,); numbers of a regression as float32, (n, values); or None.
+    """
 
     inputs: NDArray[np.float32]
-    labels: NDArray[np.int64] | None
+    labels: NDArray[Any] | None
 
 
 class DataSource(Protocol):
@@ -60,8 +63,8 @@ class DataSource(Protocol):
         """Hex SHA-256 over content, labels, order and preprocessing of the split."""
         ...
 
-    def labels(self, split: Split) -> NDArray[np.int64] | None:
-        """int64, (count,), or None when the split has no labels."""
+    def labels(self, split: Split) -> NDArray[Any] | None:
+        """As in `Batch`, for the whole split; None when it has no labels."""
         ...
 
     def batches(self, split: Split, batch_size: int, indices: Sequence[int] | None = None) -> Iterator[Batch]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -37,6 +38,14 @@ class Measurements(_Record):
     )
     top1_ci95: Interval | None = Field(None, description="Wilson score interval of top1")
     top5: float | None = None
+    mae: float | None = Field(None, description="mean absolute error, in the unit of the labels")
+    mae_ci95: Interval | None = None
+    r2: float | None = Field(
+        None, description="share of the labels' variance explained; without labels, the baseline's"
+    )
+    cosine: float | None = Field(None, description="mean cosine to the baseline's vector of the same example")
+    cosine_ci95: Interval | None = None
+    cosine_p01: float | None = Field(None, description="cosine that 99% of the examples reach")
     size_bytes: int = Field(description="bytes of the ONNX file")
     gzip_bytes: int = Field(description="bytes of the ONNX file after gzip -6, as a browser or app store transfers it")
     parameters: int = Field(description="stored weights and biases, scales and zero points not counted")
@@ -58,6 +67,8 @@ class Versus(_Record):
     accuracy_drop: float | None = Field(None, description="baseline top1 minus this top1; negative: it got better")
     accuracy_drop_ci95: Interval | None = Field(None, description="paired interval of the drop on the same examples")
     agreement: float | None = Field(None, description="share of examples answered as the baseline answers")
+    mae_rise: float | None = Field(None, description="this MAE minus the baseline's, in the unit of the labels")
+    mae_rise_ci95: Interval | None = Field(None, description="paired interval of the rise on the same examples")
 
 
 class OperatorTime(_Record):
@@ -155,6 +166,9 @@ GATED: dict[str, Gated] = {
     "top1": Gated("higher", Tolerance(worse_by=0.01)),
     "accuracy_drop": Gated("lower", Tolerance(worse_by=0.01)),
     "agreement": Gated("higher", Tolerance(worse_by=0.02)),
+    "mae": Gated("lower", Tolerance(worse_by=0.02, relative=True)),
+    "r2": Gated("higher", Tolerance(worse_by=0.01)),
+    "cosine": Gated("higher", Tolerance(worse_by=0.005)),
     "times_smaller": Gated("higher", Tolerance(worse_by=0.02, relative=True)),
     "size_bytes": Gated("lower", Tolerance(worse_by=0.02, relative=True)),
     "gzip_bytes": Gated("lower", Tolerance(worse_by=0.05, relative=True)),
@@ -163,6 +177,27 @@ GATED: dict[str, Gated] = {
     "int8_share.matmul": Gated("higher", Tolerance(worse_by=0.0)),
     "times_faster": Gated("higher", Tolerance(worse_by=0.25, relative=True)),
 }
+
+
+class Quality(NamedTuple):
+    """How well a model answers, in the measure of its task; `value`: higher is better."""
+
+    name: str
+    value: float
+    text: str
+    interval: Interval | None
+
+
+def quality(measured: Measurements | Mapping[str, Any] | None) -> Quality | None:
+    """Top-1 of a classifier, R2 of a regression, cosine of an embedding; None where nothing is known."""
+    found = measured.model_dump() if isinstance(measured, Measurements) else dict(measured or {})
+    if found.get("top1") is not None:
+        return Quality("top-1", found["top1"], f"{100 * found['top1']:.2f}%", found.get("top1_ci95"))
+    if found.get("r2") is not None:
+        return Quality("R2", found["r2"], f"{found['r2']:.4f}", None)
+    if found.get("cosine") is not None:
+        return Quality("cosine", found["cosine"], f"{found['cosine']:.4f}", found.get("cosine_ci95"))
+    return None
 
 
 def gated_values(measurements: Measurements | None, versus: Versus | None) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from edgepipe.artifact import Task
 from edgepipe.contract import Pass
 from edgepipe.data.settings import DataSettings
 from edgepipe.errors import RecipeError
@@ -57,6 +58,10 @@ class Goal(BaseModel):
     accuracy_drop: float | None = Field(None, description="baseline top-1 minus final top-1, in [0, 1], at most")
     agreement: float | None = Field(None, ge=0, le=1, description="share answered as the baseline answers, at least")
     top1: float | None = Field(None, ge=0, le=1, description="share of right answers, at least")
+    mae: float | None = Field(None, ge=0, description="mean absolute error of a regression, at most")
+    mae_rise: float | None = Field(None, description="final MAE minus the baseline's, at most")
+    r2: float | None = Field(None, le=1, description="R2 of a regression, at least")
+    cosine: float | None = Field(None, le=1, description="mean cosine to the float model's vectors, at least")
     size_bytes: int | None = Field(None, gt=0, description="bytes of the final ONNX file, at most")
     latency_p50_ms: float | None = Field(None, gt=0, description="median latency here, in milliseconds, at most")
     peak_rss_bytes: int | None = Field(None, gt=0, description="peak memory of a process that runs it, at most")
@@ -176,6 +181,9 @@ class Recipe(BaseModel):
     description: str = Field("", description="one sentence for `list recipes`")
     trust_code: bool = Field(False, description="allow model=python to import and run the user's own code")
     seed: int = Field(0, ge=0, description="seed of every random choice")
+    task: Task | None = Field(
+        None, description="classification, regression or embedding; null: numbers as labels mean regression"
+    )
     model: Annotated[Model, BeforeValidator(_model)]
     data: Annotated[Data, BeforeValidator(_data)]
     target: Target = Target()

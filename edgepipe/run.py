@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 from edgepipe.artifact import Artifact, Kind, canonical_json
 from edgepipe.contract import DataSource, Job, Pass, Split
+from edgepipe.data.task import with_task
 from edgepipe.errors import DataError, EdgepipeError, PassError
 from edgepipe.files import write_text
 from edgepipe.metrics import (
@@ -269,7 +270,7 @@ def run(
     try:
         store = Store(Path(recipe.store.root), watcher.notice)
         held.enter_context(store.in_use())
-        data = recipe.data.settings.open(store.cache)
+        data = with_task(recipe.data.settings.open(store.cache), recipe.task)
         state = _Run(recipe, plan, folder, store, data, watcher, records)
         current: Artifact | None = None
         for number, step in enumerate(plan.steps):
@@ -398,7 +399,7 @@ def _verify(state: _Run, artifact: Artifact) -> None:
 def _goal(recipe: Recipe, final: StepRecord | None) -> list[GoalResult]:
     results = []
     for name, wanted in recipe.goal.model_dump(exclude_none=True).items():
-        at_least = name in ("times_smaller", "times_faster", "agreement", "top1")
+        at_least = name in ("times_smaller", "times_faster", "agreement", "top1", "r2", "cosine")
         got = None
         if final is not None:
             got = getattr(final.versus_baseline, name, None)

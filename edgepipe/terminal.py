@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from edgepipe.errors import RecipeError
-from edgepipe.metrics import StepRecord
+from edgepipe.metrics import StepRecord, quality
 
 
 def error_console() -> Console:
@@ -94,8 +94,9 @@ class LiveWatcher:
         parts = [f"{record.label}:"]
         measured, versus = record.measurements, record.versus_baseline
         if measured is not None:
-            if measured.top1 is not None:
-                parts.append(f"top-1 {100 * measured.top1:.2f}%")
+            answers = quality(measured)
+            if answers is not None:
+                parts.append(f"{answers.name} {answers.text}")
             parts.append(f"{measured.size_bytes / 1e6:.2f} MB")
             parts.append(f"{measured.latency_p50_ms:.2f} ms")
         if versus is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,10 @@ class ArraySource:
 
     @property
     def signature(self) -> Signature:
-        """Input shape; no class names, no preprocessing."""
-        return Signature(input_shape=self._views[Split.EVALUATION][0].shape)
+        """Input shape; no class names, no preprocessing; numbers as labels mean a regression."""
+        arrays, _ = self._views[Split.EVALUATION]
+        numbers = arrays.labels is not None and arrays.labels.dtype.kind == "f"
+        return Signature(input_shape=arrays.shape, task="regression" if numbers else "classification")
 
     def count(self, split: Split) -> int:
         """Number of examples; 0 when there is no such split."""
@@ -35,12 +38,12 @@ class ArraySource:
         if split in self._views:
             arrays, rows = self._views[split]
             for row in rows:
-                label = None if arrays.labels is None else int(arrays.labels[row])
+                label = None if arrays.labels is None else arrays.labels[row].tolist()
                 digest.update(f"\n{arrays.hashes[row]} {label}".encode())
         return digest.hexdigest()
 
-    def labels(self, split: Split) -> NDArray[np.int64] | None:
-        """int64, (count,), or None when the file has no labels."""
+    def labels(self, split: Split) -> NDArray[Any] | None:
+        """As in the file, or None when it has no labels."""
         if split not in self._views:
             return None
         arrays, rows = self._views[split]

@@ -22,20 +22,26 @@ from edgepipe.data.rows import RowFile
 from edgepipe.errors import DataError
 
 NAMES = ("images", "inputs")
+_EXACT = 1 << 24
+"""Integers up to here (token numbers, counts) are exact in float32, which every input is handed over in."""
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """`shape` of one example; `labels`: int64, (examples,), or None; `hashes` of each example's bytes."""
+    """`shape` of one example; `hashes` of each example's bytes.
+
+    `labels`: classes as int64, (examples,); numbers as float32, (examples, values); or None. `dtype` as stored.
+    """
 
     shape: tuple[int, ...]
-    labels: NDArray[np.int64] | None
+    labels: NDArray[Any] | None
     hashes: list[str]
     rows: RowFile
+    dtype: str = "<f4"
 
     def read(self, row: int) -> NDArray[np.float32]:
         """Float32, `shape`."""
-        return np.frombuffer(self.rows.read(row), "<f4").reshape(self.shape)
+        return np.frombuffer(self.rows.read(row), self.dtype).reshape(self.shape).astype(np.float32, copy=False)
 
 
 def open_arrays(key: str, path: Path, cache: Path, trust_stat: bool) -> Arrays:
@@ -62,8 +68,10 @@ def open_arrays(key: str, path: Path, cache: Path, trust_stat: bool) -> Arrays:
     except OSError as error:
         raise DataError(f"{where}: {error}: is it readable, and is there room in {cache}?") from error
     shape = tuple(known["shape"])
-    rows = RowFile(path if known["copy"] is None else copy, known["offset"], 4 * math.prod(shape))
-    return Arrays(shape, labels, known["hashes"], rows)
+    dtype = str(known.get("dtype", "<f4"))
+    size = np.dtype(dtype).itemsize * math.prod(shape)
+    rows = RowFile(path if known["copy"] is None else copy, known["offset"], size)
+    return Arrays(shape, labels, known["hashes"], rows, dtype)
 
 
 def _copy_holds(known: dict[str, Any], copy: Path) -> bool:
@@ -97,11 +105,11 @@ def _check(where: str, archive: zipfile.ZipFile, copy: Path) -> dict[str, Any]:
         stream = stack.enter_context(archive.open(info))
         shape, dtype = _header(where, name, stream)
         header_bytes = stream.tell()
-        if dtype != np.dtype("<f4"):
+        if dtype != np.dtype("<f4") and dtype.kind not in "iu":
             raise DataError(f"{where}: `{name}` is {dtype}, not float32: save {name}.astype('float32'), preprocessed")
         if len(shape) < 2 or 0 in shape:
             raise DataError(f"{where}: `{name}` has shape {shape}: give (examples, ...), as in (200, 3, 224, 224)")
-        row_bytes = 4 * math.prod(shape[1:])
+        row_bytes = dtype.itemsize * math.prod(shape[1:])
         if info.file_size != header_bytes + shape[0] * row_bytes:
             raise DataError(f"{where}: `{name}` is cut off or too long for its shape {shape}: write it again")
         new = copy.with_name(f"{copy.name}.{uuid.uuid4().hex}.new")
@@ -109,7 +117,10 @@ def _check(where: str, archive: zipfile.ZipFile, copy: Path) -> dict[str, Any]:
         out = stack.enter_context(_room_for(where, new, info.file_size).open("wb")) if packed else None
         for row in range(shape[0]):
             content = stream.read(row_bytes)
-            if not np.isfinite(np.frombuffer(content, "<f4")).all():
+            values = np.frombuffer(content, dtype)
+            if dtype.kind != "f" and np.abs(values.astype(np.float64)).max() > _EXACT:
+                raise DataError(f"{where}: {name}[{row}] holds an integer beyond {_EXACT}, which float32 would round")
+            if not np.isfinite(values).all():
                 raise DataError(f"{where}: {name}[{row}] holds NaN or infinity: remove it or fix the preprocessing")
             hashes.append(hashlib.sha256(content).hexdigest())
             if out is not None:
@@ -119,7 +130,13 @@ def _check(where: str, archive: zipfile.ZipFile, copy: Path) -> dict[str, Any]:
             out.close()
             new.replace(copy)
     offset = 0 if packed else _data_start(archive, info) + header_bytes
-    return {"copy": stamp(copy) if packed else None, "offset": offset, "shape": shape[1:], "hashes": hashes}
+    return {
+        "copy": stamp(copy) if packed else None,
+        "offset": offset,
+        "shape": shape[1:],
+        "hashes": hashes,
+        "dtype": dtype.str,
+    }
 
 
 def _room_for(where: str, new: Path, size: int) -> Path:
@@ -138,18 +155,27 @@ def _data_start(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
     return int(info.header_offset + 30 + name_bytes + extra_bytes)
 
 
-def _labels(where: str, archive: zipfile.ZipFile, count: int) -> NDArray[np.int64] | None:
+def _labels(where: str, archive: zipfile.ZipFile, count: int) -> NDArray[Any] | None:
+    """Integers are classes; floating-point numbers are what a regression is to find."""
     if "labels.npy" not in archive.namelist():
         return None
     with archive.open("labels.npy") as stream:
         shape, dtype = _header(where, "labels", stream)
-        if dtype.kind not in "iu":
-            raise DataError(f"{where}: `labels` are {dtype}: classification labels must be integers (int64)")
-        if shape != (count,):
-            raise DataError(f"{where}: `labels` have shape {shape}, but there are {count} examples: give ({count},)")
-        content = stream.read(count * dtype.itemsize + 1)
-    if len(content) != count * dtype.itemsize:
+        if dtype.kind not in "iuf":
+            raise DataError(f"{where}: `labels` are {dtype}: give classes as integers (int64) or numbers as float32")
+        numbers = dtype.kind == "f"
+        if shape[:1] != (count,) or len(shape) > (2 if numbers else 1):
+            wanted = f"({count},)" + (f" or ({count}, values)" if numbers else "")
+            raise DataError(f"{where}: `labels` have shape {shape}, but there are {count} examples: give {wanted}")
+        size = math.prod(shape) * dtype.itemsize
+        content = stream.read(size + 1)
+    if len(content) != size:
         raise DataError(f"{where}: `labels` are cut off: write the file again")
+    if numbers:
+        values = np.frombuffer(content, dtype).astype(np.float32).reshape(count, -1)
+        if not np.isfinite(values).all():
+            raise DataError(f"{where}: `labels` hold NaN or infinity: remove those examples")
+        return values
     labels = np.frombuffer(content, dtype).astype(np.int64)
     if labels.min() < 0:
         raise DataError(f"{where}: labels[{int(labels.argmin())}] is {labels.min()}: labels count from 0")

@@ -18,9 +18,10 @@ DRAWN_FROM_TRAIN = 200
 
 
 class NpzData(DataSettings):
-    """.npz files with `images` (or `inputs`), float32, (examples, ...), preprocessed; `labels`, int64, are optional.
+    """.npz files with `images` (or `inputs`), float32 or integers, (examples, ...); `labels` are optional.
 
-    Without labels, agreement with the baseline stands for accuracy. Examples stay in the order of the file.
+    Preprocessed pictures, signals, tables or token numbers. Integer labels are classes, floating-point
+    ones what a regression is to find; without labels, agreement with the baseline stands for accuracy. Examples stay in the order of the file.
     """
 
     evaluation: Path = Field(description=".npz to measure with")
@@ -95,5 +96,5 @@ class NpzData(DataSettings):
             return rows
         if size > len(rows):
             raise DataError(f"data.{key}_size={size}, but there are {len(rows)} examples to draw from: lower it")
-        labels = None if arrays.labels is None else arrays.labels[rows]
+        labels = None if arrays.labels is None or arrays.labels.dtype.kind == "f" else arrays.labels[rows]
         return np.sort(rows[stratified_order([arrays.hashes[row] for row in rows], labels, self.seed)[:size]])

@@ -16,6 +16,7 @@ from edgepipe.contract import DataSource, Split
 from edgepipe.errors import MeasureError
 from edgepipe.measure import session as runtime
 from edgepipe.measure.intervals import newcombe
+from edgepipe.measure.values import Values, values_of
 from edgepipe.metrics import Interval
 from edgepipe.targets.machine import available_cores
 
@@ -54,8 +55,8 @@ class Predictions:
             np.savez_compressed(stream, allow_pickle=False, **arrays)
 
     @classmethod
-    def load(cls, path: Path) -> Predictions:
-        """Read what `save` wrote; never unpickles.
+    def load(cls, path: Path) -> Predictions | Values:
+        """Read what `save` of either kind wrote; never unpickles.
 
         Raises:
             MeasureError: the file is not one of these.
@@ -63,6 +64,8 @@ class Predictions:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 labels = arrays["labels"] if "labels" in arrays.files else None
+                if "values" in arrays.files:
+                    return Values(arrays["values"], labels)
                 return cls(arrays["answers"], arrays["top5"], labels)
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise MeasureError(f"{path}: not saved predictions: {error}") from error
@@ -87,6 +90,33 @@ def predict(
     Raises:
         MeasureError: no evaluation examples, not a classifier, or scores that are NaN or infinite.
     """
+    found = list(_outputs(onnx, data, batch_size, threads, progress))
+    ranked = np.concatenate([_ranked(output, count, str(onnx)) for output, count, _ in found])
+    labels = [np.asarray(part, dtype=np.int64) for _, _, part in found if part is not None]
+    return Predictions(ranked[:, 0].copy(), ranked, np.concatenate(labels) if labels else None)
+
+
+def values(
+    onnx: Path,
+    data: DataSource,
+    *,
+    batch_size: int = 64,
+    threads: int | None = None,
+    progress: Callable[[float, str], None] = lambda _share, _text: None,
+) -> Values:
+    """As `predict`, for a model that answers numbers."""
+    found = list(_outputs(onnx, data, batch_size, threads, progress))
+    labels = [np.asarray(part, np.float32).reshape(count, -1) for _, count, part in found if part is not None]
+    return Values(
+        np.concatenate([values_of(output, count, str(onnx)) for output, count, _ in found]),
+        np.concatenate(labels) if labels and data.signature.task == "regression" else None,
+    )
+
+
+def _outputs(
+    onnx: Path, data: DataSource, batch_size: int, threads: int | None, progress: Callable[[float, str], None]
+) -> Iterator[tuple[NDArray[Any], int, NDArray[Any] | None]]:
+    """(first output, examples, labels) of each batch; the output may have padding behind the examples."""
     total = data.count(Split.EVALUATION)
     if total == 0:
         raise MeasureError(f"{onnx}: the data has no evaluation examples to measure accuracy on")
@@ -96,46 +126,43 @@ def predict(
     feed = runtime.feed_of(session, str(onnx))
     if feed.batch is not None:
         batch_size, single = feed.batch, single and feed.batch == 1
-    answers: list[NDArray[np.int64]] = []
-    labels: list[NDArray[np.int64]] = []
     done = 0
     with ThreadPoolExecutor(cores) if single else nullcontext() as pool:
         for batch in data.batches(Split.EVALUATION, batch_size):
+            count = len(batch.inputs)
             if pool is None:
-                ranked = _ranked(session, feed, batch.inputs)
+                output = _run(session, feed, batch.inputs)
             else:  # one thread a picture keeps every core busy; the runtime releases the interpreter lock
-                one = [batch.inputs[i : i + 1] for i in range(len(batch.inputs))]
-                ranked = np.concatenate(list(pool.map(lambda item: _ranked(session, feed, item), one)))
-            answers.append(ranked)
-            if batch.labels is not None:
-                labels.append(np.asarray(batch.labels, dtype=np.int64))
-            done += len(ranked)
+                one = [batch.inputs[i : i + 1] for i in range(count)]
+                output = np.concatenate(list(pool.map(lambda item: _run(session, feed, item), one)))
+            yield output, count, batch.labels
+            done += count
             progress(done / total, f"accuracy {done}/{total}")
-    top5 = np.concatenate(answers)
-    return Predictions(top5[:, 0].copy(), top5, np.concatenate(labels) if labels else None)
 
 
-def _ranked(session: Any, feed: runtime.Feed, inputs: NDArray[np.float32]) -> NDArray[np.int64]:
-    """int64, (n, k): the best-scored classes of each example, best first, ties to the lower class."""
-    count = len(inputs)
-    if feed.batch is not None and count < feed.batch:
-        padding = np.repeat(inputs[-1:], feed.batch - count, axis=0)
+def _run(session: Any, feed: runtime.Feed, inputs: NDArray[np.float32]) -> NDArray[Any]:
+    if feed.batch is not None and len(inputs) < feed.batch:
+        padding = np.repeat(inputs[-1:], feed.batch - len(inputs), axis=0)
         inputs = np.concatenate([inputs, padding])
-    output = np.asarray(runtime.run(session, feed(inputs), feed.artifact)[0])
+    return np.asarray(runtime.run(session, feed(inputs), feed.artifact)[0])
+
+
+def _ranked(output: NDArray[Any], count: int, artifact: str) -> NDArray[np.int64]:
+    """int64, (count, k): the best-scored classes of each example, best first, ties to the lower class."""
     if output.ndim == 1 and output.dtype.kind == "i":  # scikit-learn classifiers answer the class itself
         return output[:count, None].astype(np.int64)
     while output.ndim > 2 and output.shape[-1] == 1:
         output = output[..., 0]
     if output.ndim != 2 or len(output) < count:
         raise MeasureError(
-            f"{feed.artifact}: its first output has shape {tuple(output.shape)} for {len(inputs)} examples; "
-            "expected one score per class, (examples, classes)"
+            f"{artifact}: its first output has shape {tuple(output.shape)} for {count} examples; "
+            "expected one score per class, (examples, classes). Set task=regression or task=embedding for other models"
         )
     scores = output[:count].astype(np.float32)
     if np.isnan(scores).any() or np.isposinf(scores).any():
         what = "NaN" if np.isnan(scores).any() else "infinite"
         raise MeasureError(
-            f"{feed.artifact}: {what} scores on the evaluation examples; the step that wrote it lost the model "
+            f"{artifact}: {what} scores on the evaluation examples; the step that wrote it lost the model "
             "(often a value beyond float16, or a scale of zero)"
         )
     return np.argsort(-scores, axis=1, kind="stable")[:, :5].astype(np.int64)

@@ -131,6 +131,12 @@ def _channels(now: Measurements, before: Measurements, audit: Audit) -> Iterator
 
 
 def _accuracy(versus: Versus) -> Iterator[str]:
+    if versus.mae_rise is not None and versus.mae_rise_ci95 is not None and versus.mae_rise_ci95[0] > 0:
+        low, high = versus.mae_rise_ci95
+        yield (
+            f"the mean absolute error rose by {versus.mae_rise:.4g} against the baseline, more than chance explains "
+            f"(95% interval {low:.4g} to {high:.4g})"
+        )
     if versus.accuracy_drop is None or versus.accuracy_drop_ci95 is None:
         return
     low, high = (100 * bound for bound in versus.accuracy_drop_ci95)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from edgepipe.measure.latency import latency, paired_latency
 from edgepipe.measure.macs import layers
 from edgepipe.measure.memory import probe
 from edgepipe.measure.settings import MeasureSettings
+from edgepipe.measure.values import Values, embedding, regression
 from edgepipe.measure.wrong import wrong_answers
 from edgepipe.metrics import Audit, Measurements, Versus, WrongAnswer
 
@@ -32,7 +34,7 @@ class Measured:
     measurements: Measurements
     versus: Versus
     audit: Audit
-    predictions: Predictions
+    predictions: Predictions | Values
     wrong: list[WrongAnswer] = field(default_factory=list)
 
 
@@ -40,7 +42,7 @@ def measure(
     onnx: Path,
     data: DataSource,
     baseline: Path | None,
-    baseline_predictions: Predictions | None,
+    baseline_predictions: Predictions | Values | None,
     settings: MeasureSettings,
     progress: Progress = lambda _share, _text: None,
     exclusive: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -63,7 +65,8 @@ def measure(
     graph = Graph.load(onnx)
     stored = size.parameters(graph)
     own_layers = layers(graph, shape)
-    predictions = accuracy.predict(
+    ask = accuracy.predict if data.signature.task == "classification" else accuracy.values
+    predictions: Predictions | Values = ask(
         onnx,
         data,
         batch_size=settings.batch_size,
@@ -77,29 +80,12 @@ def measure(
         audited, int8_share = audit(onnx, example, own_layers, threads=settings.threads, runs=settings.audit_runs)
         progress(0.92, "load time and memory")
         fresh = probe(onnx, shape, threads=settings.threads, runs=settings.probe_runs)
-    top1 = accuracy.top1(predictions, baseline_predictions)
-    wrong: list[WrongAnswer] = []
-    if baseline_predictions is not None:
-        drop = accuracy.paired_drop(predictions, baseline_predictions)
-        versus = versus.model_copy(
-            update={
-                "accuracy_drop": drop[0] if drop else None,
-                "accuracy_drop_ci95": drop[1] if drop else None,
-                "agreement": accuracy.agreement(predictions, baseline_predictions),
-            }
-        )
-        wrong = wrong_answers(predictions, baseline_predictions, data, most=settings.wrong_examples)
-    elif predictions.correct is not None:
-        versus = versus.model_copy(update={"accuracy_drop": 0.0, "accuracy_drop_ci95": (0.0, 0.0)})
-    elif top1 is None:
-        top1 = 1.0  # without labels the baseline is what is agreed with
+    answered, compared, wrong = _answers(predictions, baseline_predictions, data, settings, str(onnx))
+    versus = versus.model_copy(update=compared)
     progress(1.0, "measured")
-    assert top1 is not None
     measurements = Measurements(
         examples=len(predictions),
-        top1=top1,
-        top1_ci95=wilson(round(top1 * len(predictions)), len(predictions)),
-        top5=accuracy.top5(predictions),
+        **answered,
         size_bytes=size_bytes,
         gzip_bytes=size.gzip_bytes(onnx),
         parameters=stored.count,
@@ -112,6 +98,41 @@ def measure(
         int8_share=int8_share,
     )
     return Measured(measurements, versus, audited, predictions, wrong)
+
+
+def _answers(
+    predictions: Predictions | Values,
+    baseline: Predictions | Values | None,
+    data: DataSource,
+    settings: MeasureSettings,
+    artifact: str,
+) -> tuple[dict[str, Any], dict[str, Any], list[WrongAnswer]]:
+    """(measurements, comparison with the baseline, newly wrong answers) in the measure of the task."""
+    if isinstance(predictions, Values):
+        other = baseline if isinstance(baseline, Values) else None
+        if data.signature.task == "embedding":
+            return embedding(predictions, other, artifact), {"agreement": None}, []
+        measured, compared = regression(predictions, other, artifact)
+        return measured, {**compared, "agreement": None}, []
+    known = baseline if isinstance(baseline, Predictions) else None
+    top1 = accuracy.top1(predictions, known)
+    wrong: list[WrongAnswer] = []
+    versus: dict[str, Any] = {}
+    if known is not None:
+        drop = accuracy.paired_drop(predictions, known)
+        versus = {
+            "accuracy_drop": drop[0] if drop else None,
+            "accuracy_drop_ci95": drop[1] if drop else None,
+            "agreement": accuracy.agreement(predictions, known),
+        }
+        wrong = wrong_answers(predictions, known, data, most=settings.wrong_examples)
+    elif predictions.correct is not None:
+        versus = {"accuracy_drop": 0.0, "accuracy_drop_ci95": (0.0, 0.0)}
+    if top1 is None:
+        top1 = 1.0  # without labels the baseline is what is agreed with
+    n = len(predictions)
+    measured = {"top1": top1, "top1_ci95": wilson(round(top1 * n), n), "top5": accuracy.top5(predictions)}
+    return measured, versus, wrong
 
 
 def _speed(

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from edgepipe.artifact import Signature
-from edgepipe.metrics import Metrics
+from edgepipe.metrics import Measurements, Metrics, quality
 from edgepipe.report.table import markdown_table, percent
+
+
+def _answers(final: Measurements) -> list[str]:
+    found = quality(final)
+    if found is None:
+        return []
+    text = f"- {found.name}: {found.text} on {final.examples:,} examples"
+    if found.interval is not None and found.name == "top-1":
+        text += f" (95%: {percent(found.interval[0])} to {percent(found.interval[1])})"
+    return [text + (f", mean absolute error {final.mae:.4g}" if final.mae is not None else "")]
 
 
 def model_card(metrics: Metrics, signature: Signature | None) -> str:
@@ -18,8 +28,7 @@ def model_card(metrics: Metrics, signature: Signature | None) -> str:
         lines += [
             f"- size: {final.size_bytes:,} bytes ({final.gzip_bytes:,} gzipped)",
             f"- parameters: {final.parameters:,}; multiply-accumulates for one example: {final.macs:,}",
-            f"- top-1: {percent(final.top1)} on {final.examples:,} examples"
-            + (f" (95%: {percent(final.top1_ci95[0])} to {percent(final.top1_ci95[1])})" if final.top1_ci95 else ""),
+            *_answers(final),
             f"- latency: {final.latency_p50_ms:.2f} ms (p50), {final.latency_p90_ms:.2f} ms (p90), one example at a "
             f"time, {metrics.environment.threads} thread(s), {metrics.environment.cpu}",
             f"- peak memory of a process that loads and runs it: {final.peak_rss_bytes / 1e6:.0f} MB",

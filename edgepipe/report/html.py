@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgepipe.files import write_text
-from edgepipe.metrics import Audit, Metrics, StepRecord
+from edgepipe.metrics import Audit, Metrics, StepRecord, quality
 from edgepipe.report.page import page, table, tile
 from edgepipe.report.proofs import PROOF_COLUMNS, proof_notes, proof_row
 from edgepipe.report.svg import Bar, bars, lines
-from edgepipe.report.table import COLUMNS, goal_line, markdown_table, percent, points, row, times
+from edgepipe.report.table import columns, goal_line, markdown_table, percent, points, row, times
 
 
 def write_report(metrics: Metrics, path: Path) -> None:
@@ -42,7 +42,7 @@ def _body(metrics: Metrics) -> Iterator[str]:
     yield "<h2>What each step cost and bought</h2>"
     yield from _waterfall(metrics)
     base = [index for index, step in enumerate(metrics.passes) if step.label == metrics.baseline_step]
-    yield table(COLUMNS, [row(step) for step in metrics.passes], strong=base)
+    yield table(columns(metrics), [row(step) for step in metrics.passes], strong=base)
     yield '<p class="soft">The bold step is the baseline: every comparison is with it, on the same examples.</p>'
     found = [(step.label, finding) for step in metrics.passes for finding in step.findings]
     if found:
@@ -91,7 +91,9 @@ def _tiles(metrics: Metrics) -> Iterator[str]:
         if versus.accuracy_drop_ci95 is not None:
             note += f", 95%: {100 * versus.accuracy_drop_ci95[0]:+.2f} to {100 * versus.accuracy_drop_ci95[1]:+.2f}"
         yield tile("accuracy drop", points(versus.accuracy_drop, None), note)
-    yield tile("top-1", percent(final.top1), f"on {final.examples:,} examples")
+    answers = quality(final)
+    if answers is not None:
+        yield tile(answers.name, answers.text, f"on {final.examples:,} examples")
     yield tile("latency p50", f"{final.latency_p50_ms:.2f} ms", f"was {base.latency_p50_ms:.2f} ms")
     yield tile("int8 convolutions", percent(final.int8_share.conv, 0), "of their multiply-accumulates")
     yield tile("peak memory", f"{final.peak_rss_bytes / 1e6:.0f} MB", f"was {base.peak_rss_bytes / 1e6:.0f} MB")
@@ -107,14 +109,17 @@ def _waterfall(metrics: Metrics) -> Iterator[str]:
         measured, versus = step.measurements, step.versus_baseline
         assert measured is not None
         strong = step.label == metrics.baseline_step
-        if measured.top1 is not None:
-            accuracy.append(Bar(step.label, measured.top1, percent(measured.top1), measured.top1_ci95, strong))
+        answers = quality(measured)
+        if answers is not None:
+            accuracy.append(Bar(step.label, max(0.0, answers.value), answers.text, answers.interval, strong))
         size.append(Bar(step.label, measured.size_bytes, f"{measured.size_bytes / 1e6:.2f} MB", None, strong))
         if versus is not None:
             text = times(versus.times_faster)
             speed.append(Bar(step.label, versus.times_faster, text, versus.times_faster_ci95, strong))
     if accuracy:
-        yield bars(accuracy, title="Top-1 accuracy, 95% interval", high=1.0)
+        name = next(found.name for step in done if (found := quality(step.measurements)) is not None)
+        title = "Top-1 accuracy" if name == "top-1" else name
+        yield bars(accuracy, title=f"{title}, 95% interval" if name != "R2" else title, high=1.0)
     yield bars(size, title="Bytes on disk")
     if speed:
         yield bars(speed, title="Times faster than the baseline, 95% interval")

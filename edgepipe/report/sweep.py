@@ -16,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from edgepipe.files import write_text
-from edgepipe.metrics import Metrics
+from edgepipe.metrics import Metrics, quality
 from edgepipe.report.page import page
 from edgepipe.report.svg import Dot, scatter
-from edgepipe.report.table import markdown_rows, percent, points, times
+from edgepipe.report.table import markdown_rows, points, times
 
 Run = tuple[list[str], Metrics | None, Path]
 """The overrides of a job, its metrics (None: it never began), its folder."""
@@ -67,8 +67,9 @@ def pareto(records: Sequence[dict[str, Any]], cost: str, lower_is_better: bool =
     places: list[tuple[float, float] | None] = []
     for record in records:
         final = record["final"]
-        known = final is not None and final["top1"] is not None and final[cost] is not None
-        places.append((final["top1"], final[cost] if lower_is_better else -final[cost]) if known else None)
+        answers = quality(final)
+        known = answers is not None and final[cost] is not None
+        places.append((answers.value, final[cost] if lower_is_better else -final[cost]) if answers and known else None)
     found = []
     for place in places:
         beaten = place is None or any(
@@ -90,10 +91,14 @@ def _cells(record: dict[str, Any]) -> tuple[str, ...]:
     drop = "-"
     if versus and versus["accuracy_drop"] is not None:
         drop = points(versus["accuracy_drop"], versus["accuracy_drop_ci95"])
+    elif versus and versus.get("mae_rise") is not None:
+        drop = f"MAE {versus['mae_rise']:+.4g}"
+    answers = quality(final)
+    name = "" if answers is None or answers.name == "top-1" else f"{answers.name} "
     return (
         record["name"],
         status,
-        percent(final["top1"]),
+        "-" if answers is None else name + answers.text,
         drop,
         f"{final['size_bytes'] / 1e6:.2f}",
         times(versus["times_smaller"]) if versus else "-",
@@ -116,7 +121,19 @@ def rich_sweep(runs: Sequence[Run]) -> Table:
 
 def _csv(records: Sequence[dict[str, Any]]) -> str:
     buffer = io.StringIO()
-    plain = ("top1", "top5", "size_bytes", "gzip_bytes", "parameters", "macs", "latency_p50_ms", "latency_p90_ms")
+    plain = (
+        "top1",
+        "top5",
+        "mae",
+        "r2",
+        "cosine",
+        "size_bytes",
+        "gzip_bytes",
+        "parameters",
+        "macs",
+        "latency_p50_ms",
+        "latency_p90_ms",
+    )
     compared = ("times_smaller", "times_faster", "accuracy_drop", "agreement")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["name", "status", "folder", *plain, *compared])
@@ -160,10 +177,11 @@ def _body(records: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield f'<div class="wide"><table class="sortable"><thead><tr>{head}</tr></thead><tbody>'
     for record in records:
         final, versus = record["final"] or {}, record["versus_baseline"] or {}
+        answers = quality(final)
         keys: list[Any] = [
             None,
             None,
-            final.get("top1"),
+            answers.value if answers else None,
             versus.get("accuracy_drop"),
             final.get("size_bytes"),
             versus.get("times_smaller"),
@@ -189,20 +207,21 @@ def _body(records: Sequence[dict[str, Any]]) -> Iterator[str]:
         ("size_bytes", "size, MB", 1e6),
         ("macs", "multiply-accumulates, millions", 1e6),
     ):
+        judged = [(record, answers) for record in records if (answers := quality(record["final"])) is not None]
+        classifies = all(answers.name == "top-1" for _, answers in judged)
         dots = [
             Dot(
                 record["final"][axis] / scale,
-                100 * record["final"]["top1"],
+                answers.value * (100 if classifies else 1),
                 record["name"],
                 f"{record['folder']}/report.html",
                 record["pareto"][axis],
             )
-            for record in records
-            if record["final"] and record["final"]["top1"] is not None
+            for record, answers in judged
         ]
         if dots:
             yield f"<h2>Accuracy against {html.escape(title)}</h2>"
-            yield scatter(dots, x_title=title, y_title="top-1, %")
+            yield scatter(dots, x_title=title, y_title="top-1, %" if classifies else judged[0][1].name)
 
 
 def write_sweep(runs: Sequence[Run], folder: Path) -> None:

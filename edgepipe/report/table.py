@@ -9,10 +9,15 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from edgepipe.metrics import GoalResult, Interval, Metrics, Proof, StepRecord
+from edgepipe.metrics import GoalResult, Interval, Measurements, Metrics, Proof, StepRecord, Versus, quality
 from edgepipe.report.proofs import PROOF_COLUMNS, proof_notes, proof_row
 
-COLUMNS = ("step", "top-1", "drop (95%)", "agreement", "MB", "smaller", "ms", "faster (95%)", "int8 conv", "seconds")
+_ANSWERS = {
+    "top-1": ("top-1", "drop (95%)", "agreement"),
+    "R2": ("MAE", "rise (95%)", "R2"),
+    "cosine": ("cosine", "95%", "lowest 1%"),
+}
+_COST = ("MB", "smaller", "ms", "faster (95%)")
 _GOALS = {
     "times_smaller": ("smaller", "{:.2f}x"),
     "times_faster": ("faster", "{:.2f}x"),
@@ -20,6 +25,10 @@ _GOALS = {
     "size_bytes": ("bytes", "{:,.0f}"),
     "agreement": ("agreement", "{:.2%}"),
     "top1": ("top-1", "{:.2%}"),
+    "mae": ("MAE", "{:.4g}"),
+    "mae_rise": ("rise of the MAE", "{:.4g}"),
+    "r2": ("R2", "{:.4f}"),
+    "cosine": ("cosine", "{:.4f}"),
     "latency_p50_ms": ("latency p50, ms", "{:.2f}"),
     "peak_rss_bytes": ("peak memory, bytes", "{:,.0f}"),
     "gzip_bytes": ("bytes gzipped", "{:,.0f}"),
@@ -43,25 +52,49 @@ def times(value: float, interval: Interval | None = None) -> str:
     return text if interval is None else f"{text} [{interval[0]:.2f}, {interval[1]:.2f}]"
 
 
-def row(step: StepRecord) -> tuple[str, ...]:
-    """The cells of one step, in the order of `COLUMNS`."""
-    measured, versus = step.measurements, step.versus_baseline
-    label = f"{step.label} (inserted)" if step.inserted else step.label
-    if measured is None:
-        return (label, step.status.replace("_", " "), *[""] * (len(COLUMNS) - 2))
+def columns(metrics: Metrics) -> tuple[str, ...]:
+    """The heads of the table: how a model answers is said in the measure of its task."""
+    measured = [step.measurements for step in metrics.passes if step.measurements is not None]
+    answers = next((found.name for item in measured if (found := quality(item)) is not None), "top-1")
+    products = any(item.int8_share.matmul is not None for item in measured)
+    int8 = "int8 matmul" if products and all(item.int8_share.conv is None for item in measured) else "int8 conv"
+    return ("step", *_ANSWERS[answers], *_COST, int8, "seconds")
+
+
+def _answers(measured: Measurements, versus: Versus | None) -> tuple[str, str, str]:
+    if measured.r2 is not None and measured.mae is not None:
+        rise = versus.mae_rise if versus else None
+        interval = versus.mae_rise_ci95 if versus else None
+        text = "-" if rise is None else f"{rise:+.4g}"
+        return (
+            f"{measured.mae:.4g}",
+            text + (f" [{interval[0]:+.4g}, {interval[1]:+.4g}]" if interval else ""),
+            (f"{measured.r2:.4f}"),
+        )
+    if measured.cosine is not None:
+        low, high = measured.cosine_ci95 or (measured.cosine, measured.cosine)
+        return f"{measured.cosine:.4f}", f"[{low:.4f}, {high:.4f}]", f"{measured.cosine_p01 or 0:.4f}"
     drop = "-"
     if versus is not None and versus.accuracy_drop is not None:
         drop = points(versus.accuracy_drop, versus.accuracy_drop_ci95)
+    return percent(measured.top1), drop, percent(versus.agreement if versus else None)
+
+
+def row(step: StepRecord) -> tuple[str, ...]:
+    """The cells of one step, in the order of `columns`."""
+    measured, versus = step.measurements, step.versus_baseline
+    label = f"{step.label} (inserted)" if step.inserted else step.label
+    if measured is None:
+        return (label, step.status.replace("_", " "), *[""] * 8)
+    share = measured.int8_share.matmul if measured.int8_share.conv is None else measured.int8_share.conv
     return (
         label,
-        percent(measured.top1),
-        drop,
-        percent(versus.agreement if versus else None),
-        f"{measured.size_bytes / 1e6:.2f}",
+        *_answers(measured, versus),
+        f"{measured.size_bytes / 1e6:.{2 if measured.size_bytes >= 1e5 else 4}f}",
         times(versus.times_smaller) if versus else "-",
-        f"{measured.latency_p50_ms:.2f}",
+        f"{measured.latency_p50_ms:.{2 if measured.latency_p50_ms >= 0.1 else 4}f}",
         times(versus.times_faster, versus.times_faster_ci95) if versus else "-",
-        percent(measured.int8_share.conv, 0),
+        percent(share, 0),
         "cached" if step.cached else f"{step.seconds:.1f}",
     )
 
@@ -87,10 +120,12 @@ def headline(metrics: Metrics) -> str:
     parts = [times(versus.times_smaller) + " smaller", times(versus.times_faster) + " faster"]
     if versus.accuracy_drop is not None:
         parts.append(f"accuracy drop {100 * versus.accuracy_drop:+.2f} points")
+    elif metrics.final is not None and (found := quality(metrics.final)) is not None:
+        parts.append(f"{found.name} {found.text}")
     return f"{metrics.recipe}: {metrics.status.replace('_', ' ')}: " + ", ".join(parts)
 
 
-_NARROW = ("step", "top-1", "MB", "smaller", "ms", "faster (95%)", "int8 conv", "seconds")
+_WIDE = (2, 3)
 
 
 def _short(cell: str, width: int) -> str:
@@ -100,10 +135,11 @@ def _short(cell: str, width: int) -> str:
 
 def rich_table(metrics: Metrics, width: int = 160) -> Group:
     """The closing table for a terminal of `width` characters; Markdown, so that it can be pasted."""
-    shown = [index for index, name in enumerate(COLUMNS) if width >= 140 or name in _NARROW]
+    heads = columns(metrics)
+    shown = [index for index in range(len(heads)) if width >= 140 or index not in _WIDE]
     table = Table(box=box.MARKDOWN, padding=0)
     for index in shown:
-        table.add_column(COLUMNS[index], justify="left" if index == 0 else "right", no_wrap=True)
+        table.add_column(heads[index], justify="left" if index == 0 else "right", no_wrap=True)
     for step in metrics.passes:
         baseline = step.label == metrics.baseline_step
         cells = row(step)
@@ -142,7 +178,11 @@ def markdown_rows(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> 
 
 def markdown_table(metrics: Metrics) -> str:
     """The closing table, findings and goals as Markdown."""
-    text = [f"**{_cell(headline(metrics))}**", "", markdown_rows(COLUMNS, [row(step) for step in metrics.passes])]
+    text = [
+        f"**{_cell(headline(metrics))}**",
+        "",
+        markdown_rows(columns(metrics), [row(step) for step in metrics.passes]),
+    ]
     found = [f"- `{step.label}`: {_cell(finding)}" for step in metrics.passes for finding in step.findings]
     if found:
         text += ["", *found]

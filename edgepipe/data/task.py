@@ -1,0 +1,50 @@
+"""Data whose task the recipe states, where the data cannot tell it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edgepipe.artifact import Signature, Task
+from edgepipe.contract import Batch, DataSource, Split
+from edgepipe.errors import DataError
+
+
+def with_task(data: DataSource, task: Task | None) -> DataSource:
+    """The data, its signature naming `task`; None: as the data says itself.
+
+    Raises:
+        DataError: the labels are of another kind.
+    """
+    found = data.signature.task
+    if task is None or task == found:
+        return data
+    if task == "classification":
+        raise DataError("task: classification needs integer labels, and these are numbers. Set task=regression")
+    return _Tasked(data, task)
+
+
+class _Tasked:
+    """Implements `DataSource` around another one."""
+
+    def __init__(self, data: DataSource, task: Task) -> None:
+        self._data, self._task = data, task
+
+    @property
+    def signature(self) -> Signature:
+        return self._data.signature.model_copy(update={"task": self._task})
+
+    def count(self, split: Split) -> int:
+        return self._data.count(split)
+
+    def digest(self, split: Split) -> str:
+        return hashlib.sha256(f"{self._task} {self._data.digest(split)}".encode()).hexdigest()
+
+    def labels(self, split: Split) -> NDArray[Any] | None:
+        return self._data.labels(split)
+
+    def batches(self, split: Split, batch_size: int, indices: Sequence[int] | None = None) -> Iterator[Batch]:
+        return self._data.batches(split, batch_size, indices)
