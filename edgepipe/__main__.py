@@ -20,7 +20,8 @@ Look before you run:
 
 After a run:
   edgepipe check RUN --baseline FILE          the regression gate for CI
-  edgepipe verify RUN --on x86_avx2           run the deployed file on other processors and runtimes
+  edgepipe verify RUN --on x86_avx2,arm64     run the deployed file on other processors and runtimes
+  edgepipe targets                            what verification needs here; targets install arm64|browser_wasm
   edgepipe accept RUN --baseline FILE         write or update the baseline
   edgepipe compare RUN RUN ... [--out DIR]    one page over several runs
   edgepipe report RUN                         write report.html again from metrics.json
@@ -84,6 +85,11 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
         return main_verify(argv)
 
+    def targets(argv: list[str]) -> int:
+        from edgepipe.proving import main_targets
+
+        return main_targets(argv)
+
     def schema(argv: list[str]) -> int:
         from edgepipe.listing import main_schema
 
@@ -100,6 +106,7 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
         "explain": explain,
         "store": store,
         "verify": verify,
+        "targets": targets,
         "schema": schema,
     }
 

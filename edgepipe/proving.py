@@ -66,6 +66,35 @@ def main_verify(argv: list[str]) -> int:
     return 1 if complaint(proofs) else 0
 
 
+def main_targets(argv: list[str]) -> int:
+    """`edgepipe targets`: what this machine can verify; `targets install NAME ...` prepares it."""
+    from edgepipe.verify.targets import INSTALLERS, target_of
+
+    parser = Arguments("edgepipe targets", description="What `verify` can run here, and how to get what is lacking.")
+    parser.add_argument("do", nargs="?", choices=["install"], help=f"prepare {' or '.join(INSTALLERS)}")
+    parser.add_argument("names", nargs="*", help="what to install")
+    args = parser.read(argv)
+    if args is None:
+        return 0
+    if args.do == "install" and not args.names:
+        raise RecipeError(f"command line: targets install: say what, one of: {', '.join(INSTALLERS)}")
+    for name in args.names:
+        if name not in INSTALLERS:
+            remedy = f" It needs no installation beyond: {target_of(name).lacking()}" if name in TARGETS else ""
+            hint = remedy or did_you_mean(name, INSTALLERS)
+            raise RecipeError(f"command line: targets install: nothing to install for '{name}'.{hint}")
+    console = output_console()
+    for name in args.names:
+        place = INSTALLERS[name](_note)
+        console.print(f"{name}: installed in {place}", markup=False)
+    if args.do is None:
+        for name in TARGETS:
+            lacking = target_of(name).lacking()
+            places = ", ".join(place.name for place in target_of(name).places())
+            console.print(f"{name}: {lacking or 'ready: ' + places}", markup=False)
+    return 0
+
+
 def _note(text: str) -> None:
     error_console().print(f"note: {text}", markup=False)
 

@@ -22,10 +22,10 @@ def agreeing(there: NDArray[Any], here: NDArray[Any]) -> NDArray[np.bool_]:
     Raises:
         VerifyError: the two differ in shape.
     """
-    if there.shape != here.shape:
-        raise VerifyError(f"answers of shape {there.shape} there and {here.shape} here cannot be compared")
     one, other = (array.reshape(len(array), -1) for array in (there, here))
-    if one.shape[1] > 1 and there.ndim > 1:
+    if one.shape != other.shape:
+        raise VerifyError(f"answers of shape {there.shape} there and {here.shape} here cannot be compared")
+    if one.shape[1] > 1:
         finite = np.isfinite(one).all(axis=1)
         return np.asarray((one.argmax(axis=1) == other.argmax(axis=1)) & finite)
     return np.asarray((np.abs(one - other) <= _CLOSE * max(1e-12, float(np.abs(other).max()))).all(axis=1))
@@ -51,7 +51,7 @@ def compare(
         answers = scores.argmax(axis=1) if scores.shape[1] > 1 else np.rint(scores[:, 0])
         return float((answers == labels[:count]).mean())
 
-    difference = np.abs(there.outputs.astype(np.float64) - here.outputs)
+    difference = np.abs(there.outputs.reshape(count, -1).astype(np.float64) - here.outputs.reshape(count, -1))
     return Proof(
         target=target,
         place=place.name,

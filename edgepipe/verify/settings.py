@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-VerifyTarget = Literal["x86_avx2"]
-
-TARGETS: tuple[VerifyTarget, ...] = ("x86_avx2",)
+TARGETS = ("x86_avx2", "arm64", "browser_wasm")
 
 EXAMPLES = 200
 """Evaluation examples that every place answers, unless a recipe says otherwise; a wrong answer is 0.5%."""

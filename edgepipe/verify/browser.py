@@ -1,0 +1,169 @@
+"""The browser: onnxruntime-web in Node and in headless Chromium, with one thread and two."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepipe.errors import VerifyError
+from edgepipe.measure import session as runtime
+from edgepipe.verify.chromium import chromium, open_page
+from edgepipe.verify.place import Answers, Done, Place
+from edgepipe.verify.places_folder import install_into, installed, run_or_say
+from edgepipe.verify.processes import stream, version_of
+
+PACKAGE = "onnxruntime-web"
+WEB = Path(__file__).with_name("web")
+
+
+def distribution() -> Path:
+    """Folder of the runtime's .mjs and .wasm files."""
+    return installed("browser_wasm") / "node_modules" / PACKAGE / "dist"
+
+
+def runtime_version() -> str:
+    """Version of the installed runtime, "" when there is none."""
+    try:
+        text = (distribution().parent / "package.json").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    return str(json.loads(text)["version"])
+
+
+def _identity(program: str) -> dict[str, str]:
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(WEB.iterdir()))).hexdigest()
+    return {"runtime": runtime_version(), "program": version_of([program, "--version"]), "javascript": code}
+
+
+def _prepare(model: Path, inputs: Path, count: int, work: Path, threads: int) -> tuple[Path, dict[str, Any]]:
+    """Raw bytes of the inputs in the type that the model wants, and what the script must know of them."""
+    feed = runtime.feed_of(runtime.open_session(model), str(model))
+    examples = np.load(inputs, mmap_mode="r")
+    raw = work / "inputs.bin"
+    with raw.open("wb") as file:
+        for row in range(count):
+            file.write(np.ascontiguousarray(examples[row], dtype=feed.dtype).tobytes())
+    shape = list(examples.shape[1:])
+    job = {
+        "count": count,
+        "shape": shape,
+        "type": np.dtype(feed.dtype).name,
+        "batch": feed.batch or 1,
+        "threads": threads,
+        "bytes": raw.stat().st_size // count,
+    }
+    (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    return raw, job
+
+
+def _answers(raw: bytes, said: dict[str, Any], count: int, name: str) -> Answers:
+    try:
+        outputs = np.frombuffer(raw, np.dtype(said["type"])).astype(np.float32).reshape(count, -1)
+    except (TypeError, ValueError, KeyError) as error:
+        raise VerifyError(f"{name}: its answers cannot be read: {error}") from None
+    return Answers(outputs, said["runtime"], said["milliseconds"])
+
+
+@dataclass(frozen=True)
+class Node:
+    """WebAssembly in Node: the browser's engine without the browser."""
+
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"Node, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+    def identity(self) -> dict[str, str]:
+        """Node, the runtime and the script."""
+        return _identity("node")
+
+    def answer(self, model: Path, inputs: Path, count: int, work: Path, done: Done) -> Answers:
+        """Answers and real milliseconds."""
+        raw, _ = _prepare(model, inputs, count, work, self.threads)
+        out = work / "outputs.bin"
+        script = [str(WEB / "node_worker.mjs"), str(distribution()), str(model.absolute())]
+        said = stream(
+            ["node", *script, str(work / "job.json"), str(raw), str(out), str(self.threads)], None, self.name, done
+        )
+        return _answers(out.read_bytes(), said, count, self.name)
+
+
+@dataclass(frozen=True)
+class Chromium:
+    """A page in headless Chromium, served with the headers without which it would have one thread only."""
+
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"Chromium, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+    def identity(self) -> dict[str, str]:
+        """Chromium, the runtime and the page."""
+        return _identity(chromium() or "chromium")
+
+    def answer(self, model: Path, inputs: Path, count: int, work: Path, done: Done) -> Answers:
+        """Answers and real milliseconds."""
+        raw, job = _prepare(model, inputs, count, work, self.threads)
+        files = {
+            "/page.html": WEB / "page.html",
+            "/answers.mjs": WEB / "answers.mjs",
+            "/model.onnx": model,
+            "/job.json": work / "job.json",
+            **{f"/ort/{path.name}": path for path in runtime_files()},
+        }
+        outputs, said = open_page(files, raw, job["bytes"], self.name, work, done)
+        return _answers(outputs, said, count, self.name)
+
+
+def runtime_files() -> list[Path]:
+    """The three files that a page needs: the script, and WebAssembly with its loader."""
+    names = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+    return [distribution() / name for name in names]
+
+
+class BrowserWasm:
+    """WebAssembly with SIMD, as browsers run it."""
+
+    def lacking(self) -> str | None:
+        """Node, Chromium or the runtime."""
+        if shutil.which("node") is None:
+            return "node is missing: apt-get install nodejs npm"
+        if chromium() is None:
+            return "chromium is missing: apt-get install chromium"
+        if not all(path.is_file() for path in runtime_files()):
+            return f"{PACKAGE} is not installed: edgepipe targets install browser_wasm"
+        return None
+
+    def places(self) -> list[Place]:
+        """Node and Chromium, one thread and two."""
+        return [Node(1), Node(2), Chromium(1), Chromium(2)]
+
+
+def install(say: Callable[[str], None]) -> Path:
+    """Fetch onnxruntime-web with npm, as npm is configured; scripts of packages are not run.
+
+    Raises:
+        VerifyError: npm is missing or could not fetch it.
+    """
+    if shutil.which("npm") is None:
+        raise VerifyError("targets install browser_wasm: npm is missing: apt-get install nodejs npm")
+    home = installed("browser_wasm")
+
+    def fill(part: Path) -> None:
+        say(f"fetching {PACKAGE}")
+        options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(part)]
+        run_or_say(["npm", "install", *options, PACKAGE], "targets install browser_wasm")
+
+    install_into(home, fill)
+    return home

@@ -1,0 +1,108 @@
+"""ARM64 and the browser, for real: an int8 graph answers bit-identically there, and only the browser has a time."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgepipe.__main__ import main
+from edgepipe.errors import VerifyError
+from edgepipe.metrics import Metrics
+from edgepipe.verify import arm64, places_folder
+from edgepipe.verify.arm64 import CORES, Arm64
+from edgepipe.verify.browser import BrowserWasm
+from tests.verify.saturating import saturating
+
+ARM, BROWSER = Arm64().lacking(), BrowserWasm().lacking()
+
+
+def verified(tmp_path: Path, target: str, *more: str) -> Metrics:
+    argv = [*saturating(tmp_path, labels=True), f"verify=[{target}]", "verify_examples=6", *more]
+    assert main([*argv, f"hydra.run.dir={tmp_path}/run", "passes.quantize.saturation_safe=false"]) == 0
+    return Metrics.model_validate_json((tmp_path / "run" / "metrics.json").read_text())
+
+
+@pytest.mark.skipif(ARM is not None, reason=f"arm64: {ARM}")
+def test_even_weights_that_saturate_on_x86_are_bit_identical_on_arm(tmp_path: Path) -> None:
+    proofs = verified(tmp_path, "arm64").proofs
+    assert [proof.place for proof in proofs] == ["ARM Cortex-A72, emulated", "ARM Cortex-A76, emulated"]
+    assert all(proof.identical and proof.agreement == 1.0 and proof.examples == 6 for proof in proofs)
+    assert all(proof.latency_p50_ms is None for proof in proofs)
+    assert all(proof.top1 == proof.top1_here for proof in proofs)
+
+
+@pytest.mark.skipif(BROWSER is not None, reason=f"browser_wasm: {BROWSER}")
+def test_the_browser_answers_bit_identically_with_one_thread_and_two_and_has_a_time(tmp_path: Path) -> None:
+    proofs = verified(tmp_path, "browser_wasm").proofs
+    assert [(proof.place, proof.threads) for proof in proofs] == [
+        ("Node, 1 thread", 1),
+        ("Node, 2 threads", 2),
+        ("Chromium, 1 thread", 1),
+        ("Chromium, 2 threads", 2),
+    ]
+    assert all(proof.identical for proof in proofs)
+    assert all(proof.latency_p50_ms is not None and 0 < proof.latency_p50_ms < 1000 for proof in proofs)
+    assert all(proof.runtime.startswith("onnxruntime-web 1.") for proof in proofs)
+
+
+def test_a_place_that_cannot_run_fails_with_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    emulator = tools / "qemu-x86_64-static"
+    emulator.write_text("#!/bin/sh\necho 'illegal instruction 0x62' >&2\nexit 132\n")
+    emulator.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    argv = [*saturating(tmp_path), "verify=[x86_avx2]", f"hydra.run.dir={tmp_path}/run"]
+    assert main(argv) == 1
+    (proof,) = Metrics.model_validate_json((tmp_path / "run" / "metrics.json").read_text()).proofs
+    assert proof.status == "failed"
+    assert "ended with code 132: illegal instruction 0x62" in proof.why
+
+
+def test_an_arm_cpuinfo_names_the_core_that_is_emulated() -> None:
+    a72, a76 = (core.cpuinfo() for core in CORES)
+    assert "CPU part\t: 0xd08" in a72
+    assert "asimddp" not in a72  # no dot products
+    assert "CPU part\t: 0xd0b" in a76
+    assert "asimddp" in a76
+
+
+def test_an_installation_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEPIPE_CACHE", str(tmp_path))
+    old = places_folder.installed("arm64")
+    old.mkdir()
+    (old / "wheels.txt").write_text("old")
+
+    def broken(part: Path) -> None:
+        (part / "half").write_text("")
+        raise VerifyError("no network")
+
+    with pytest.raises(VerifyError, match="no network"):
+        places_folder.install_into(old, broken)
+    assert [path.name for path in tmp_path.iterdir()] == ["arm64"]
+    assert (old / "wheels.txt").read_text() == "old"
+
+
+def test_targets_says_what_is_lacking_and_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGEPIPE_CACHE", str(tmp_path))
+    assert main(["targets"]) == 0
+    out = capfd.readouterr().out
+    assert "arm64: its root is not prepared: edgepipe targets install arm64" in out or "is missing" in out
+    assert main(["targets", "install", "arm46"]) == 2
+    assert "Did you mean 'arm64'?" in capfd.readouterr().err
+    assert main(["targets", "install"]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("debootstrap") is None, reason="debootstrap is missing: apt-get install debootstrap")
+def test_the_arm64_root_installs_from_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEPIPE_CACHE", str(tmp_path / "cache"))
+    assert main(["targets", "install", "arm64"]) == 0
+    home = tmp_path / "cache" / "arm64"
+    assert Arm64().lacking() is None
+    assert (home / "root" / "usr" / "bin" / f"python{arm64.PYTHON}").is_file()
+    assert "aarch64" in (home / "wheels.txt").read_text()
