@@ -26,6 +26,7 @@ After a run:
   edgepipe compare RUN RUN ... [--out DIR]    one page over several runs
   edgepipe report RUN                         write report.html again from metrics.json
   edgepipe explain RUN                        for each step, why it was reused or computed
+  edgepipe track RUN ...                      log finished runs to MLflow, as tracking=mlflow does
   edgepipe store ls|verify|gc                 look after the stored steps
   edgepipe schema                             JSON Schema of metrics.json
 
@@ -90,6 +91,11 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
         return main_targets(argv)
 
+    def track(argv: list[str]) -> int:
+        from edgepipe.tracking import main_track
+
+        return main_track(argv)
+
     def schema(argv: list[str]) -> int:
         from edgepipe.listing import main_schema
 
@@ -107,6 +113,7 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
         "store": store,
         "verify": verify,
         "targets": targets,
+        "track": track,
         "schema": schema,
     }
 

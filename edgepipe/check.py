@@ -16,6 +16,7 @@ from rich.console import Console
 from edgepipe.errors import InputError
 from edgepipe.files import read_record, write_text
 from edgepipe.metrics import GATED, Metrics, Tolerance, gated_values, read_metrics
+from edgepipe.registry import did_you_mean
 from edgepipe.terminal import Arguments
 
 
@@ -26,17 +27,17 @@ class _Record(BaseModel):
 class Expected(Tolerance):
     """One metric's accepted value and how far a run may be worse."""
 
-    value: float
+    value: float = Field(allow_inf_nan=False)
     better: Literal["higher", "lower"]
 
 
 class Baseline(_Record):
     """A baseline file. Made by `edgepipe accept`, kept in the repository, edited by people."""
 
-    schema_version: int = 1
+    schema_version: Literal[1] = 1
     recipe: str
     instruction_sets: list[str] = Field(description="speed is judged only on a machine with the same")
-    metrics: dict[str, Expected]
+    metrics: dict[str, Expected] = Field(min_length=1)
     steps: dict[str, dict[str, float]] = Field(
         default={}, description="the metrics after every step: they tell where a regression began"
     )
@@ -167,7 +168,11 @@ def read_baseline(path: Path) -> Baseline:
     Raises:
         InputError: there is none, or it is not one.
     """
-    return read_record(path, Baseline, f"Make it: edgepipe accept RUN --baseline {path}")
+    baseline = read_record(path, Baseline, f"Make it: edgepipe accept RUN --baseline {path}")
+    for name in baseline.metrics:
+        if name not in GATED:
+            raise InputError(f"{path}: metrics.{name}: no metric that can be checked.{did_you_mean(name, GATED)}")
+    return baseline
 
 
 def _number(name: str, value: float | None) -> str:
@@ -253,6 +258,14 @@ def _write(path: Path, text: str) -> None:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
+def _append(path: Path, text: str) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise InputError(f"GITHUB_STEP_SUMMARY: {path}: cannot be written: {error.strerror or error}") from None
+
+
 def main_check(argv: list[str]) -> int:
     """`edgepipe check RUN --baseline FILE`: 0 no regression, 1 a regression, 2 nothing to compare."""
     parser = Arguments("edgepipe check", description="Compare a run with a baseline; exit 1 on a regression.")
@@ -290,8 +303,7 @@ def main_check(argv: list[str]) -> int:
         sys.stdout.write(github_annotations(metrics, verdicts))
         summary = os.environ.get("GITHUB_STEP_SUMMARY")
         if summary:
-            with Path(summary).open("a", encoding="utf-8") as stream:
-                stream.write(text + "\n")
+            _append(Path(summary), text + "\n")
     return 1 if any(item.status in ("worse", "missing") for item in verdicts) else 0
 
 

@@ -6,6 +6,7 @@ user's own `./recipes/` comes first, then those of `--config-dir`, then the ship
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -36,16 +37,18 @@ from edgepipe.errors import EdgepipeError, RecipeError
 from edgepipe.plan import Plan, make_plan
 from edgepipe.recipe import Recipe, problems_of, validate
 from edgepipe.registry import did_you_mean
+from edgepipe.targets.machine import available_cores
 
 SCHEME = "recipes"
 PRIMARY = "edgepipe"
-GROUPS = ("recipe", "model", "data", "target")
+GROUPS = ("recipe", "model", "data", "target", "tracking")
 _STRUCTURE: dict[str, Any] = {
-    "defaults": [{"recipe": "???"}, "_self_"],
+    "defaults": [{"recipe": "???"}, {"tracking": None}, "_self_"],
     "trust_code": False,
     "hydra": {
-        "run": {"dir": "outputs/${hydra:runtime.choices.recipe}/${now:%Y-%m-%d_%H-%M-%S}"},
-        "sweep": {"dir": "outputs/sweeps/${now:%Y-%m-%d_%H-%M-%S}", "subdir": "${hydra:job.num}"},
+        # Microseconds: two runs that a script starts in the same second must not share a folder.
+        "run": {"dir": "outputs/${hydra:runtime.choices.recipe}/${now:%Y-%m-%d_%H-%M-%S_%f}"},
+        "sweep": {"dir": "outputs/sweeps/${now:%Y-%m-%d_%H-%M-%S_%f}", "subdir": "${hydra:job.num}"},
         "job": {"name": "edgepipe", "chdir": False},
         "job_logging": {
             "version": 1,
@@ -381,6 +384,37 @@ def _first_of_a_sweep(overrides: list[str]) -> None:
             ConfigStore.instance().store(name=PRIMARY, node=OmegaConf.create(structure))
 
 
+def _divide_cores(overrides: list[str]) -> None:
+    """Tell the jobs of a sweep, through OMP_NUM_THREADS, how many cores each may use, where their launcher does not.
+
+    joblib and Ray divide the machine themselves; submitit's local jobs all start at once and would each take all
+    of it. What the user set stands.
+    """
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    launcher = {item.key_or_group: str(item.value()) for item in parsed}.get("hydra/launcher")
+    if launcher != "submitit_local" or "OMP_NUM_THREADS" in os.environ:
+        return
+    jobs = math.prod(len(list(item.sweep_string_iterator())) for item in parsed if item.is_sweep_override())
+    os.environ["OMP_NUM_THREADS"] = str(max(1, available_cores() // jobs))
+
+
+def _launched(work: Callable[[], Any]) -> Any:
+    """A sweep's jobs. Jobs never raise, so what comes here is their launcher, or a job whose process died."""
+    try:
+        return _guarded(work)
+    except EdgepipeError:
+        raise
+    except Exception as error:
+        if os.environ.get("EDGEPIPE_DEBUG"):
+            raise
+        said = (str(error).strip().splitlines() or [""])[0][:300]
+        raise EdgepipeError(
+            f"sweep: a job's process or its launcher died: {type(error).__name__}: {said}. Was it short of memory? "
+            "Finished jobs and steps are kept: run the same command again. `edgepipe compare RUN RUN ...` shows what "
+            "is there, EDGEPIPE_DEBUG=1 the traceback"
+        ) from error
+
+
 def launch(argv: list[str], task: Callable[[DictConfig], Any]) -> list[tuple[list[str], Any]]:
     """Run Hydra's command line: one job, a sweep, or one of its own flags (`--cfg`, `--info`, …).
 
@@ -416,7 +450,8 @@ def launch(argv: list[str], task: Callable[[DictConfig], Any]) -> list[tuple[lis
             return []
         _first_of_a_sweep(ready)
         if args.multirun or _guarded(lambda: hydra.get_mode(PRIMARY, ready)) == RunMode.MULTIRUN:
-            batches = _guarded(lambda: hydra.multirun(PRIMARY, task, ready)) or []
+            _divide_cores(ready)
+            batches = _launched(lambda: hydra.multirun(PRIMARY, task, ready)) or []
             jobs = [job for batch in batches for job in (batch if isinstance(batch, list) else [batch])]
             return [(_plain_overrides(list(job.overrides or [])), job.return_value) for job in jobs]
         # Composed and checked before Hydra makes the run's folder: a broken recipe leaves nothing behind.
@@ -433,6 +468,14 @@ def current_job() -> tuple[dict[str, str], list[str], Path]:
     hydra = HydraConfig.get()
     choices = {str(key): str(value) for key, value in hydra.runtime.choices.items()}
     return choices, _plain_overrides(list(hydra.overrides.task)), Path(hydra.runtime.output_dir)
+
+
+def current_sweep() -> str | None:
+    """The folder of the sweep that the job which runs now belongs to; only a sweep's jobs have a number."""
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    return None if OmegaConf.is_missing(hydra.job, "num") else str(Path(str(hydra.sweep.dir)).absolute())
 
 
 def to_yaml(value: dict[str, Any]) -> str:

@@ -2,45 +2,118 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from edgepipe.compose import current_job, launch, to_recipe, to_yaml
+from edgepipe.compose import current_job, current_sweep, launch, to_recipe, to_yaml
 from edgepipe.errors import EdgepipeError
 from edgepipe.metrics import Metrics, read_metrics
+from edgepipe.recipe import Tracking
 from edgepipe.run import describe, run
+from edgepipe.store import held
 from edgepipe.terminal import LiveWatcher, error_console, output_console, print_error
 
 
 def job(config: DictConfig) -> dict[str, Any]:
-    """Run one composed recipe in Hydra's output folder. Never raises for a user's error: a sweep goes on.
+    """Run one composed recipe in Hydra's output folder. Never raises: a sweep goes on.
 
     Returns:
-        `exit_code`, `folder` (absolute) and `error` (a message, or None); plain values, so that any
-        launcher can carry them between processes.
+        `exit_code`, `folder` (absolute), `error` (a message, or None), and of a tracked run `tracking` (its settings)
+        and `tracked` (its id, or None); plain values, so that any launcher can carry them between processes.
     """
     choices, overrides, folder = current_job()
     folder = folder.absolute()
+    found: dict[str, Any] = {"folder": str(folder)}
+    logging.raiseExceptions = False  # a full disk is reported once, in words, not by every line of the log
     try:
-        recipe, plan = to_recipe(config, choices, overrides)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "recipe.yaml").write_text(to_yaml(describe(recipe)), encoding="utf-8")
-        (folder / "overrides.yaml").write_text(to_yaml({"overrides": overrides}), encoding="utf-8")
-        with LiveWatcher() as watcher:
-            outcome = run(recipe, plan, folder, overrides=overrides, watcher=watcher)
-        _publish(outcome.metrics, folder)
+        with held(folder / ".lock", "another process is writing this run's folder", _note):
+            found |= _job(config, choices, overrides, folder)
+        return found
     except EdgepipeError as error:
-        print_error(str(error))
-        return {"exit_code": error.exit_code, "folder": str(folder), "error": str(error)}
+        code, text = error.exit_code, str(error)
     except OSError as error:
-        text = f"{folder}: {error.strerror or error}. Choose a writable folder with hydra.run.dir=DIR"
-        print_error(text)
-        return {"exit_code": 1, "folder": str(folder), "error": text}
+        code, text = 1, f"{folder}: {error.strerror or error}. Choose a writable folder with hydra.run.dir=DIR"
+    except Exception as error:
+        if os.environ.get("EDGEPIPE_DEBUG"):
+            raise
+        logging.getLogger("edgepipe").exception("internal error")
+        code, text = (
+            1,
+            f"internal error: {type(error).__name__}: {error}. The traceback is in {folder.name}/edgepipe.log",
+        )
+    print_error(text)
+    return found | {"exit_code": code, "error": text}
+
+
+def _note(text: str) -> None:
+    error_console().print(f"note: {text}", markup=False)
+
+
+_MADE_BY_A_RUN = ("metrics.json", "report.html", "tracking.json", "final", "steps")
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier run left in the folder: its model beside this run's failure would mislead."""
+    if not (folder / "metrics.json").is_file():
+        return  # not a run's folder, or one whose run was killed: its files are written anew
+    for name in _MADE_BY_A_RUN:
+        place = folder / name
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+
+
+def _job(config: DictConfig, choices: dict[str, str], overrides: list[str], folder: Path) -> dict[str, Any]:
+    _clear(folder)
+    recipe, plan = to_recipe(config, choices, overrides)
+    if recipe.tracking is not None:
+        _before_tracking(recipe.tracking)
+    (folder / "recipe.yaml").write_text(to_yaml(describe(recipe)), encoding="utf-8")
+    (folder / "overrides.yaml").write_text(to_yaml({"overrides": overrides}), encoding="utf-8")
+    with LiveWatcher() as watcher:
+        outcome = run(recipe, plan, folder, overrides=overrides, watcher=watcher)
+    _publish(outcome.metrics, folder)
     failure = outcome.metrics.failure
-    return {"exit_code": outcome.exit_code, "folder": str(folder), "error": failure.message if failure else None}
+    found: dict[str, Any] = {"exit_code": outcome.exit_code, "error": failure.message if failure else None}
+    if recipe.tracking is not None:
+        settings, sweep = recipe.tracking, current_sweep()
+        found["tracking"] = settings.model_dump(mode="json")
+        found["tracked"] = _attempt(lambda: _track(folder, settings, sweep))
+    return found
+
+
+def _before_tracking(tracking: Tracking) -> None:
+    """Say before hours of work what would go wrong after them."""
+    from edgepipe.tracking import require_mlflow, unanswered
+
+    require_mlflow()
+    warning = unanswered(tracking)
+    if warning is not None:
+        _note(warning)
+
+
+def _track(folder: Path, tracking: Tracking, sweep: str | None) -> str:
+    from edgepipe.tracking import place, shown, track
+
+    run_id = track(folder, tracking, sweep=sweep)
+    output_console().print(f"tracked: run {run_id} in {shown(place(tracking))}", markup=False, soft_wrap=True)
+    return run_id
+
+
+def _attempt(what: Callable[[], str]) -> str | None:
+    """Track, or say why not: what fails here must not fail a run that is finished."""
+    try:
+        return what()
+    except EdgepipeError as error:
+        _note(str(error))
+        return None
 
 
 def _publish(metrics: Metrics, folder: Path) -> None:
@@ -98,11 +171,18 @@ def _summarise(jobs: list[tuple[list[str], dict[str, Any]]]) -> None:
     folder = Path(os.path.commonpath([str(path) for _, _, path in runs]))
     if len(runs) == 1:
         folder = folder.parent
-    write_sweep(runs, folder)
+    errors = {str(result["folder"]): str(result["error"]) for _, result in jobs if result["error"]}
+    write_sweep(runs, folder, errors)
     console = output_console()
     console.print()
     console.print(rich_sweep(runs), soft_wrap=True)
     console.print(f"sweep: {_near(folder / 'sweep.html')}", markup=False, soft_wrap=True)
+    tracked = [result for _, result in jobs if result.get("tracked")]
+    if tracked:
+        from edgepipe.tracking import track_sweep
+
+        settings = Tracking.model_validate(tracked[0]["tracking"])
+        _attempt(lambda: track_sweep(folder, settings, [str(result["tracked"]) for result in tracked]))
     failed = [(overrides, result) for overrides, result in jobs if result["exit_code"]]
     if failed:
         error_console().print(f"{len(failed)} of {len(jobs)} jobs did not end well", style="red")

@@ -149,7 +149,9 @@ class StepRecord(_Record):
 class Tolerance(_Record):
     """How far a metric may be worse than in the baseline."""
 
-    worse_by: float = Field(ge=0, description="in the metric's own unit; a share of the value if relative")
+    worse_by: float = Field(
+        ge=0, allow_inf_nan=False, description="in the metric's own unit; a share of the value if relative"
+    )
     relative: bool = False
 
 

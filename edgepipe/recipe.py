@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import urllib.parse
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from edgepipe.artifact import Task
@@ -73,6 +84,35 @@ class StoreSettings(BaseModel):
     model_config = _FROZEN
 
     root: str = Field("outputs/.store", description="folder of the store; may be shared between projects")
+
+
+class Tracking(BaseModel):
+    """Where finished runs are logged, beside their folder."""
+
+    model_config = _FROZEN
+
+    backend: Literal["mlflow"] = "mlflow"
+    uri: str | None = Field(
+        None,
+        description="a server (http://HOST:5000) or a database (sqlite:///FILE); null: $MLFLOW_TRACKING_URI, "
+        "else sqlite:///outputs/mlflow.db",
+    )
+    experiment: str = Field("edgepipe", min_length=1, description="experiment that the runs belong to")
+    log_model: bool = Field(True, description="log final/ as well: what to deploy")
+
+    @field_validator("uri")
+    @classmethod
+    def _a_place_without_a_password(cls, uri: str | None) -> str | None:
+        if uri is None:
+            return uri
+        if re.match(r"[a-z][a-z0-9+.-]*://.", uri) is None or uri.startswith("file:"):
+            raise ValueError("MLflow keeps runs on a server or in a database: http://HOST:5000 or sqlite:///FILE")
+        if urllib.parse.urlsplit(uri).password is not None:
+            raise ValueError(
+                "a password would be written into every run's recipe.yaml: leave it out and set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the whole address as MLFLOW_TRACKING_URI"
+            )
+        return uri
 
 
 class Target(BaseModel):
@@ -202,6 +242,7 @@ class Recipe(BaseModel):
     )
     require_verify: bool = Field(False, description="a target that this machine lacks the means for has failed")
     store: StoreSettings = StoreSettings()
+    tracking: Tracking | None = Field(None, description="null: runs are logged nowhere but in their folder")
     tolerances: dict[str, Annotated[Tolerance, BeforeValidator(_tolerance)]] = Field(
         {}, description="how far `check` lets a metric be worse than its baseline; before the baseline file's own"
     )

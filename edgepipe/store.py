@@ -22,7 +22,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,21 @@ class Room:
     size_bytes: int
     used: float
     """Seconds since 1970 of the last use."""
+
+
+@contextmanager
+def held(path: Path, why: str, notice: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock file; waits, saying `why`. The system drops the lock of a process that died."""
+    lock = FileLock(str(path))
+    try:
+        lock.acquire(timeout=0.2)
+    except Timeout:
+        notice(f"{why}; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Store:
@@ -114,18 +129,8 @@ class Store:
         with self._waiting(path, "speed: another process is measuring on this machine"):
             yield
 
-    @contextmanager
-    def _waiting(self, path: Path, why: str) -> Iterator[None]:
-        lock = FileLock(str(path))
-        try:
-            lock.acquire(timeout=0.2)
-        except Timeout:
-            self.notice(f"{why}; waiting for it")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+    def _waiting(self, path: Path, why: str) -> AbstractContextManager[None]:
+        return held(path, why, self.notice)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -141,13 +146,17 @@ class Store:
             with suppress(OSError):
                 mine.unlink(missing_ok=True)
 
-    def find(self, key: str) -> Entry | None:
-        """The verified entry of a key, or None. A damaged one is reported and set aside."""
+    def find(self, key: str, *, use: bool = True) -> Entry | None:
+        """The verified entry of a key, or None. A damaged one is reported and set aside.
+
+        Args:
+            use: whether this counts as a use, which keeps the entry longer.
+        """
         folder = self.root / "steps" / key
         if not folder.is_dir():
             return None
         try:
-            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            record = _read_record(folder / RECORD)
             artifact = open_artifact(folder / "artifact")
             if artifact.digest != record["digest"]:
                 raise StoreError(f"{folder}: the manifest is not the one that was stored")
@@ -155,7 +164,8 @@ class Store:
         except (StoreError, OSError, ValueError, KeyError, TypeError) as error:
             self._set_aside(folder, str(error))
             return None
-        _touch(folder / RECORD)
+        if use:
+            _touch(folder / RECORD)
         return entry
 
     def why_missing(self, key: str, parts: Mapping[str, Any]) -> list[str]:
@@ -184,8 +194,8 @@ class Store:
             if nearest[2].get(name) != wanted.get(name)
         ]
 
-    def find_measurement(self, key: str) -> Path | None:
-        """The folder of a stored measurement, digests verified, or None."""
+    def find_measurement(self, key: str, *, use: bool = True) -> Path | None:
+        """The folder of a stored measurement, digests verified, or None; `use` as in `find`."""
         folder = self.root / "measurements" / key
         if not folder.is_dir():
             return None
@@ -197,14 +207,18 @@ class Store:
         except (StoreError, OSError, ValueError, AttributeError) as error:
             self._set_aside(folder, str(error))
             return None
-        _touch(folder / RECORD)
+        if use:
+            _touch(folder / RECORD)
         return folder
 
     def _set_aside(self, folder: Path, why: str) -> None:
         place = self.root / "damaged" / f"{folder.name}-{uuid.uuid4().hex[:8]}"
         place.parent.mkdir(exist_ok=True)
-        folder.replace(place)
         self._damaged[folder.name] = why
+        try:
+            folder.replace(place)
+        except FileNotFoundError:  # another process met the same damage first
+            return
         self.notice(f"{why}. The entry was moved to {place} and is computed again")
 
     @contextmanager
@@ -235,10 +249,17 @@ class Store:
 
     def commit_step(self, key: str, work: Path, artifact: Artifact, record: Mapping[str, Any]) -> Entry:
         """Move a finished step (`work/artifact`) into the store under its key."""
-        text = json.dumps({**record, "digest": artifact.digest}, sort_keys=True, indent=1)
+        content = {**record, "digest": artifact.digest}
+        text = json.dumps({**content, "sha256": key_of(content)}, sort_keys=True, indent=1)
         (work / RECORD).write_text(text, encoding="utf-8")
-        target = self._rename(work, self.root / "steps" / key)
+        target = self.root / "steps" / key
+        mine = self._rename(work, target)
         shutil.rmtree(self.root / "state" / key, ignore_errors=True)
+        if not mine:  # the artifact there may be another one: training is not the same to the bit on every machine
+            entry = self.find(key)
+            if entry is None:
+                raise StoreError(f"{target}: another process stored a damaged result. Run the same command again")
+            return entry
         moved = Artifact(target / "artifact", artifact.manifest, artifact.digest)
         return Entry(moved, float(record["seconds"]), dict(record["facts"]))
 
@@ -246,31 +267,30 @@ class Store:
         """Move the files of a measurement into the store, with their digests."""
         sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(work.iterdir())}
         (work / RECORD).write_text(json.dumps(sums), encoding="utf-8")
-        return self._rename(work, self.root / "measurements" / key)
-
-    def _rename(self, work: Path, target: Path) -> Path:
-        for path in work.rglob("*"):
-            if path.is_file():
-                with path.open("rb+") as stream:  # Windows flushes only what is open for writing
-                    os.fsync(stream.fileno())
-        if target.exists():  # committed meanwhile by a process that does not share our locks (network drives)
-            return target
-        work.replace(target)
-        if os.name == "posix":
-            folder = os.open(target.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        target = self.root / "measurements" / key
+        self._rename(work, target)
         return target
+
+    def _rename(self, work: Path, target: Path) -> bool:
+        """Commit a folder; whether it was ours, and not one that a process without our locks (network drives) put."""
+        for path in [*work.rglob("*"), work]:
+            _flush(path)
+        try:
+            work.replace(target)
+        except OSError:
+            if not target.exists():
+                raise
+            return False
+        _flush(target.parent)
+        return True
 
     def rooms(self) -> list[Room]:
         """Everything that can be removed, least recently used first."""
         found = []
         for room in ("steps", "measurements", "state", "cache"):
             for path in (self.root / room).iterdir():
-                files = [path] if path.is_file() else [item for item in path.rglob("*") if item.is_file()]
-                with suppress(OSError):
+                with suppress(OSError):  # moved by a process that runs meanwhile
+                    files = [path] if path.is_file() else [item for item in path.rglob("*") if item.is_file()]
                     sizes = [item.stat() for item in files]
                     marker = path / RECORD
                     used = marker.stat().st_mtime if marker.is_file() else max((s.st_mtime for s in sizes), default=0.0)
@@ -281,10 +301,11 @@ class Store:
         """Read every entry against its digests; the number of good ones, and a sentence per damaged one."""
         before = dict(self._damaged)
         good = 0
-        for path in sorted((self.root / "steps").iterdir()):
-            good += self.find(path.name) is not None
-        for path in sorted((self.root / "measurements").iterdir()):
-            good += self.find_measurement(path.name) is not None
+        with self.in_use():
+            for path in sorted((self.root / "steps").iterdir()):
+                good += self.find(path.name, use=False) is not None
+            for path in sorted((self.root / "measurements").iterdir()):
+                good += self.find_measurement(path.name, use=False) is not None
         return good, [why for key, why in self._damaged.items() if key not in before]
 
     def collect(self, keep_bytes: int, *, dry_run: bool = False) -> list[Room]:
@@ -314,6 +335,10 @@ class Store:
                 total -= room.size_bytes
             for room in removed if not dry_run else ():
                 self._remove(room.path)
+            # No run is left that could wait for them, and a new one waits for us.
+            for lock in [*locks.glob("*.lock"), *(self.root / "tmp").glob("*.lock")] if not dry_run else ():
+                if lock.name != "gc.lock":
+                    _free(lock, remove=True)
         return removed
 
     def _remove(self, path: Path) -> None:
@@ -324,6 +349,29 @@ class Store:
         else:
             grave.unlink(missing_ok=True)
         Path(f"{path}.lock").unlink(missing_ok=True)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """A step's record, held against its own SHA-256."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    sha256 = record.pop("sha256")
+    if key_of(record) != sha256:
+        raise StoreError(f"{path}: damaged: its content does not match its SHA-256")
+    return dict(record)
+
+
+def _flush(path: Path) -> None:
+    """Have the system write a file or a folder's names to the disk now."""
+    if path.is_dir():
+        if os.name == "posix":  # Windows has no such thing for folders
+            folder = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        return
+    with path.open("rb+") as stream:  # Windows flushes only what is open for writing
+        os.fsync(stream.fileno())
 
 
 def _touch(path: Path) -> None:

@@ -102,4 +102,7 @@ class LiveWatcher:
         if versus is not None:
             parts.append(f"({versus.times_smaller:.2f}x smaller, {versus.times_faster:.2f}x faster)")
         parts.append("cached" if record.cached else f"{record.seconds:.1f} s")
+        epoch = record.facts.get("resumed_from_epoch")
+        if epoch and not record.cached:
+            parts.append(f"(went on after epoch {epoch})")
         self.console.print("  " + "  ".join(parts), markup=False)

@@ -11,6 +11,11 @@ import pytest
 from edgepipe.__main__ import main
 from tests.small import arguments
 
+_ONE = (
+    '{"recipe": "ptq", "instruction_sets": [], '
+    '"metrics": {"%s": {"value": %s, "better": "higher", "worse_by": 0.1, "relative": false}}}'
+)
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -69,7 +74,15 @@ def test_accepting_again_keeps_the_tolerances_people_set(run: Path, baseline: Pa
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "edgepipe accept RUN"), ("{", "b.json"), ('{"recipe": "x", "metrics": {}, "speed": 1}', "speed")],
+    [
+        (None, "edgepipe accept RUN"),
+        ("{", "b.json"),
+        ('{"recipe": "x", "metrics": {}, "speed": 1}', "speed"),
+        ('{"recipe": "ptq", "instruction_sets": [], "metrics": {}}', "metrics"),
+        (_ONE % ("top2", "0.5"), "metrics.top2: no metric that can be checked. Did you mean 'top1'?"),
+        (_ONE % ("top1", "NaN"), "metrics.top1.value"),
+        ((_ONE % ("top1", "0.5"))[:-1] + ', "schema_version": 2}', "schema_version"),
+    ],
 )
 def test_an_unusable_baseline_exits_2(
     run: Path, tmp_path: Path, content: str | None, said: str, capfd: pytest.CaptureFixture[str]

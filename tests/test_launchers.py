@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,29 @@ def test_submitit_runs_jobs_here_as_slurm_would(tmp_path: Path) -> None:
     assert [run["status"] for run in runs] == ["ok"] * 2
     found = [read_metrics(project / "sweep" / run["folder"]) for run in runs]
     assert sum(not step.cached for metrics in found for step in metrics.passes if step.label == "train") == 1
+    # All start at once, so each is told its share of the cores.
+    assert {metrics.environment.cores for metrics in found} == {max(1, (os.cpu_count() or 1) // 2)}
+
+
+@pytest.mark.slow
+def test_ray_jobs_train_the_shared_baseline_once_on_a_core_each(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher")
+    project = training_project(tmp_path)
+    finish(
+        start(
+            "-m",
+            "hydra/launcher=ray",
+            "+hydra.launcher.ray.init.num_cpus=2",
+            "recipe=tiny",
+            "trust_code=true",
+            "store.root=store",
+            "hydra.sweep.dir=sweep",
+            "passes.prune.ratio=0.1,0.3,0.5",
+            cwd=project,
+        )
+    )
+    runs = json.loads((project / "sweep" / "sweep.json").read_text())["runs"]
+    assert [run["status"] for run in runs] == ["ok"] * 3
+    found = [read_metrics(project / "sweep" / run["folder"]) for run in runs]
+    assert sum(not step.cached for metrics in found for step in metrics.passes if step.label == "train") == 1
+    assert {metrics.environment.cores for metrics in found} == {1}

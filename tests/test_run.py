@@ -12,7 +12,9 @@ import onnx
 import pytest
 
 from edgepipe.__main__ import main
+from edgepipe.artifact import open_artifact
 from edgepipe.metrics import Metrics
+from tests.faults.processes import finish, start
 from tests.small import arguments
 
 
@@ -129,3 +131,27 @@ def test_labels_make_accuracy_and_without_labels_agreement_is_it(tmp_path: Path)
     assert bare.versus_baseline is not None
     assert bare.final is not None
     assert bare.final.top1 == bare.versus_baseline.agreement
+
+
+def test_a_failed_run_leaves_no_model_of_an_earlier_one_in_its_folder(tmp_path: Path) -> None:
+    run = f"hydra.run.dir={tmp_path}/run"
+    assert main(arguments(tmp_path, run)) == 0
+    assert (tmp_path / "run" / "final" / "model.onnx").is_file()
+    assert main(arguments(tmp_path, run, "passes.quantize.exclude=[nowhere]")) == 1
+    assert not (tmp_path / "run" / "final").exists()
+
+
+def test_two_processes_with_one_run_folder_take_turns(tmp_path: Path) -> None:
+    argv = arguments(tmp_path, "hydra.run.dir=run")
+    both = [start(*argv, cwd=tmp_path) for _ in range(2)]
+    assert sum("writing this run's folder" in finish(process) for process in both) == 1
+    assert metrics(tmp_path / "run").status == "ok"
+    open_artifact(tmp_path / "run" / "final")
+
+
+def test_a_sweep_says_why_a_job_was_refused(tmp_path: Path) -> None:
+    argv = arguments(tmp_path, f"hydra.sweep.dir={tmp_path}/sweep", "passes.quantize.observer=mse,mes")
+    assert main(["-m", *argv]) == 1
+    found = json.loads((tmp_path / "sweep" / "sweep.json").read_text())["runs"]
+    assert found[0]["status"] == "ok"
+    assert "passes.quantize.observer" in found[1]["failure"]

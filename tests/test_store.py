@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,53 @@ def test_root_that_is_a_file_says_where_and_what_to_do(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(StoreError, match=r"store\.root: .*cannot be written.*store\.root=DIR"):
         Store(path)
+
+
+def test_any_flipped_byte_of_a_record_is_damage(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    put(store, "k", b"weights")
+    record = tmp_path / "steps" / "k" / "record.json"
+    whole = record.read_bytes()
+    record.write_bytes(whole.replace(b'"x": 1', b'"x": 9'))
+    assert store.find("k") is None
+    assert "record.json: damaged" in store.why_missing("k", {"pass": "p"})[0]
+
+
+def test_the_same_damage_met_by_two_processes_is_set_aside_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    first, second = Store(tmp_path), Store(tmp_path, told.append)
+    put(first, "k", b"weights")
+    (tmp_path / "steps" / "k" / "record.json").write_text("{")
+    first._set_aside(tmp_path / "steps" / "k", "damaged")
+    second._set_aside(tmp_path / "steps" / "k", "damaged")
+    assert told == []
+    assert second.find("k") is None
+
+
+def test_a_result_that_another_process_stored_meanwhile_is_the_one_returned(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    put(store, "k", b"theirs")
+    entry = put(store, "k", b"ours")
+    assert entry.artifact.onnx.read_bytes() == b"theirs"
+    assert open_artifact(entry.artifact.path).digest == entry.artifact.digest
+
+
+def test_verify_is_no_use_and_keeps_gc_away(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for key in ("a", "b"):
+        put(store, key, b"weights")
+    os.utime(tmp_path / "steps" / "b" / "record.json", (1e9, 1e9))
+    assert store.verify() == (2, [])
+    assert [room.path.name for room in store.rooms()] == ["b", "a"]
+    store.find("b")
+    assert [room.path.name for room in store.rooms()] == ["a", "b"]
+
+
+def test_gc_removes_lock_files_that_nobody_holds(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.lock("old", "step"):
+        pass
+    (tmp_path / "tmp" / "dead.lock").write_text("")
+    store.collect(10**12)
+    assert [path.name for path in (tmp_path / "locks").iterdir()] == ["gc.lock"]
+    assert list((tmp_path / "tmp").iterdir()) == []

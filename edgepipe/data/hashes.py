@@ -1,4 +1,4 @@
-"""Content hashes remembered between runs, under a stamp (sizes and mtimes) that says whether they still hold."""
+"""Content hashes remembered between runs, under a stamp (sizes and times) that says whether they still hold."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 
 
 def stamp(path: Path) -> list[int]:
-    """[size in bytes, mtime in ns] of a file."""
+    """[size in bytes, mtime in ns, ctime in ns] of a file.
+
+    The last one, because copying tools and clocks that are set back leave or give an old mtime to new content.
+    """
     status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def cache_file(cache: Path, what: str, path: Path) -> Path:

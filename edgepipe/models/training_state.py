@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,38 @@ import torch
 from torch import nn
 
 _CHECKPOINT = "epoch.pt"
+_DIGEST_BYTES = 32
 
 Curve = list[dict[str, float | int]]
+
+
+def write_checkpoint(file: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values, their SHA-256 in front, on the disk before the old file goes."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    part = file.with_name(f".{file.name}.part")
+    try:
+        with part.open("wb") as stream:
+            stream.write(hashlib.sha256(buffer.getbuffer()).digest())
+            stream.write(buffer.getbuffer())
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(file)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """What `write_checkpoint` wrote; a flipped byte in a weight would otherwise be trained on.
+
+    Raises:
+        ValueError: the content does not match its SHA-256.
+    """
+    saved = file.read_bytes()
+    if hashlib.sha256(saved[_DIGEST_BYTES:]).digest() != saved[:_DIGEST_BYTES]:
+        raise ValueError(f"{file}: damaged: its content does not match its SHA-256")
+    return dict(torch.load(io.BytesIO(saved[_DIGEST_BYTES:]), map_location="cpu", weights_only=True))
 
 
 class TrainingState:
@@ -47,7 +80,11 @@ class TrainingState:
             self.since_best += 1
 
     def save(self) -> None:
-        """Tensors and plain values only, so that reading it back needs no pickle."""
+        """Tensors and plain values only, so that reading it back needs no pickle.
+
+        Raises:
+            OSError: no space left; what was half written is removed.
+        """
         content = {
             "epoch": self.epoch,
             "epochs": self.epochs,
@@ -60,9 +97,7 @@ class TrainingState:
             "since_best": self.since_best,
         }
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        part = self.file.with_name(f".{self.file.name}.part")
-        torch.save(content, part)
-        part.replace(self.file)
+        write_checkpoint(self.file, content)
 
     def resume(self) -> bool:
         """Take up the saved state, if there is one that can be read."""
@@ -70,7 +105,7 @@ class TrainingState:
             return False
         fresh = copy.deepcopy(self.network.state_dict())
         try:
-            content = torch.load(self.file, map_location="cpu", weights_only=True)
+            content = read_checkpoint(self.file)
             self.network.load_state_dict(content["network"])
             self.optimizer.load_state_dict(content["optimizer"])
             if self.average is not None:

@@ -7,7 +7,8 @@ import html
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,14 @@ def _names(runs: Sequence[Run]) -> list[str]:
         own = " ".join(item for item in overrides if item not in shared and not item.startswith("hydra."))
         names.append(own or (metrics.recipe if metrics and len(runs) == 1 else folder.name))
     if len(set(names)) < len(names):
-        names = [f"{name} ({run[2].name})" for name, run in zip(names, runs, strict=True)]
+        folders = [run[2].name for run in runs]
+        if len(set(folders)) < len(folders):
+            folders = [Path(os.path.relpath(run[2])).as_posix() for run in runs]
+        names = [f"{name} ({folder})" for name, folder in zip(names, folders, strict=True)]
     return names
 
 
-def _records(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
+def _records(runs: Sequence[Run], folder: Path, errors: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     for name, (overrides, metrics, place) in zip(_names(runs), runs, strict=True):
         final, versus = (metrics.final, metrics.versus_baseline) if metrics else (None, None)
@@ -51,7 +55,9 @@ def _records(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
                 "folder": Path(os.path.relpath(place, folder)).as_posix(),
                 "recipe": metrics.recipe if metrics else None,
                 "status": metrics.status if metrics else "failed",
-                "failure": failure if metrics else "the recipe was refused; see the job's output",
+                "failure": failure
+                if metrics
+                else (errors or {}).get(str(place), "it never began; see the job's output"),
                 "final": final.model_dump(mode="json") if final else None,
                 "versus_baseline": versus.model_dump(mode="json") if versus else None,
             }
@@ -163,6 +169,11 @@ for (const table of document.querySelectorAll("table.sortable")) {
 """
 
 
+def _link(record: Mapping[str, Any]) -> str:
+    """A run's report as a relative link; a folder's name may hold `#`, `?` or `%`."""
+    return urllib.parse.quote(f"{record['folder']}/report.html")
+
+
 def _html(records: Sequence[dict[str, Any]]) -> str:
     return page(f"edgepipe: {len(records)} runs", _body(records), _SORT)
 
@@ -190,7 +201,7 @@ def _body(records: Sequence[dict[str, Any]]) -> Iterator[str]:
             final.get("macs"),
             None,
         ]
-        link = html.escape(f"{record['folder']}/report.html", quote=True)
+        link = html.escape(_link(record), quote=True)
         cells = []
         for index, (cell, key) in enumerate(zip(_cells(record), keys, strict=True)):
             text = html.escape(cell)
@@ -214,7 +225,7 @@ def _body(records: Sequence[dict[str, Any]]) -> Iterator[str]:
                 record["final"][axis] / scale,
                 answers.value * (100 if classifies else 1),
                 record["name"],
-                f"{record['folder']}/report.html",
+                _link(record),
                 record["pareto"][axis],
             )
             for record, answers in judged
@@ -224,10 +235,14 @@ def _body(records: Sequence[dict[str, Any]]) -> Iterator[str]:
             yield scatter(dots, x_title=title, y_title="top-1, %" if classifies else judged[0][1].name)
 
 
-def write_sweep(runs: Sequence[Run], folder: Path) -> None:
-    """Write sweep.json, sweep.csv, sweep.md and sweep.html into `folder`."""
+def write_sweep(runs: Sequence[Run], folder: Path, errors: Mapping[str, str] | None = None) -> None:
+    """Write sweep.json, sweep.csv, sweep.md and sweep.html into `folder`.
+
+    Args:
+        errors: why a job that has no metrics never began, by its folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    records = _records(runs, folder)
+    records = _records(runs, folder, errors)
     content = {
         "sweep.json": json.dumps({"schema_version": 1, "runs": records}, indent=1) + "\n",
         "sweep.csv": _csv(records),

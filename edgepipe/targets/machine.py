@@ -93,7 +93,8 @@ def fingerprint() -> str:
     found = versions()
     runtimes = {name: version for name, version in found.items() if name in ("numpy", "onnx", "onnxruntime")}
     system = [platform.node(), platform.system(), platform.machine(), platform.python_version()]
-    value = [system, cpu_name(), instruction_sets(), available_cores(), runtimes]
+    # Not `available_cores`: a job that was told to use one core runs the measured model no slower for it.
+    value = [system, cpu_name(), instruction_sets(), _granted_cores(), runtimes]
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
 
 
@@ -113,12 +114,16 @@ def available_cores() -> int:
 
     The last is how parallel launchers (joblib, Slurm) divide a machine among their jobs.
     """
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return min(_granted_cores(), int(told)) if told.isdigit() and int(told) > 0 else _granted_cores()
+
+
+def _granted_cores() -> int:
+    """Cores that the system lets this process use, at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
     quota = _cgroup_quota()
-    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    usable = max(1, cores if quota is None else min(cores, math.ceil(quota)))
-    return min(usable, int(told)) if told.isdigit() and int(told) > 0 else usable
+    return max(1, cores if quota is None else min(cores, math.ceil(quota)))
 
 
 def _cgroup_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:

@@ -10,11 +10,18 @@ from pathlib import Path
 import pytest
 
 from edgepipe.metrics import read_metrics
+from edgepipe.models.training_state import read_checkpoint
 from edgepipe.store import Store
 from tests.faults.processes import finish, start, training_project
 from tests.small import arguments
 
 TINY = ("recipe=tiny", "trust_code=true", "store.root=store", "hydra.run.dir=run")
+
+
+def epochs_kept(store: Path) -> int:
+    """Epochs of the training that runs now whose state is on the disk."""
+    found = list((store / "state").glob("*/epoch.pt"))
+    return int(read_checkpoint(found[0])["epoch"]) if found else 0
 
 
 def no_halves(store: Path) -> None:
@@ -50,14 +57,14 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch(tmp_path: Path) -> 
     shutil.rmtree(project / "store")
     process = start(*TINY, *more, cwd=project)
     deadline = time.monotonic() + 120
-    while not list((project / "store" / "state").glob("*/epoch.pt")):
+    while epochs_kept(project / "store") < 2:
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.01)
-    time.sleep(1)
     process.kill()
     process.communicate()
-    finish(start(*TINY, *more, cwd=project))
+    err = finish(start(*TINY, *more, cwd=project))
+    assert "(went on after epoch " in err
     metrics = read_metrics(project / "run")
     assert (project / "run" / "final" / "model.onnx").read_bytes() == wanted
     assert metrics.passes[1].facts["resumed_from_epoch"] >= 1

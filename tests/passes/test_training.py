@@ -14,7 +14,7 @@ from edgepipe.contract import Split
 from edgepipe.errors import DataError
 from edgepipe.models import training
 from edgepipe.models.examples import Examples
-from edgepipe.models.training_state import TrainingState
+from edgepipe.models.training_state import TrainingState, read_checkpoint, write_checkpoint
 from edgepipe.passes.train import Train
 from tests.passes.workbench import Workbench
 
@@ -59,8 +59,8 @@ def test_the_epochs_of_a_budget_give_the_same_weights_when_they_are_asked_for(be
 
 def test_a_resumed_budget_keeps_the_epochs_it_was_given_first(bench: Workbench) -> None:
     state = killed_at(bench, Train(minutes=0.05, lr=0.05), 0.0)
-    saved = torch.load(state / "epoch.pt", weights_only=True)
-    torch.save({**saved, "epochs": 3}, state / "epoch.pt")
+    saved = read_checkpoint(state / "epoch.pt")
+    write_checkpoint(state / "epoch.pt", {**saved, "epochs": 3})
     job = bench.job(state=state)
     Train(minutes=0.05, lr=0.05).apply(bench.loaded, job)
     assert job.facts["epochs"] == 3
@@ -78,10 +78,13 @@ def test_killed_with_validation_and_averaging_it_ends_at_the_same_weights(bench:
         assert [one[name] for name in shown] == [other[name] for name in shown]
 
 
-def test_a_checkpoint_that_cannot_be_read_only_costs_time(bench: Workbench) -> None:
+@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+def test_a_checkpoint_that_cannot_be_read_only_costs_time(bench: Workbench, damage: str) -> None:
     whole, _ = bench.do(Train(epochs=2, lr=0.05), bench.loaded)
     state = killed_at(bench, Train(epochs=2, lr=0.05), 0.7)
-    (state / "epoch.pt").write_bytes(b"half a file")
+    content = bytearray((state / "epoch.pt").read_bytes())
+    content[len(content) // 2] ^= 0x10
+    (state / "epoch.pt").write_bytes(content[: len(content) // 2] if damage == "truncated" else content)
     job = bench.job(state=state)
     assert Train(epochs=2, lr=0.05).apply(bench.loaded, job).digest == whole.digest
     assert "resumed_from_epoch" not in job.facts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from edgepipe.__main__ import main
 from edgepipe.metrics import Metrics, WrongAnswer
 from edgepipe.report.html import write_report
-from edgepipe.report.sweep import pareto
+from edgepipe.report.sweep import pareto, write_sweep
 from edgepipe.report.table import markdown_table
 from tests.small import arguments
 
@@ -114,3 +115,16 @@ def test_a_learning_curve_draws_validation_beside_training(run: Path, tmp_path: 
     assert chart.count("<polyline") == 2
     assert ">validation loss</text>" in chart
     assert 'aria-label="validation' not in section  # no second chart for it
+
+
+def test_compared_runs_of_equal_names_and_odd_folders_are_told_apart_and_linked(run: Path, tmp_path: Path) -> None:
+    found = Metrics.model_validate_json((run / "metrics.json").read_text())
+    runs = []
+    for name in ("a #1?", "b"):
+        (tmp_path / name / "run").mkdir(parents=True)
+        runs.append((["recipe=ptq"], found, tmp_path / name / "run"))
+    write_sweep(runs, tmp_path)
+    records = json.loads((tmp_path / "sweep.json").read_text())["runs"]
+    assert len({record["name"] for record in records}) == 2
+    page = (tmp_path / "sweep.html").read_text()
+    assert page.count('href="a%20%231%3F/run/report.html"') == 4  # the table and three scatters
