@@ -21,7 +21,8 @@ class NpzData(DataSettings):
     """.npz files with `images` (or `inputs`), float32 or integers, (examples, ...); `labels` are optional.
 
     Preprocessed pictures, signals, tables or token numbers. Integer labels are classes, floating-point
-    ones what a regression is to find; without labels, agreement with the baseline stands for accuracy. Examples stay in the order of the file.
+    ones what a regression is to find; without labels, agreement with the baseline stands for accuracy.
+    Examples stay in the order of the file.
     """
 
     evaluation: Path = Field(description=".npz to measure with")
