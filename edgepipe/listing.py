@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgepipe.errors import InputError, RecipeError
+from edgepipe.recipe import Recipe
 from edgepipe.registry import DATA, MODELS, did_you_mean, pass_class, pass_names, source_class
 from edgepipe.terminal import Arguments
 
@@ -116,9 +117,24 @@ def main_plan(argv: list[str]) -> int:
         f"model: {recipe.model.source}   data: {recipe.data.source}   store: {recipe.store.root}", markup=False
     )
     console.print(table)
-    goal = recipe.goal.model_dump(exclude_none=True)
-    console.print("goal: " + (", ".join(f"{key} {value}" for key, value in goal.items()) or "none"), markup=False)
+    said = ", ".join(f"{key} {value}" for key, value in recipe.goals.items())
+    console.print(f"goal: {said or 'none'}", markup=False)
+    _preflight(recipe, console)
     return 0
+
+
+def _preflight(recipe: Recipe, console: Console) -> None:
+    """What will be slow, unsupported or unproven on the target."""
+    from edgepipe.targets.estimate import warnings
+    from edgepipe.verify.targets import target_of
+
+    console.print(f"target: {recipe.target.name}: {recipe.target.description}", markup=False)
+    steps = [(label, step.name, step.settings.settings()) for label, step in recipe.passes.items()]
+    for text in warnings(recipe.target, steps, recipe.verify):
+        console.print(f"  note: {text}", markup=False)
+    for name in recipe.verify:
+        lacking = target_of(name).lacking()
+        console.print(f"verify: {name}: {f'will be skipped: {lacking}' if lacking else 'ready'}", markup=False)
 
 
 def main_doctor(argv: list[str]) -> int:

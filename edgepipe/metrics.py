@@ -230,6 +230,17 @@ class GoalResult(_Record):
     got: float | None
     margin: float | None
     met: bool
+    method: str = Field("", description="how an estimate was made; empty: measured here")
+
+
+class Estimate(_Record):
+    """A budget's quantity on the target: measured, or reckoned as a range with its method."""
+
+    name: str = Field(description="storage_mb, memory_mb, latency_ms or energy_mj")
+    low: float
+    high: float = Field(description="what a goal is judged by")
+    measured: bool
+    method: str
 
 
 class Proof(_Record):
@@ -296,6 +307,8 @@ class Metrics(_Record):
     final: Measurements | None = None
     versus_baseline: Versus | None = None
     goal: list[GoalResult] = []
+    target: str = Field("host", description="name of the target profile")
+    estimates: list[Estimate] = Field(default=[], description="what the final model needs on the target")
     proofs: list[Proof] = Field(default=[], description="the deployed file on other processors and runtimes")
     passes: list[StepRecord] = []
     inputs: Inputs

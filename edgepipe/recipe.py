@@ -27,6 +27,7 @@ from edgepipe.measure.settings import MeasureSettings
 from edgepipe.metrics import GATED, Tolerance
 from edgepipe.passes.lower import Lower
 from edgepipe.registry import did_you_mean, pass_class, source_class
+from edgepipe.targets.profile import Budget, Target
 from edgepipe.verify.settings import AGREEMENT, EXAMPLES, TARGETS
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -76,6 +77,10 @@ class Goal(BaseModel):
     size_bytes: int | None = Field(None, gt=0, description="bytes of the final ONNX file, at most")
     latency_p50_ms: float | None = Field(None, gt=0, description="median latency here, in milliseconds, at most")
     peak_rss_bytes: int | None = Field(None, gt=0, description="peak memory of a process that runs it, at most")
+    storage_mb: float | None = Field(None, gt=0, description="megabytes of the final file, at most")
+    memory_mb: float | None = Field(None, gt=0, description="peak megabytes of a process that runs it, at most")
+    latency_ms: float | None = Field(None, gt=0, description="milliseconds on the target, at most; else an estimate")
+    energy_mj: float | None = Field(None, gt=0, description="millijoules on the target, an estimate, at most")
 
 
 class StoreSettings(BaseModel):
@@ -113,16 +118,6 @@ class Tracking(BaseModel):
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the whole address as MLFLOW_TRACKING_URI"
             )
         return uri
-
-
-class Target(BaseModel):
-    """The device the recipe is meant for."""
-
-    model_config = _FROZEN
-
-    name: str = "host"
-    description: str = ""
-    threads: int = Field(1, ge=1, description="threads of the latency measurement")
 
 
 def _inner(error: ValidationError, fields: Mapping[str, Any]) -> ValidationError:
@@ -192,6 +187,15 @@ def _data(value: Any, info: ValidationInfo) -> Any:
     return _build_source("data", Data, value, info)
 
 
+def _known(target: Target, name: str) -> bool:
+    """Whether a budget can be judged: measured here or in the browser, or estimated from the profile's facts."""
+    if name in ("storage_mb", "memory_mb") or (name == "latency_ms" and target.name == "host"):
+        return True
+    facts = (target.clock_ghz, target.int8_macs_per_cycle, target.float32_macs_per_cycle, target.share_of_peak)
+    timed = target.verify == "browser_wasm" or all(fact is not None for fact in facts)
+    return timed and (name == "latency_ms" or target.active_watts is not None)
+
+
 def _tolerance(value: Any) -> Any:
     if isinstance(value, str):
         number, percent = value.removesuffix("%").strip(), value.endswith("%")
@@ -252,6 +256,22 @@ class Recipe(BaseModel):
         for name in self.tolerances:
             if name not in GATED:
                 text = f"tolerances.{name}: no metric that can be checked.{did_you_mean(name, GATED)}"
+                raise PydanticCustomError("baseline", "{text}", {"text": text})
+        return self
+
+    @property
+    def goals(self) -> dict[str, float]:
+        """What must be reached: the target's budget, then the recipe's own goal."""
+        return {**self.target.budget.model_dump(exclude_none=True), **self.goal.model_dump(exclude_none=True)}
+
+    @model_validator(mode="after")
+    def _budgets_can_be_judged(self) -> Recipe:
+        for name in Budget.model_fields:
+            if name in self.goals and not _known(self.target, name):
+                text = (
+                    f"goal.{name}: the target '{self.target.name}' states no facts to estimate it from: choose a "
+                    "profile that does, as in target=raspberry_pi_5, or take the goal out"
+                )
                 raise PydanticCustomError("baseline", "{text}", {"text": text})
         return self
 

@@ -20,6 +20,7 @@ from edgepipe.errors import DataError, EdgepipeError, PassError
 from edgepipe.files import write_text
 from edgepipe.metrics import (
     ArtifactRef,
+    Estimate,
     Failure,
     GoalResult,
     Inputs,
@@ -396,18 +397,30 @@ def _verify(state: _Run, artifact: Artifact) -> None:
     )
 
 
-def _goal(recipe: Recipe, final: StepRecord | None) -> list[GoalResult]:
+def _goal(recipe: Recipe, final: StepRecord | None, estimated: list[Estimate]) -> list[GoalResult]:
     results = []
-    for name, wanted in recipe.goal.model_dump(exclude_none=True).items():
+    by_name = {item.name: item for item in estimated}
+    for name, wanted in recipe.goals.items():
         at_least = name in ("times_smaller", "times_faster", "agreement", "top1", "r2", "cosine")
         got = None
         if final is not None:
             got = getattr(final.versus_baseline, name, None)
             if got is None:
                 got = getattr(final.measurements, name, None)
+        method = ""
+        if name in by_name:
+            got = by_name[name].high
+            method = "" if by_name[name].measured else by_name[name].method
         margin = None if got is None else (got - wanted if at_least else wanted - got)
         results.append(
-            GoalResult(name=name, wanted=wanted, got=got, margin=margin, met=margin is not None and margin >= 0)
+            GoalResult(
+                name=name,
+                wanted=wanted,
+                got=got,
+                margin=margin,
+                met=margin is not None and margin >= 0,
+                method=method,
+            )
         )
     return results
 
@@ -423,6 +436,7 @@ def _assemble(
     seconds: float,
     overrides: list[str],
 ) -> Metrics:
+    from edgepipe.targets.estimate import estimates
     from edgepipe.targets.machine import environment
 
     seen = {record.label for record in records}
@@ -445,8 +459,10 @@ def _assemble(
     done = [record for record in records if record.measurements]
     final = done[-1] if done and failure is None else None
     base = next((record for record in done if record.label == plan.baseline), None)
-    goal = _goal(recipe, final) if failure is None else []
     proofs = state.proofs if state else []
+    measured = final.measurements if final else None
+    estimated = estimates(recipe.target, measured, proofs) if measured is not None else []
+    goal = _goal(recipe, final, estimated) if failure is None else []
     status: Status = "failed" if failure else ("ok" if all(result.met for result in goal) else "missed_goal")
     if failure is None and any(proof.status == "failed" for proof in proofs):
         status = "not_verified"  # a wrong answer weighs more than a missed goal
@@ -468,6 +484,8 @@ def _assemble(
         final=final.measurements if final else None,
         versus_baseline=final.versus_baseline if final else None,
         goal=goal,
+        target=recipe.target.name,
+        estimates=estimated,
         proofs=proofs,
         passes=records,
         inputs=Inputs(

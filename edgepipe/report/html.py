@@ -11,7 +11,7 @@ from edgepipe.metrics import Audit, Metrics, StepRecord, quality
 from edgepipe.report.page import page, table, tile
 from edgepipe.report.proofs import PROOF_COLUMNS, proof_notes, proof_row
 from edgepipe.report.svg import Bar, bars, lines
-from edgepipe.report.table import columns, goal_line, markdown_table, percent, points, row, times
+from edgepipe.report.table import columns, estimate_line, goal_line, markdown_table, percent, points, row, times
 
 
 def write_report(metrics: Metrics, path: Path) -> None:
@@ -38,6 +38,7 @@ def _body(metrics: Metrics) -> Iterator[str]:
         for result in metrics.goal:
             yield f'<li class="{"good" if result.met else "bad"}">{html.escape(goal_line(result))}</li>'
         yield "</ul>"
+    yield from _estimates(metrics)
     yield from _proofs(metrics)
     yield "<h2>What each step cost and bought</h2>"
     yield from _waterfall(metrics)
@@ -60,6 +61,14 @@ def _body(metrics: Metrics) -> Iterator[str]:
     pasted = html.escape(markdown_table(metrics))
     yield f"<details><summary>The table as Markdown</summary><pre>{pasted}</pre></details>"
     yield from _origin(metrics)
+
+
+def _estimates(metrics: Metrics) -> Iterator[str]:
+    if metrics.target == "host" or not metrics.estimates:
+        return
+    yield f"<h2>On the target {html.escape(metrics.target)}</h2><ul>"
+    yield from (f"<li>{html.escape(estimate_line(item))}</li>" for item in metrics.estimates)
+    yield "</ul>"
 
 
 def _proofs(metrics: Metrics) -> Iterator[str]:

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from edgepipe.metrics import GoalResult, Interval, Measurements, Metrics, Proof, StepRecord, Versus, quality
+from edgepipe.metrics import Estimate, GoalResult, Interval, Measurements, Metrics, Proof, StepRecord, Versus, quality
 from edgepipe.report.proofs import PROOF_COLUMNS, proof_notes, proof_row
 
 _ANSWERS = {
@@ -31,6 +31,10 @@ _GOALS = {
     "cosine": ("cosine", "{:.4f}"),
     "latency_p50_ms": ("latency p50, ms", "{:.2f}"),
     "peak_rss_bytes": ("peak memory, bytes", "{:,.0f}"),
+    "storage_mb": ("storage, MB", "{:.2f}"),
+    "memory_mb": ("memory, MB", "{:.0f}"),
+    "latency_ms": ("latency on the target, ms", "{:.2f}"),
+    "energy_mj": ("energy on the target, mJ", "{:.1f}"),
     "gzip_bytes": ("bytes gzipped", "{:,.0f}"),
 }
 
@@ -106,10 +110,20 @@ def goal_line(result: GoalResult) -> str:
         return f"{name}: wanted {form.format(result.wanted)}, not measured"
     word = "met" if result.met else "MISSED"
     side = "to spare" if result.met else "short"
+    estimate = f" (estimate: {result.method})" if result.method else ""
     return (
         f"{name}: {form.format(result.got)}, goal {form.format(result.wanted)}: {word}, "
-        f"{form.format(abs(result.margin))} {side}"
+        f"{form.format(abs(result.margin))} {side}{estimate}"
     )
+
+
+def estimate_line(item: Estimate) -> str:
+    """One quantity on the target, and whether it was measured or reckoned."""
+    name, form = _GOALS[item.name]
+    value = form.format(item.high)
+    if item.low != item.high:
+        value = f"{form.format(item.low)} to {value}"
+    return f"{name}: {value}, {'measured' if item.measured else 'estimate'}: {item.method}"
 
 
 def headline(metrics: Metrics) -> str:
@@ -149,6 +163,8 @@ def rich_table(metrics: Metrics, width: int = 160) -> Group:
     lines: list[Text | Table | Group] = [Text(headline(metrics), style="bold"), table]
     lines += [Text(f"- {step.label}: {finding}") for step in metrics.passes for finding in step.findings]
     lines += [Text(("ok    " if result.met else "MISS  ") + goal_line(result)) for result in metrics.goal]
+    if metrics.target != "host":
+        lines += [Text(f"- {metrics.target}: {estimate_line(item)}") for item in metrics.estimates]
     if metrics.proofs:
         lines += [Text(""), rich_proofs(metrics.proofs)]
     return Group(*lines)

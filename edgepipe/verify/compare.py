@@ -14,7 +14,7 @@ from edgepipe.verify.place import Answers, Place
 _CLOSE = 1e-3  # of the largest value: two such answers are the same one, where an answer is not a class
 
 
-def agreeing(there: NDArray[Any], here: NDArray[Any]) -> NDArray[np.bool_]:
+def agreeing(there: NDArray[Any], here: NDArray[Any], *, classes: bool = True) -> NDArray[np.bool_]:
     """bool, (n,): whether both give the same class; where outputs are no scores, values within 0.1% of the largest.
 
     Args:
@@ -25,7 +25,7 @@ def agreeing(there: NDArray[Any], here: NDArray[Any]) -> NDArray[np.bool_]:
     one, other = (array.reshape(len(array), -1) for array in (there, here))
     if one.shape != other.shape:
         raise VerifyError(f"answers of shape {there.shape} there and {here.shape} here cannot be compared")
-    if one.shape[1] > 1:
+    if classes and one.shape[1] > 1:
         finite = np.isfinite(one).all(axis=1)
         return np.asarray((one.argmax(axis=1) == other.argmax(axis=1)) & finite)
     return np.asarray((np.abs(one - other) <= _CLOSE * max(1e-12, float(np.abs(other).max()))).all(axis=1))
@@ -39,9 +39,11 @@ def compare(
     labels: NDArray[np.int64] | None,
     float_operators: list[str],
     seconds: float,
+    *,
+    classes: bool = True,
 ) -> Proof:
     """What is known of one place; `judge` gives the verdict."""
-    same = agreeing(there.outputs, here.outputs)
+    same = agreeing(there.outputs, here.outputs, classes=classes)
     count = len(same)
 
     def top1(outputs: NDArray[Any]) -> float | None:

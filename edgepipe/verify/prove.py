@@ -38,12 +38,14 @@ class Examples:
         count: number of examples.
         digest: hex SHA-256 of all that the answers depend on, inputs and labels.
         labels: int64, (count,), or None.
+        classes: whether the outputs are scores of classes; otherwise values are compared.
     """
 
     count: int
     digest: str
     labels: NDArray[np.int64] | None
     write: Callable[[Path], None]
+    classes: bool = True
 
 
 def examples_of(data: DataSource, wanted: int) -> Examples:
@@ -55,7 +57,8 @@ def examples_of(data: DataSource, wanted: int) -> Examples:
     count = min(wanted, data.count(Split.EVALUATION))
     if count == 0:
         raise VerifyError("verify: the data has no evaluation examples to run")
-    labels = data.labels(Split.EVALUATION)
+    classes = data.signature.task == "classification"
+    labels = data.labels(Split.EVALUATION) if classes else None
 
     def write(path: Path) -> None:
         shape = (count, *data.signature.input_shape)
@@ -70,7 +73,7 @@ def examples_of(data: DataSource, wanted: int) -> Examples:
         rows.flush()
 
     digest = hashlib.sha256(f"{data.digest(Split.EVALUATION)} {count}".encode()).hexdigest()
-    return Examples(count, digest, None if labels is None else labels[:count], write)
+    return Examples(count, digest, None if labels is None else np.asarray(labels[:count], np.int64), write, classes)
 
 
 def examples_of_arrays(inputs: NDArray[Any], labels: NDArray[np.int64] | None) -> Examples:
@@ -113,7 +116,8 @@ class _Work:
             self._floats = float_operators(self.model)
         there = self.run(place)
         seconds = time.perf_counter() - started
-        return compare(target, place, there, self._here, self.examples.labels, self._floats or [], seconds)
+        labels, classes = self.examples.labels, self.examples.classes
+        return compare(target, place, there, self._here, labels, self._floats or [], seconds, classes=classes)
 
 
 def prove(

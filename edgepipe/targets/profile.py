@@ -1,0 +1,74 @@
+"""A target: the device that a recipe is meant for, in facts that each name their source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+class Fact(BaseModel):
+    """A value and where it is from."""
+
+    model_config = _FROZEN
+
+    value: Any
+    source: str = Field(min_length=1, description="a document that says so, or how it was measured or reckoned")
+
+
+class Number(Fact):
+    """A fact that is a positive number."""
+
+    value: float = Field(gt=0)
+
+
+class Shares(Fact):
+    """A fact that is a range of shares, (low, high), in (0, 1]."""
+
+    value: tuple[float, float]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Shares:
+        low, high = self.value
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"wants 0 < low <= high <= 1, found {low} and {high}")
+        return self
+
+
+class Budget(BaseModel):
+    """What the device allows; each is a goal unless the recipe's `goal` states its own. Null: no limit."""
+
+    model_config = _FROZEN
+
+    storage_mb: float | None = Field(None, gt=0, description="megabytes of the deployed file, at most")
+    memory_mb: float | None = Field(None, gt=0, description="peak megabytes of a process that runs it, at most")
+    latency_ms: float | None = Field(None, gt=0, description="milliseconds for one example there, at most")
+    energy_mj: float | None = Field(None, gt=0, description="millijoules for one example there, at most")
+
+
+class Target(BaseModel):
+    """The device the recipe is meant for. `host` is this machine: it is measured, not estimated."""
+
+    model_config = _FROZEN
+
+    name: str = "host"
+    description: str = ""
+    threads: int = Field(1, ge=1, description="threads of the latency measurement")
+    verify: str | None = Field(None, description="the target of `verify` that runs its kind of processor")
+    processor: Fact | None = None
+    instruction_sets: Fact | None = None
+    cores: Number | None = None
+    clock_ghz: Number | None = None
+    memory_mb: Number | None = None
+    storage: Fact | None = None
+    runtime: Fact | None = None
+    int8_macs_per_cycle: Number | None = Field(None, description="of one core, at most")
+    float32_macs_per_cycle: Number | None = Field(None, description="of one core, at most")
+    share_of_peak: Shares | None = Field(None, description="what a runtime reaches of it, low and high")
+    active_watts: Number | None = Field(None, description="power of the whole board while it computes")
+    float16_native: Fact | None = None
+    saturates_u8s8: Fact | None = None
+    advice: tuple[Fact, ...] = Field((), description="what to know before compressing for it")
+    budget: Budget = Budget()
