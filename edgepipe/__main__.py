@@ -22,6 +22,8 @@ After a run:
   edgepipe check RUN --baseline FILE          the regression gate for CI
   edgepipe verify RUN --on x86_avx2,arm64     run the deployed file on other processors and runtimes
   edgepipe targets                            what verification needs here; targets install arm64|browser_wasm
+  edgepipe bundle verify|serve RUN            check what is deployed; try it in a browser
+  edgepipe device run ssh://USER@HOST RUN     copy it to a device, check and time it there
   edgepipe accept RUN --baseline FILE         write or update the baseline
   edgepipe compare RUN RUN ... [--out DIR]    one page over several runs
   edgepipe report RUN                         write report.html again from metrics.json
@@ -96,6 +98,16 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
         return main_track(argv)
 
+    def bundle(argv: list[str]) -> int:
+        from edgepipe.bundling import main_bundle
+
+        return main_bundle(argv)
+
+    def device(argv: list[str]) -> int:
+        from edgepipe.device import main_device
+
+        return main_device(argv)
+
     def schema(argv: list[str]) -> int:
         from edgepipe.listing import main_schema
 
@@ -113,6 +125,8 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
         "store": store,
         "verify": verify,
         "targets": targets,
+        "bundle": bundle,
+        "device": device,
         "track": track,
         "schema": schema,
     }

@@ -125,9 +125,11 @@ def _publish(metrics: Metrics, folder: Path) -> None:
     final = folder / "final"
     if final.is_dir():
         from edgepipe.artifact import open_artifact
+        from edgepipe.bundle.manifest import read_bundle, seal_bundle
 
         card = model_card(metrics, open_artifact(final, verify=False).signature)
         (final / "README.md").write_text(card, encoding="utf-8")
+        seal_bundle(final, read_bundle(final))  # the card is part of it
     console = output_console()
     console.print()
     console.print(rich_table(metrics, console.width), soft_wrap=True)

@@ -272,6 +272,25 @@ class Proof(_Record):
         return f"{self.target}: {self.place}" if self.place else self.target
 
 
+class DeviceRun(_Record):
+    """What the bundle's own example said on a real device."""
+
+    device: str = Field(description="where it ran, without a user's name")
+    when: str = Field(description="ISO 8601, UTC")
+    golden: Literal["ok", "failed"]
+    identical: bool
+    largest_difference: float
+    latency_p50_ms: float
+    latency_p90_ms: float
+    runs: int
+    host: str
+    machine: str
+    cores: int | None
+    threads: int
+    python: str
+    onnxruntime: str
+
+
 class Inputs(_Record):
     """SHA-256 digests of everything that came in."""
 
@@ -307,6 +326,7 @@ class Metrics(_Record):
     final: Measurements | None = None
     versus_baseline: Versus | None = None
     goal: list[GoalResult] = []
+    devices: list[DeviceRun] = Field(default=[], description="runs of the bundle on real devices, newest last")
     target: str = Field("host", description="name of the target profile")
     estimates: list[Estimate] = Field(default=[], description="what the final model needs on the target")
     proofs: list[Proof] = Field(default=[], description="the deployed file on other processors and runtimes")

@@ -379,7 +379,13 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
 
 
 def _deploy(state: _Run, artifact: Artifact) -> None:
-    copy_artifact(artifact, state.folder / "final")
+    from edgepipe.bundle.build import build
+
+    final = state.folder / "final"
+    copy_artifact(artifact, final)
+    recipe = state.recipe
+    browser = "browser_wasm" in (*recipe.verify, recipe.target.name)
+    build(final, recipe.name, artifact.signature, state.data, browser=browser)
 
 
 def _verify(state: _Run, artifact: Artifact) -> None:

@@ -40,6 +40,7 @@ def _body(metrics: Metrics) -> Iterator[str]:
         yield "</ul>"
     yield from _estimates(metrics)
     yield from _proofs(metrics)
+    yield from _devices(metrics)
     yield "<h2>What each step cost and bought</h2>"
     yield from _waterfall(metrics)
     base = [index for index, step in enumerate(metrics.passes) if step.label == metrics.baseline_step]
@@ -69,6 +70,25 @@ def _estimates(metrics: Metrics) -> Iterator[str]:
     yield f"<h2>On the target {html.escape(metrics.target)}</h2><ul>"
     yield from (f"<li>{html.escape(estimate_line(item))}</li>" for item in metrics.estimates)
     yield "</ul>"
+
+
+def _devices(metrics: Metrics) -> Iterator[str]:
+    if not metrics.devices:
+        return
+    yield "<h2>On real devices</h2>"
+    rows = [
+        (
+            f"{item.device} ({item.machine}, {item.cores} cores)",
+            item.golden + (", bit-identical" if item.identical else f", differ by {item.largest_difference:.2g}"),
+            f"{item.latency_p50_ms:.2f}",
+            f"{item.latency_p90_ms:.2f}",
+            str(item.threads),
+            item.onnxruntime,
+            item.when,
+        )
+        for item in metrics.devices
+    ]
+    yield table(("device", "golden outputs", "ms p50", "ms p90", "threads", "ONNX Runtime", "when"), rows, left=(1, 6))
 
 
 def _proofs(metrics: Metrics) -> Iterator[str]:

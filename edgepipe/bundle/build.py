@@ -1,0 +1,98 @@
+"""What is put beside a deployed model so that it can be used and checked anywhere."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgepipe.artifact import ONNX_FILE, Signature
+from edgepipe.bundle.manifest import GOLDEN_FILE, TOLERANCE, Bundle, seal_bundle
+from edgepipe.contract import DataSource, Split
+from edgepipe.measure import session as runtime
+from edgepipe.targets.machine import versions
+from edgepipe.verify.browser import BrowserWasm, runtime_files
+from edgepipe.verify.int8_graph import float_operators
+
+GOLDEN = 8
+FILES = Path(__file__).with_name("files")
+PAGE = ("index.html", "app.mjs", "serve.py")
+
+
+def build(folder: Path, name: str, signature: Signature, data: DataSource, *, browser: bool) -> Bundle:
+    """Add golden inputs and outputs, the example, and for classifiers of pictures the page; write bundle.json.
+
+    Args:
+        folder: holds `model.onnx` already.
+        browser: put the browser's runtime (14 MB) beside the page, where it is installed.
+    """
+    model = folder / ONNX_FILE
+    count = min(GOLDEN, data.count(Split.EVALUATION))
+    batch = next(data.batches(Split.EVALUATION, count, range(count)))
+    golden: dict[str, NDArray[Any]] = {"inputs": batch.inputs, "outputs": answers(model, batch.inputs, exact=True)}
+    if batch.labels is not None:
+        golden["labels"] = np.asarray(batch.labels)
+    np.savez_compressed(folder / GOLDEN_FILE, allow_pickle=False, **golden)
+    pictures = _pictures(folder, batch.inputs, signature)
+    shutil.copyfile(FILES / "example.py", folder / "example.py")
+    if pictures and signature.task == "classification":
+        for file in PAGE:
+            shutil.copyfile(FILES / file, folder / file)
+        if browser:
+            add_runtime(folder)
+    bundle = Bundle(
+        name=name,
+        model=ONNX_FILE,
+        signature=signature,
+        bit_identical=not float_operators(model),
+        tolerance=TOLERANCE,
+        pictures=tuple(pictures),
+        versions=versions(("edgepipe", "onnx", "onnxruntime", "numpy", "pillow")),
+    )
+    return seal_bundle(folder, bundle)
+
+
+def add_runtime(folder: Path) -> str | None:
+    """Copy onnxruntime-web beside the page; returns what is lacking for it."""
+    lacking = BrowserWasm().lacking()
+    if not all(path.is_file() for path in runtime_files()):
+        return lacking
+    (folder / "ort").mkdir(exist_ok=True)
+    for path in runtime_files():
+        shutil.copyfile(path, folder / "ort" / path.name)
+    return None
+
+
+def answers(model: Path, inputs: NDArray[Any], *, exact: bool = False) -> NDArray[np.float32]:
+    """float32, (n, ...): the model's first output, one example at a time as on a device.
+
+    Args:
+        exact: with int8 kernels that cannot saturate, on x86 without VNNI.
+    """
+    options = runtime.options(1)
+    if exact:
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    session = runtime.open_session(model, chosen=options)
+    feed = runtime.feed_of(session, str(model))
+    fed = [feed(feed.fit(inputs[row : row + 1])) for row in range(len(inputs))]
+    outputs = [runtime.run(session, one, str(model))[0][:1] for one in fed]
+    return np.concatenate(outputs).astype(np.float32)
+
+
+def _pictures(folder: Path, inputs: NDArray[Any], signature: Signature) -> list[str]:
+    """Golden inputs as PNG, exactly as they were before preprocessing; none when they are no pictures."""
+    prep = signature.preprocessing
+    if prep.image_size is None or inputs.ndim != 4 or len(prep.mean) != inputs.shape[1]:
+        return []
+    mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (prep.mean, prep.std))
+    pixels = np.clip(np.rint((inputs * std + mean) * 255), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    (folder / "pictures").mkdir(exist_ok=True)
+    names = []
+    for row, picture in enumerate(pixels):
+        names.append(f"pictures/{row}.png")
+        Image.fromarray(picture if picture.shape[2] == 3 else picture[:, :, 0]).save(folder / names[-1])
+    return names

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Run this bundle's model on a Raspberry Pi or any other computer with Python.
+
+pip install onnxruntime numpy pillow
+python3 example.py                        checks the golden outputs and measures the time
+python3 example.py picture.jpg ...        says what is in the pictures
+python3 example.py --json [--runs 50] [--threads 1]
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+HERE = Path(__file__).resolve().parent
+BUNDLE = json.loads((HERE / "bundle.json").read_text(encoding="utf-8"))
+TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+
+
+def open_model(threads):
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    return ort.InferenceSession(str(HERE / BUNDLE["model"]), options, providers=["CPUExecutionProvider"])
+
+
+def answer(session, example):
+    """example: one preprocessed input, without the batch axis."""
+    wanted = session.get_inputs()[0]
+    batch = wanted.shape[0] if wanted.shape and isinstance(wanted.shape[0], int) else 1
+    fed = np.repeat(example[None], batch, axis=0).astype(TYPES.get(wanted.type, example.dtype))
+    return session.run(None, {wanted.name: fed})[0][0]
+
+
+def read_picture(path):
+    """float32, (channels, height, width), prepared as for training."""
+    from PIL import Image
+
+    how = BUNDLE["signature"]["preprocessing"]
+    filters = {name: getattr(Image.Resampling, name.upper()) for name in ("nearest", "bilinear", "bicubic")}
+    picture = Image.open(path).convert("RGB" if how["channels"] == 3 else "L")
+    height, width = how["image_size"]
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), filters[how["interpolation"]])
+    pixels = np.asarray(picture, np.float32).reshape(height, width, -1).transpose(2, 0, 1) / np.float32(255)
+    mean, std = (np.asarray(how[name], np.float32).reshape(-1, 1, 1) for name in ("mean", "std"))
+    return (pixels - mean) / std
+
+
+def check(session, runs):
+    """Golden outputs and the time of one example."""
+    golden = np.load(HERE / "golden.npz", allow_pickle=False)
+    inputs, expected = golden["inputs"], golden["outputs"]
+    found = np.stack([np.asarray(answer(session, example)) for example in inputs]).astype(np.float32)
+    difference = float(np.abs(found.reshape(len(found), -1) - expected.reshape(len(found), -1)).max())
+    identical = found.tobytes() == expected.tobytes()
+    close = difference <= BUNDLE["tolerance"] * float(np.abs(expected).max())
+    times = []
+    for run in range(runs + 3):  # the first three warm up
+        began = time.perf_counter()
+        answer(session, inputs[run % len(inputs)])
+        times.append(1000 * (time.perf_counter() - began))
+    times = sorted(times[3:])
+    return {
+        "golden": "ok" if identical or (close and not BUNDLE["bit_identical"]) else "failed",
+        "identical": identical,
+        "largest_difference": difference,
+        "latency_p50_ms": statistics.median(times),
+        "latency_p90_ms": times[int(0.9 * (len(times) - 1))],
+        "runs": runs,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("pictures", nargs="*")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    session = open_model(args.threads)
+    for path in args.pictures:
+        began = time.perf_counter()
+        scores = np.asarray(answer(session, read_picture(path)), np.float64)
+        took = 1000 * (time.perf_counter() - began)
+        shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+        best = int(scores.argmax())
+        names = BUNDLE["signature"]["classes"]
+        print(f"{path}: {names[best] if names else best} ({shares[best]:.1%}), {took:.1f} ms with decoding")
+    if args.pictures:
+        return 0
+    found = check(session, args.runs)
+    found |= {
+        "host": platform.node(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": args.threads,
+        "python": platform.python_version(),
+        "onnxruntime": ort.__version__,
+    }
+    print(json.dumps(found) if args.json else "\n".join(f"{key}: {value}" for key, value in found.items()))
+    return 0 if found["golden"] == "ok" else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,59 @@
+"""bundle.json: what lies in `final/`, how to feed the model and what it must answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edgepipe.artifact import FileEntry, Signature, file_sha256
+from edgepipe.errors import InputError
+from edgepipe.files import read_record, write_text
+
+BUNDLE_FILE = "bundle.json"
+GOLDEN_FILE = "golden.npz"
+TOLERANCE = 1e-3
+
+
+class Bundle(BaseModel):
+    """The content of bundle.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = 1
+    name: str = Field(description="the recipe")
+    model: str = Field(description="file of the model")
+    signature: Signature = Field(description="input shape, labels, preprocessing, task")
+    bit_identical: bool = Field(description="the graph is int8 throughout: golden outputs must be met bit for bit")
+    tolerance: float = Field(description="otherwise: largest difference, as a share of the largest output")
+    pictures: tuple[str, ...] = Field((), description="pictures of golden inputs, in their order")
+    versions: dict[str, str] = {}
+    files: dict[str, FileEntry] = {}
+
+
+def seal_bundle(folder: Path, bundle: Bundle) -> Bundle:
+    """Write bundle.json over every other file of the folder."""
+    files = {
+        path.relative_to(folder).as_posix(): FileEntry(sha256=file_sha256(path), size_bytes=path.stat().st_size)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != BUNDLE_FILE and "__pycache__" not in path.parts
+    }
+    sealed = bundle.model_copy(update={"files": files})
+    write_text(folder / BUNDLE_FILE, sealed.model_dump_json(indent=1))
+    return sealed
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """The manifest of a bundle.
+
+    Raises:
+        InputError: there is none, or it is not one.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder. Name a run's final/ folder")
+    return read_record(folder / BUNDLE_FILE, Bundle, "Name a run's final/ folder")
+
+
+def bundle_folder(given: Path) -> Path:
+    """The bundle itself, or that of a run's folder."""
+    return given / "final" if (given / "final" / BUNDLE_FILE).is_file() else given

@@ -1,0 +1,54 @@
+"""`edgepipe bundle verify|serve DIR`: check what is deployed, and try it in a browser."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from edgepipe.errors import InputError, RecipeError
+from edgepipe.terminal import Arguments, output_console, print_error
+
+
+def main_bundle(argv: list[str]) -> int:
+    """`edgepipe bundle verify|serve DIR`."""
+    parser = Arguments("edgepipe bundle", description="Check a bundle (a run's final/ folder), or serve its page.")
+    parser.add_argument("do", choices=["verify", "serve"], help="verify: digests and golden outputs; serve: the page")
+    parser.add_argument("folder", type=Path, help="a run's folder or its final/")
+    parser.add_argument("--port", type=int, default=8000, help="of the page, on this computer only; 0: any")
+    args = parser.read(argv)
+    if args is None:
+        return 0
+    from edgepipe.bundle.manifest import bundle_folder
+
+    folder = bundle_folder(args.folder)
+    return _verify(folder) if args.do == "verify" else _serve(folder, args.port)
+
+
+def _verify(folder: Path) -> int:
+    from edgepipe.bundle.verify import problems
+
+    bundle, wrong = problems(folder)
+    for text in wrong:
+        print_error(f"{folder}: {text}")
+    if not wrong:
+        how = "bit for bit" if bundle.bit_identical else f"within {bundle.tolerance:g}"
+        output_console().print(
+            f"{folder}: {bundle.name}: {len(bundle.files)} files as sealed, golden outputs met {how}", markup=False
+        )
+    return 1 if wrong else 0
+
+
+def _serve(folder: Path, port: int) -> int:
+    from edgepipe.bundle.build import add_runtime
+    from edgepipe.bundle.manifest import read_bundle, seal_bundle
+
+    bundle = read_bundle(folder)
+    if not (folder / "serve.py").is_file():
+        raise InputError(f"{folder}: no page: only classifiers of pictures have one")
+    if not (folder / "ort").is_dir():
+        lacking = add_runtime(folder)
+        if lacking is not None:
+            raise RecipeError(f"bundle serve: {lacking}")
+        seal_bundle(folder, bundle)
+    return subprocess.run([sys.executable, str(folder / "serve.py"), "--port", str(port)], check=False).returncode

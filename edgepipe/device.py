@@ -1,0 +1,124 @@
+"""`edgepipe device run ssh://USER@HOST BUNDLE`: the bundle on a real device, and what it said there."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shlex
+import shutil
+import subprocess
+import urllib.parse
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from edgepipe.errors import EdgepipeError, RecipeError, VerifyError
+from edgepipe.files import write_text
+from edgepipe.metrics import DeviceRun, read_metrics
+from edgepipe.terminal import Arguments, output_console
+
+
+def main_device(argv: list[str]) -> int:
+    """`edgepipe device run ssh://USER@HOST[:PORT] BUNDLE`."""
+    parser = Arguments(
+        "edgepipe device",
+        description="Copy a bundle to a device, check its golden outputs and measure its time there. Of a run, the "
+        "result goes into its metrics.json and report. The device needs Python 3 with onnxruntime and numpy.",
+    )
+    parser.add_argument("do", choices=["run"], help="copy, check, measure")
+    parser.add_argument("place", help="ssh://USER@HOST or ssh://USER@HOST:PORT; keys as ssh has them, no passwords")
+    parser.add_argument("what", type=Path, help="a run's folder or a bundle")
+    parser.add_argument("--python", default="python3", help="the device's Python (default: python3)")
+    parser.add_argument("--runs", type=int, default=50, help="timed runs (default: 50)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the runtime there (default: 1)")
+    parser.add_argument("--ssh-option", action="append", default=[], help="as ssh's -o, e.g. IdentityFile=KEY")
+    args = parser.read(argv)
+    if args is None:
+        return 0
+    if args.runs < 1 or args.threads < 1:
+        raise RecipeError("command line: device run: --runs and --threads must be at least 1")
+    from edgepipe.bundle.manifest import bundle_folder, read_bundle
+
+    folder = bundle_folder(args.what)
+    read_bundle(folder)
+    command, shown = _ssh(args.place, args.ssh_option)
+    said = _run_there(command, shown, folder, args.python, args.runs, args.threads)
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    try:
+        found = DeviceRun.model_validate({"device": shown, "when": now, **said})
+    except ValidationError as error:
+        raise VerifyError(f"{shown}: what example.py said cannot be read: {error.errors()[0]['msg']}") from None
+    match = "bit-identical" if found.identical else f"differ by {found.largest_difference:.2g}"
+    output_console().print(
+        f"{shown}: {found.machine}, {found.cores} cores, onnxruntime {found.onnxruntime}: golden outputs "
+        f"{found.golden} ({match}), {found.latency_p50_ms:.2f} ms p50, {found.latency_p90_ms:.2f} ms p90, "
+        f"{found.threads} thread(s)",
+        markup=False,
+    )
+    run = folder.parent
+    if (run / "metrics.json").is_file():
+        _record(run, found)
+    return 0 if found.golden == "ok" else 1
+
+
+def _ssh(place: str, options: list[str]) -> tuple[list[str], str]:
+    """The ssh command up to the remote command, and how the device is named in results."""
+    try:
+        parts = urllib.parse.urlsplit(place)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port, parts = None, None, urllib.parse.urlsplit("")
+    if parts.scheme != "ssh" or not host or host.startswith("-") or parts.password or parts.path.strip("/"):
+        raise RecipeError(
+            f"command line: device run: '{place}' is no device: write ssh://USER@HOST or ssh://USER@HOST:PORT"
+        )
+    if shutil.which("ssh") is None:
+        raise VerifyError("device run: ssh is missing: apt-get install openssh-client")
+    command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"]
+    for option in options:
+        command += ["-o", option]
+    if port is not None:
+        command += ["-p", str(port)]
+    if parts.username:
+        command += ["-l", parts.username]
+    return [*command, "--", host], host if port is None else f"{host}:{port}"
+
+
+def _run_there(ssh: list[str], shown: str, folder: Path, python: str, runs: int, threads: int) -> dict[str, object]:
+    """One connection: unpack what comes in on standard input into a fresh folder, run, remove."""
+    script = (
+        'set -e; d=$(mktemp -d); trap \'rm -rf "$d"\' EXIT; tar -xf - -C "$d"; '
+        f'{shlex.quote(python)} "$d/example.py" --json --runs {runs} --threads {threads}'
+    )
+    needed = ["--exclude=ort", "--exclude=pictures", "--exclude=__pycache__"]
+    with subprocess.Popen(["tar", "-cf", "-", *needed, "-C", str(folder), "."], stdout=subprocess.PIPE) as packed:
+        ended = subprocess.run(
+            [*ssh, script], stdin=packed.stdout, capture_output=True, text=True, check=False, errors="replace"
+        )
+        if packed.stdout is not None:
+            packed.stdout.close()
+    last = (ended.stdout.strip().splitlines() or [""])[-1]
+    if not last.startswith("{"):
+        said = " ".join(ended.stderr.strip().splitlines()[-3:])
+        remedy = ""
+        if "No module named" in said:
+            remedy = f". On the device: {python} -m pip install onnxruntime numpy"
+        elif ended.returncode == 255:
+            remedy = f". Try it by hand: ssh {shown}"
+        raise VerifyError(f"{shown}: ended with {ended.returncode}: {said or 'it said nothing'}{remedy}")
+    try:
+        return dict(json.loads(last))
+    except ValueError:
+        raise VerifyError(f"{shown}: what example.py said cannot be read: {last[:200]}") from None
+
+
+def _record(run: Path, found: DeviceRun) -> None:
+    from edgepipe.report.html import write_report
+
+    metrics = read_metrics(run)
+    updated = metrics.model_copy(update={"devices": [*metrics.devices, found]})
+    try:
+        write_text(run / "metrics.json", updated.model_dump_json(indent=1, by_alias=True))
+        write_report(updated, run / "report.html")
+    except OSError as error:
+        raise EdgepipeError(f"{run}: the result cannot be written: {error.strerror or error}") from None

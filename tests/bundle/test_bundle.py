@@ -1,0 +1,157 @@
+"""A run's final/ is a bundle: sealed, with golden answers, an example for a device and a page that works."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgepipe.__main__ import main
+from edgepipe.bundle.manifest import Bundle
+from edgepipe.verify.browser import BrowserWasm
+from tests.bundle.digits import digits_run
+from tests.bundle.webdriver import Browser
+from tests.small import arguments
+
+BROWSER = BrowserWasm().lacking() or (
+    None if shutil.which("chromedriver") else "chromedriver is missing: apt-get install chromium-driver"
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return digits_run(tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture
+def bundle(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run / "final", tmp_path / "bundle"))
+
+
+def test_a_bundle_names_labels_preprocessing_versions_and_every_file(run: Path) -> None:
+    found = Bundle.model_validate_json((run / "final" / "bundle.json").read_text())
+    assert found.signature.classes == tuple("0123456789")
+    assert found.signature.preprocessing.image_size == (16, 16)
+    assert found.bit_identical
+    assert "onnxruntime" in found.versions
+    on_disk = {path.relative_to(run / "final").as_posix() for path in (run / "final").rglob("*") if path.is_file()}
+    assert on_disk == {*found.files, "bundle.json"}
+    assert {"model.onnx", "golden.npz", "README.md", "example.py", "index.html", "pictures/0.png"} <= on_disk
+
+
+def test_a_whole_bundle_verifies_and_a_damaged_one_says_what(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["bundle", "verify", str(bundle)]) == 0
+    assert "golden outputs met bit for bit" in capfd.readouterr().out
+    page = bundle / "index.html"
+    page.write_text(page.read_text() + " ")
+    (bundle / "golden.npz").unlink()
+    (bundle / "stray.txt").write_text("")
+    assert main(["bundle", "verify", str(bundle)]) == 1
+    said = capfd.readouterr().err
+    assert "index.html: changed" in said
+    assert "golden.npz: missing" in said
+    assert "stray.txt: not named in bundle.json" in said
+    assert main(["bundle", "verify", str(bundle / "pictures")]) == 2
+
+
+def test_another_answer_than_the_golden_one_is_found(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from edgepipe.bundle.manifest import read_bundle, seal_bundle
+
+    with np.load(bundle / "golden.npz") as golden:
+        arrays = dict(golden)
+    arrays["outputs"] = np.nextafter(arrays["outputs"], np.float32(np.inf))  # one bit
+    np.savez(bundle / "golden.npz", **arrays)
+    seal_bundle(bundle, read_bundle(bundle))
+    assert main(["bundle", "verify", str(bundle)]) == 1
+    assert "an int8 graph must meet them bit for bit" in capfd.readouterr().err
+
+
+def test_a_manifest_that_points_outside_is_refused(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    content = json.loads((bundle / "bundle.json").read_text())
+    content["files"]["../secret"] = content["files"]["model.onnx"]
+    (bundle / "bundle.json").write_text(json.dumps(content))
+    assert main(["bundle", "verify", str(bundle)]) == 1
+    assert "../secret: lies outside the bundle" in capfd.readouterr().err
+
+
+def test_the_example_answers_pictures_and_checks_the_golden_outputs(bundle: Path) -> None:
+    def example(*argv: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(bundle / "example.py"), *argv]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]})
+
+    with np.load(bundle / "golden.npz") as golden:
+        answers = golden["outputs"].argmax(axis=1)
+    ended = example(*[str(bundle / "pictures" / f"{row}.png") for row in range(4)])
+    assert [int(value) for value in re.findall(r"\.png: (\d) \(", ended.stdout)] == answers[:4].tolist()
+    said = json.loads(example("--json", "--runs", "5").stdout)
+    assert (said["golden"], said["identical"], said["runs"]) == ("ok", True, 5)
+    assert said["latency_p50_ms"] > 0
+
+
+def test_arrays_that_are_no_pictures_have_golden_outputs_and_no_page(tmp_path: Path) -> None:
+    assert main(arguments(tmp_path, "measure.latency_seconds=0.1", f"hydra.run.dir={tmp_path}/run")) == 0
+    assert not (tmp_path / "run" / "final" / "index.html").exists()
+    assert main(["bundle", "verify", str(tmp_path / "run")]) == 0
+    assert main(["bundle", "serve", str(tmp_path / "run")]) == 2
+
+
+@pytest.mark.skipif(BROWSER is not None, reason=str(BROWSER))
+def test_a_picture_given_to_the_page_is_answered_as_on_this_machine(bundle: Path, tmp_path: Path) -> None:
+    with np.load(bundle / "golden.npz") as golden:
+        outputs, labels = golden["outputs"], golden["labels"]
+    from edgepipe.bundle.build import add_runtime
+
+    assert add_runtime(bundle) is None
+    serve = [sys.executable, str(bundle / "serve.py"), "--port", "0"]
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().strip()
+            with Browser() as browser:
+                browser.open(url)
+                browser.wait_for("return document.body.dataset.state === 'ready'")
+                assert browser.run("return crossOriginIsolated") is True
+                browser.choose_file("#file", bundle / "pictures" / "0.png")
+                browser.wait_for("return document.body.dataset.state === 'answered'")
+                logits = browser.run("return JSON.parse(document.body.dataset.logits)")
+                assert np.float32(logits).tobytes() == outputs[0].tobytes()  # bit for bit, from the PNG on
+                assert browser.run("return document.getElementById('answer').textContent") == str(outputs[0].argmax())
+                assert browser.run("return document.querySelectorAll('.bar').length") == 5
+                assert re.fullmatch(r"[\d.]+ ms", browser.run("return document.getElementById('time').textContent"))
+                browser.run("document.querySelectorAll('#examples button')[1].click()")
+                browser.wait_for("return document.body.dataset.state === 'answered'")
+                assert browser.run("return document.querySelectorAll('#examples img').length") == len(labels)
+                shots = Path(os.environ.get("EDGEPIPE_SCREENSHOTS", tmp_path))
+                browser.screenshot(shots / "page.png")
+                assert Image.open(shots / "page.png").size[0] >= 900
+        finally:
+            server.terminate()
+
+
+@pytest.mark.skipif(BROWSER is not None, reason=str(BROWSER))
+@pytest.mark.parametrize("how", ["bilinear", "bicubic", "nearest"])
+def test_the_page_resizes_as_pillow_does(bundle: Path, tmp_path: Path, how: str) -> None:
+    draw = np.random.default_rng(0)
+    code = (bundle / "app.mjs").read_text().partition("async function pixelsOf")[0]
+    module = tmp_path / "resize.mjs"
+    module.write_text(code.replace("const $", "const unused$").replace("const state", "const unusedState"))
+    for width, height, to_width, to_height in ((50, 31, 16, 24), (7, 9, 20, 13), (16, 16, 16, 8)):
+        pixels = draw.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        resample = getattr(Image.Resampling, how.upper())
+        expected = np.asarray(Image.fromarray(pixels).resize((to_width, to_height), resample))
+        script = (
+            f"import {{resize}} from '{module.as_uri()}';"
+            f"const out = resize(new Uint8Array({pixels.ravel().tolist()}), {width}, {height}, 3, {to_width},"
+            f" {to_height}, '{how}'); console.log(JSON.stringify(Array.from(out)));"
+        )
+        node = ["node", "--input-type=module", "-e", script]
+        found = json.loads(subprocess.run(node, capture_output=True, text=True, check=True).stdout)
+        assert np.array_equal(np.array(found, np.uint8).reshape(expected.shape), expected)
