@@ -15,6 +15,7 @@ pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_joblib_jobs_train_the_shared_baseline_once(tmp_path: Path) -> None:
     project = training_project(tmp_path)
     err = finish(
@@ -39,6 +40,7 @@ def test_joblib_jobs_train_the_shared_baseline_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_submitit_runs_jobs_here_as_slurm_would(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     project = training_project(tmp_path)
@@ -63,6 +65,7 @@ def test_submitit_runs_jobs_here_as_slurm_would(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_ray_jobs_train_the_shared_baseline_once_on_a_core_each(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
     project = training_project(tmp_path)
@@ -71,6 +74,7 @@ def test_ray_jobs_train_the_shared_baseline_once_on_a_core_each(tmp_path: Path) 
             "-m",
             "hydra/launcher=ray",
             "+hydra.launcher.ray.init.num_cpus=2",
+            "+hydra.launcher.ray.init.include_dashboard=false",
             "recipe=tiny",
             "trust_code=true",
             "store.root=store",

@@ -103,6 +103,7 @@ def test_a_server_that_is_away_costs_a_note_and_the_run_is_logged_later(tmp_path
 
 @HAS_MLFLOW
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_database_that_is_none_costs_a_note(tmp_path: Path) -> None:
     (tmp_path / "broken.db").write_bytes(b"no database at all" * 100)
     uri = f"tracking.uri=sqlite:///{tmp_path}/broken.db"
@@ -113,6 +114,7 @@ def test_a_database_that_is_none_costs_a_note(tmp_path: Path) -> None:
 
 @HAS_MLFLOW
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_failed_run_is_logged_as_failed(tmp_path: Path) -> None:
     argv = arguments(tmp_path, "hydra.run.dir=run", "passes.quantize.exclude=[nowhere]")
     finish(start(*argv, *TRACKED, cwd=tmp_path), 1)
@@ -124,6 +126,7 @@ def test_a_failed_run_is_logged_as_failed(tmp_path: Path) -> None:
 
 @HAS_MLFLOW
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_sweep_is_one_parent_with_a_run_for_each_job(tmp_path: Path) -> None:
     argv = arguments(tmp_path, "hydra.sweep.dir=sweep", "passes.quantize.observer=mse,min_max")
     finish(start("-m", *argv, *TRACKED, cwd=tmp_path))
@@ -207,6 +210,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 @HAS_MLFLOW
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_server_takes_runs_of_parallel_jobs(tmp_path: Path, server: str) -> None:
     argv = arguments(
         tmp_path, "hydra.sweep.dir=sweep", "passes.quantize.observer=mse,min_max", f"tracking.uri={server}"

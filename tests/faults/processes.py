@@ -68,7 +68,7 @@ def start(*argv: str, cwd: Path, **env: str) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> str:
     """Wait; its standard error."""
-    _, err = process.communicate(timeout=400)
+    _, err = process.communicate(timeout=900)
     assert process.returncode == code, err
     assert "Traceback" not in err
     return err
