@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test test-slow test-frameworks lint types layers setup clean
+.PHONY: run verify test test-slow test-frameworks lint types layers setup clean
 
 setup: $(READY)
 
@@ -15,6 +15,15 @@ $(READY): pyproject.toml constraints.txt
 
 run: $(READY)
 	$(BIN)/python -m edgepipe recipe=resnet18_int8
+
+# The main recipe, its deployed file run under a Haswell, a Cortex-A72 and A76, in Node and in Chromium.
+verify: $(READY)
+	command -v qemu-aarch64-static debootstrap chromium node npm > /dev/null || \
+		apt-get install -y qemu-user-static debootstrap chromium nodejs npm
+	$(BIN)/python -m edgepipe targets install --missing arm64 browser_wasm
+	$(BIN)/python -m edgepipe recipe=resnet18_int8 'verify=[x86_avx2,arm64,browser_wasm]' ~goal \
+		require_verify=true hydra.run.dir=outputs/verify
+	$(BIN)/python -m edgepipe bundle verify outputs/verify
 
 test: lint types layers
 	$(BIN)/python -m pytest

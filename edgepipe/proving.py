@@ -73,6 +73,7 @@ def main_targets(argv: list[str]) -> int:
     parser = Arguments("edgepipe targets", description="What `verify` can run here, and how to get what is lacking.")
     parser.add_argument("do", nargs="?", choices=["install"], help=f"prepare {' or '.join(INSTALLERS)}")
     parser.add_argument("names", nargs="*", help="what to install")
+    parser.add_argument("--missing", action="store_true", help="leave what is installed already as it is")
     args = parser.read(argv)
     if args is None:
         return 0
@@ -85,6 +86,8 @@ def main_targets(argv: list[str]) -> int:
             raise RecipeError(f"command line: targets install: nothing to install for '{name}'.{hint}")
     console = output_console()
     for name in args.names:
+        if args.missing and target_of(name).lacking() is None:
+            continue
         place = INSTALLERS[name](_note)
         console.print(f"{name}: installed in {place}", markup=False)
     if args.do is None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edgepipe.quant.affine import activation_parameters, quantize, weight_parameters
+from edgepipe.quant.exact_sums import exact_sums
 from edgepipe.quant.placement import Placement, Wiring, weight_axis
 
 Parameters = tuple[np.float32, int]
@@ -63,6 +64,7 @@ class QdqWriter:
             while source in placement.same_as:
                 source = placement.same_as[source]
             found[name] = found[source] if source in found else activation_parameters(*ranges[source])
+        exact_sums(self.model, placement, found)
         return found
 
     def _constant(self, name: str, value: NDArray[np.generic]) -> str:

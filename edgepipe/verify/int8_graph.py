@@ -20,6 +20,7 @@ _EXACT = (INT8_LAYERS - {"ConvInteger", "MatMulInteger", "MatMulIntegerToFloat",
 }
 _MOVING = (MOVES - {"Cast"}) | {
     "MaxPool",
+    "NhwcMaxPool",
     "Relu",
     "Clip",
     "Concat",
