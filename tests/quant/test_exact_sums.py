@@ -15,4 +15,5 @@ def test_no_sum_of_two_bytes_comes_near_a_tie_and_scales_hardly_grow() -> None:
             assert -1e-5 <= new - old <= 1.01 * total / _ODD
         ratios = [np.float32(scale / total) for scale in snapped]
         sums = a * np.float64(ratios[0]) + b * np.float64(ratios[1])
+        sums = sums[sums < 512]  # larger ones are clipped, not rounded
         assert np.abs(sums - np.floor(sums) - 0.5).min() > 0.4 / _ODD
