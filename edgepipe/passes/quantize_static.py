@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -15,7 +16,8 @@ class QuantizeStatic(Pass):
     """Quantize weights and activations to 8 bits, activation ranges from calibration examples.
 
     Activations uint8 per tensor, weights int8 per channel, bias int32 with scale s_x * s_w. What has
-    no int8 kernel stays float. Source: ONNX Q/DQ; Jacob et al., CVPR 2018, arXiv:1712.05877.
+    no int8 kernel stays float, and what would not be faster in int8.
+    Source: ONNX Q/DQ; Jacob et al., CVPR 2018, arXiv:1712.05877.
     """
 
     reads: ClassVar[Kind] = Kind.ONNX
@@ -31,6 +33,9 @@ class QuantizeStatic(Pass):
     saturation_safe: bool = Field(True, description="weights that AVX2's 16-bit sums cannot overflow")
     weight_search: bool = Field(True, description="scale of least squared error per channel, not the largest weight")
     exclude: tuple[str, ...] = Field((), description="node names or operator types that stay float")
+    keep_float: Literal["auto", "never"] = Field(
+        "auto", description="auto: what int8 would not make faster stays float, by a table of kernel costs"
+    )
     batch_size: int = Field(25, ge=1, description="calibration examples per run")
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
@@ -38,12 +43,22 @@ class QuantizeStatic(Pass):
 
         from edgepipe.models.lower import clean
         from edgepipe.quant.calibrate import calibrate
-        from edgepipe.quant.placement import place
+        from edgepipe.quant.curves import lookups
+        from edgepipe.quant.guards import guard_floats
+        from edgepipe.quant.norms import norms_to_convolutions
+        from edgepipe.quant.placement import NOT_WORTH_IT, place
         from edgepipe.quant.prepare import prepare
         from edgepipe.quant.qdq import QdqWriter
 
         network = prepare(model.onnx, job.label)
-        placement = place(network, self._excluded(network, job.label))
+        norms_to_convolutions(network)
+        placement = place(network, self._excluded(network, job.label), self.keep_float)
+        job.facts["kept_float"] = dict(sorted(placement.kept_float.items()))
+        if not placement.nodes and NOT_WORTH_IT in placement.kept_float.values():
+            job.facts["notes"] = ["int8 would not be faster than float for this model: it stays float"]
+            job.facts["int8_nodes"] = 0
+            shutil.copyfile(model.onnx, job.out / ONNX_FILE)
+            return job.seal(Kind.ONNX, model.signature)
         if not placement.nodes:
             raise PassError(
                 f"passes.{job.label}: nothing to quantize: the model has no convolution or matrix product with "
@@ -66,15 +81,16 @@ class QuantizeStatic(Pass):
             network, per_channel=self.per_channel, pair_safe=self.saturation_safe, search=self.weight_search
         )
         try:
-            parameters = writer.write(placement, ranges)
+            parameters = writer.write(placement, placement.limited(ranges))
         except ValueError as error:
             raise PassError(f"passes.{job.label}: {error}. The float model is broken there") from None
+        lookups(network, placement)
+        guard_floats(network)
         clean(network)
         onnx.checker.check_model(network, full_check=False)
         onnx.save(network, job.out / ONNX_FILE)
         job.facts["int8_nodes"] = len(placement.nodes)
         job.facts["quantized_tensors"] = len(parameters)
-        job.facts["kept_float"] = dict(sorted(placement.kept_float.items()))
         return job.seal(Kind.ONNX, model.signature)
 
     def _excluded(self, network, label: str) -> set[str]:  # type: ignore[no-untyped-def]

@@ -1,20 +1,30 @@
-"""Which nodes run in int8, and which tensors are quantized for them."""
+"""Which nodes run in int8, and which tensors are quantized for them.
+
+Two questions: what can (there is a kernel, and its inputs can be had in int8), and what is worth it
+(`worth.cheapest`: a minimum cut between int8 and float over a table of kernel costs).
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import numpy_helper
 
-ANCHORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Operators with weights: where the arithmetic is."""
-MERGING = ("Add", "Concat")
+from edgepipe.quant.wiring import ANCHORS, Unit, Wiring, attribute, weight_axis
+from edgepipe.quant.worth import cheapest
+
+__all__ = ["KeepFloat", "Placement", "Wiring", "attribute", "place", "weight_axis"]
+
+KeepFloat = Literal["auto", "never"]
+
+MERGING = ("Add", "Concat", "Mul")
+"""Mul is the gate of a squeeze-excite block, and the second half of SiLU and HardSwish."""
 POOLING = ("GlobalAveragePool", "AveragePool")
+CURVES = ("Sigmoid", "HardSigmoid", "LeakyRelu", "Relu")
+"""Functions of one value: the int8 kernel looks 256 results up; see `curves` for the two without a kernel."""
 PASSING = (
     "MaxPool",
     "Reshape",
@@ -23,12 +33,14 @@ PASSING = (
     "Squeeze",
     "Unsqueeze",
     "Slice",
+    "Split",
     "DepthToSpace",
     "SpaceToDepth",
 )
-"""Operators that move values and compute none: their output keeps the input's scale."""
+"""Operators that move values and compute none: their outputs keep the input's scale."""
 CLIPPING = ("Relu", "Clip")
 """Operators that the quantization range itself performs, when the zero point sits at their lower bound."""
+NOT_WORTH_IT = "int8 would not be faster here"
 
 
 @dataclass
@@ -39,55 +51,95 @@ class Placement:
         nodes: int8 nodes, by name.
         tensors: activation tensors that get a QuantizeLinear and DequantizeLinear pair.
         same_as: tensor to the tensor whose scale it must share.
+        limits: tensor to the (low, high) beyond which all its readers are flat: no step is spent there.
         kept_float: node name to the reason it stays float.
     """
 
     nodes: set[str] = field(default_factory=set)
     tensors: list[str] = field(default_factory=list)
     same_as: dict[str, str] = field(default_factory=dict)
+    limits: dict[str, tuple[float, float]] = field(default_factory=dict)
     kept_float: dict[str, str] = field(default_factory=dict)
 
-
-class Wiring:
-    """Producers, consumers and constants of a graph."""
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.graph = model.graph
-        self.constants = {item.name: item for item in self.graph.initializer}
-        self.producer = {output: node for node in self.graph.node for output in node.output if output}
-        self.consumers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-        for node in self.graph.node:
-            for name in node.input:
-                self.consumers[name].append(node)
-        self.outputs = {item.name for item in self.graph.output}
-        self.inputs = {item.name for item in self.graph.input} - set(self.constants)
-
-    def array(self, name: str) -> NDArray[np.float32] | None:
-        """A constant's value, or None for a tensor that is computed or not float32."""
-        item = self.constants.get(name)
-        if item is None or item.data_type != onnx.TensorProto.FLOAT:
-            return None
-        return np.asarray(numpy_helper.to_array(item))
-
-    def sole_consumer(self, name: str) -> onnx.NodeProto | None:
-        """The only reader of a tensor that is no graph output."""
-        readers = self.consumers[name]
-        return readers[0] if len(readers) == 1 and name not in self.outputs else None
+    def limited(self, ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        """The ranges without what no reader tells apart."""
+        found = dict(ranges)
+        for name in found.keys() & self.limits.keys():
+            low, high = self.limits[name]
+            found[name] = (max(found[name][0], low), min(found[name][1], high))
+        return found
 
 
-def attribute(node: onnx.NodeProto, name: str, default: float) -> float:
-    """A number attribute of a node."""
-    for item in node.attribute:
-        if item.name == name:
-            return float(onnx.helper.get_attribute_value(item))
-    return default
+def place(model: onnx.ModelProto, excluded: Iterable[str], keep_float: KeepFloat = "auto") -> Placement:
+    """Decide for a prepared float model.
+
+    Args:
+        excluded: names of nodes that stay float.
+        keep_float: `auto` leaves in float what int8 would not make faster; `never` runs every convolution and
+            matrix product in int8 that has a kernel, and what lies between them as is cheapest.
+    """
+    wiring = Wiring(model)
+    placement = Placement()
+    units = list(_units(wiring, set(excluded), placement.kept_float))
+    chosen = cheapest(model, wiring, units, forced=keep_float == "never")
+    for unit in units:
+        if unit.node.name not in chosen and unit.node.op_type in ANCHORS:
+            placement.kept_float[unit.node.name] = NOT_WORTH_IT
+    chosen_units = [unit for unit in units if unit.node.name in chosen]
+    placement.nodes = {unit.node.name for unit in chosen_units}
+    read_in_int8 = {name for unit in chosen_units for name in unit.reads}
+    tensors: dict[str, None] = {}  # an ordered set
+    for unit in chosen_units:
+        tensors.update(dict.fromkeys(unit.reads))
+        # A matrix product may hand out floats: logits or a following LayerNorm or GELU lose nothing.
+        handed = [name for name in unit.writes if name in read_in_int8 or not unit.hands_out_float]
+        tensors.update(dict.fromkeys(handed))
+        if unit.node.op_type in PASSING:
+            placement.same_as.update(dict.fromkeys(handed, unit.reads[0]))
+    placement.tensors = list(tensors)
+    placement.limits = {name: found for name in tensors if (found := _flat_beyond(name, wiring)) is not None}
+    return placement
 
 
-def weight_axis(node: onnx.NodeProto) -> int:
-    """The axis of a node's weight that counts output channels."""
-    if node.op_type == "Gemm":
-        return 0 if attribute(node, "transB", 0) else 1
-    return {"Conv": 0, "ConvTranspose": 1, "MatMul": 1}[node.op_type]
+def _units(wiring: Wiring, skipped: set[str], kept_float: dict[str, str]) -> Iterator[Unit]:
+    """What has an int8 kernel and inputs that may be int8, in the graph's order; says why anchors have none."""
+    reasons = {node.name: _why_float(node, wiring) for node in wiring.graph.node if node.op_type in ANCHORS}
+    # Tensors that are int8 or may become it at the cost of quantizing them.
+    within = {
+        node.input[0] for node in wiring.graph.node if node.name not in skipped and reasons.get(node.name, "") is None
+    }
+    absorbed: set[str] = set()
+    for node in wiring.graph.node:
+        kind = node.op_type
+        if node.domain not in ("", "ai.onnx") or node.name in absorbed:
+            continue
+        if kind in ANCHORS and (node.name in skipped or reasons[node.name] is not None):
+            kept_float[node.name] = reasons[node.name] or "excluded by the recipe"
+            continue
+        if node.name in skipped:
+            continue
+        if kind in ANCHORS or (kind in MERGING and all(name in within for name in node.input)):
+            after = _clip_behind(node, wiring)
+            writes = node.output[0] if after is None else after.output[0]
+            absorbed |= set() if after is None else {after.name}
+            reads = node.input[:1] if kind in ANCHORS else node.input
+            unit = Unit(node, tuple(dict.fromkeys(reads)), (writes,), kind in ("Gemm", "MatMul"))
+        elif kind in (*POOLING, *PASSING) and node.input[0] in within:
+            unit = Unit(node, (node.input[0],), tuple(node.output[:1] if kind == "MaxPool" else node.output))
+        elif kind in CURVES and node.input[0] in within and _is_looked_up(node, wiring):
+            unit = Unit(node, (node.input[0],), (node.output[0],))
+        else:
+            continue
+        within.update(unit.writes)
+        yield unit
+
+
+def _is_looked_up(node: onnx.NodeProto, wiring: Wiring) -> bool:
+    if node.op_type == "HardSigmoid" and (
+        attribute(node, "alpha", 0.2) <= 0 or not 0 <= attribute(node, "beta", 0.5) <= 1
+    ):
+        return False  # `curves` needs it to rise, and 0 to lie where it rises
+    return node.output[0] not in wiring.outputs
 
 
 def _why_float(node: onnx.NodeProto, wiring: Wiring) -> str | None:
@@ -109,79 +161,44 @@ def _why_float(node: onnx.NodeProto, wiring: Wiring) -> str | None:
     return None
 
 
-def _clips_from_zero(node: onnx.NodeProto, wiring: Wiring) -> bool:
-    if node.op_type == "Relu":
-        return True
-    low = wiring.array(node.input[1]) if len(node.input) > 1 and node.input[1] else None
-    return low is not None and float(low.reshape(-1)[0]) == 0.0
+def _clip_behind(node: onnx.NodeProto, wiring: Wiring) -> onnx.NodeProto | None:
+    """The ReLU or Clip behind a node that the node's quantization range will perform."""
+    after = wiring.sole_consumer(node.output[0])
+    if after is None or after.op_type not in CLIPPING:
+        return None
+    if after.op_type == "Clip":
+        low = wiring.array(after.input[1]) if len(after.input) > 1 and after.input[1] else None
+        if low is None or float(low.reshape(-1)[0]) != 0.0:
+            return None
+    return after
 
 
-def place(model: onnx.ModelProto, excluded: Iterable[str]) -> Placement:
-    """Decide for a prepared float model; `excluded` names nodes that stay float."""
-    wiring = Wiring(model)
-    skipped = set(excluded)
-    placement = Placement()
-    quantized: dict[str, None] = {}  # an ordered set
-
-    def result_of(node: onnx.NodeProto) -> str:
-        """The tensor to quantize after a node: behind the ReLU that the range will perform."""
-        output: str = node.output[0]
-        after = wiring.sole_consumer(output)
-        if after is not None and after.op_type in CLIPPING and _clips_from_zero(after, wiring):
-            return str(after.output[0])
-        return output
-
-    for node in model.graph.node:
-        kind = node.op_type
-        if node.domain not in ("", "ai.onnx"):
-            continue
-        if kind in ANCHORS:
-            why = "excluded by the recipe" if node.name in skipped else _why_float(node, wiring)
-            if why is not None:
-                placement.kept_float[node.name] = why
-                continue
-            placement.nodes.add(node.name)
-            quantized.setdefault(node.input[0])
-            result = result_of(node)
-            # A matrix product may hand out floats: its kernel dequantizes for free, and logits or a
-            # following LayerNorm or GELU lose nothing.
-            if kind == "Conv" or _wanted_in_int8(result, wiring):
-                quantized.setdefault(result)
-        elif node.name in skipped:
-            continue
-        elif kind in MERGING and all(name in quantized for name in node.input):
-            placement.nodes.add(node.name)
-            quantized.setdefault(result_of(node))
-        elif kind in POOLING and node.input[0] in quantized:
-            placement.nodes.add(node.name)
-            quantized.setdefault(node.output[0])
-        elif kind in PASSING and node.input[0] in quantized and _wanted_in_int8(node.output[0], wiring):
-            placement.nodes.add(node.name)
-            quantized.setdefault(node.output[0])
-            placement.same_as[node.output[0]] = node.input[0]
-    # The logits are computed from int8 but handed out in float: rounding them buys nothing.
-    placement.tensors = [name for name in quantized if not _last_of_matmul(name, wiring)]
-    return placement
+SIGMOID_IS_FLAT = 8.0
+"""sigmoid(-8) = 0.0003 and silu(-8) = -0.003: a tenth of a step of their int8 results at most."""
 
 
-def _last_of_matmul(name: str, wiring: Wiring) -> bool:
-    producer = wiring.producer.get(name)
-    return name in wiring.outputs and producer is not None and producer.op_type in ("Gemm", "MatMul")
+def _flat_beyond(name: str, wiring: Wiring) -> tuple[float, float] | None:
+    """(low, high) beyond which all readers of a tensor are flat, or None.
+
+    Behind a gate (`x * sigmoid(x)`) only the low side is: HardSwish is 0 below -3, exactly.
+    """
+    readers = wiring.consumers[name]
+    curves = [node for node in readers if node.op_type in ("Sigmoid", "HardSigmoid")]
+    others = [node for node in readers if node not in curves]
+    if not curves or name in wiring.outputs or len({node.op_type for node in curves}) != 1:
+        return None
+    if curves[0].op_type == "Sigmoid":
+        low, high = -SIGMOID_IS_FLAT, SIGMOID_IS_FLAT
+    else:
+        alpha, beta = attribute(curves[0], "alpha", 0.2), attribute(curves[0], "beta", 0.5)
+        if alpha <= 0 or not 0 <= beta <= 1:
+            return None
+        low, high = -beta / alpha, (1 - beta) / alpha
+    if not others:
+        return low, high
+    gates = all(node.op_type == "Mul" and _gated_by(node, name, curves) for node in others)
+    return (low, np.inf) if gates else None
 
 
-_TAKES_INT8 = {*ANCHORS, *MERGING, *POOLING}
-
-
-def _wanted_in_int8(name: str, wiring: Wiring) -> bool:
-    """Whether some reader of a tensor, directly or behind moves, computes in int8."""
-    for reader in wiring.consumers[name]:
-        if reader.op_type in ("Conv", "Gemm", "MatMul"):
-            if reader.input[0] == name and wiring.array(reader.input[1]) is not None:
-                return True
-        elif (
-            reader.op_type in POOLING
-            or reader.op_type == "Concat"
-            or (reader.op_type in (*PASSING, *CLIPPING) and _wanted_in_int8(reader.output[0], wiring))
-        ):
-            return True
-    return False
+def _gated_by(gate: onnx.NodeProto, name: str, curves: list[onnx.NodeProto]) -> bool:
+    return any(set(gate.input) == {name, curve.output[0]} for curve in curves)

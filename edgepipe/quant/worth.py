@@ -1,0 +1,214 @@
+"""Where int8 pays: the cheapest mix of int8 and float nodes, by a table of kernel costs and a minimum cut.
+
+Every node that can run in int8 costs one amount there and another in float; wherever an int8 node meets a float
+one, the tensor between them has to be quantized or dequantized. The sum is least at a minimum cut, so whole
+regions stay float exactly where their kernels do not earn the conversions at their borders.
+
+The table is a setting in code, not a measurement of the machine at hand: the same model is placed alike everywhere,
+and the audit of every run says whether the bet was won.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from math import prod
+from typing import NamedTuple
+
+import onnx
+
+from edgepipe.quant.min_cut import UNBOUNDED, Network
+from edgepipe.quant.wiring import ANCHORS, Unit, Wiring, attribute
+
+
+class Cost(NamedTuple):
+    """Nanoseconds of a kernel: per node, per thousand elements, multiply-accumulates, taps and weights.
+
+    `taps` are the pieces a convolution wider than 1x1 gathers before it multiplies: pixels out x positions of the
+    kernel x groups. They are what makes stems and grouped convolutions slow.
+    """
+
+    node: float
+    elements: float
+    macs: float = 0.0
+    taps: float = 0.0
+    weights: float = 0.0
+
+
+class Kernel(NamedTuple):
+    """A node in float and in int8."""
+
+    float32: Cost
+    int8: Cost
+
+
+# Fitted to ONNX Runtime 1.31's profiles of ten torchvision networks at 64x64, one thread, AVX512-VNNI; what it
+# decides is checked by `benchmarks/placement.py`. What a node costs by itself is written alike on both sides of
+# convolutions and products, so that the smallest ones follow their neighbours.
+DENSE = Kernel(Cost(8000, 300, 22, 3000, 300), Cost(8000, 260, 9, 6500, 80))
+DEPTHWISE = Kernel(Cost(8000, 200, 100), Cost(8000, 150, 85))
+PRODUCT = Kernel(Cost(8000, 600, 22, 0, 300), Cost(8000, 430, 11, 0, 60))
+ELEMENTWISE: dict[str, Kernel] = {
+    "Add": Kernel(Cost(2000, 500), Cost(2000, 350)),
+    "Mul": Kernel(Cost(2000, 450), Cost(2000, 400)),
+    "Sigmoid": Kernel(Cost(2000, 430), Cost(2000, 560)),
+    "HardSigmoid": Kernel(Cost(2000, 400), Cost(2000, 520)),
+    "LeakyRelu": Kernel(Cost(2000, 330), Cost(2000, 520)),
+    "Relu": Kernel(Cost(2000, 330), Cost(2000, 520)),
+    "Concat": Kernel(Cost(2000, 250), Cost(2000, 80)),
+    "GlobalAveragePool": Kernel(Cost(2000, 300), Cost(2000, 300)),
+    "AveragePool": Kernel(Cost(2000, 2500), Cost(2000, 25000)),
+}
+MOVE = Kernel(Cost(1000, 300), Cost(1000, 150))
+QUANTIZE = Cost(2000, 500)
+DEQUANTIZE = Cost(2000, 300)
+RELAYOUT = Cost(2000, 400)
+"""Pictures lie channels-last in int8 and blocked in float: a border between them also moves them."""
+INT8_PREFERRED = 0.7
+"""What the table cannot tell apart runs in int8: fewer bytes, and the same answers on every instruction set."""
+
+
+def cheapest(model: onnx.ModelProto, wiring: Wiring, units: Sequence[Unit], *, forced: bool) -> set[str]:
+    """Names of the nodes that should run in int8; empty when float is fastest.
+
+    Bytes count too, since int8 is asked for to save both: a percent of the model's weights is worth a percent of
+    its time. But should that make the whole slower than float, only time counts.
+
+    Args:
+        forced: convolutions and matrix products do not stay float for the sake of time.
+    """
+    shapes = _shapes(model)
+    costs = {unit.node.name: _costs(unit, wiring, shapes) for unit in units}
+    chosen = _cut(wiring, units, costs, shapes, _price_of_bytes(units, wiring, costs), forced=forced)
+    if forced or _total(wiring, units, costs, shapes, chosen) <= sum(cost[0] for cost in costs.values()):
+        return chosen
+    return _cut(wiring, units, costs, shapes, {}, forced=False)
+
+
+def _price_of_bytes(units: Sequence[Unit], wiring: Wiring, costs: dict[str, tuple[int, int]]) -> dict[str, int]:
+    """Nanoseconds that a layer's weights are worth in int8."""
+    weights = {u.node.name: prod(wiring.constants[u.node.input[1]].dims) for u in units if u.node.op_type in ANCHORS}
+    each = sum(cost[0] for cost in costs.values()) / max(1, sum(weights.values()))
+    return {name: round(each * count) for name, count in weights.items()}
+
+
+def _cut(
+    wiring: Wiring,
+    units: Sequence[Unit],
+    costs: dict[str, tuple[int, int]],
+    shapes: dict[str, tuple[int, ...]],
+    price: dict[str, int],
+    *,
+    forced: bool,
+) -> set[str]:
+    network = Network()
+    place = {unit.node.name: network.node() for unit in units}
+    for unit in units:
+        name = unit.node.name
+        float32, int8 = costs[name]
+        stays = UNBOUNDED if forced and unit.node.op_type in ANCHORS else float32 + price.get(name, 0)
+        network.edge(0, place[name], stays)
+        network.edge(place[name], 1, round(int8 * INT8_PREFERRED))
+    for tensor, (producer, readers, floats) in _borders(wiring, units).items():
+        start = 1 if producer is None else place[producer.node.name]
+        if readers:  # quantized once, however many read it
+            middle = network.node()
+            network.edge(middle, start, _nanoseconds(QUANTIZE, tensor, shapes))
+            for reader in readers:
+                network.edge(place[reader.node.name], middle, UNBOUNDED)
+        if producer is not None and not producer.hands_out_float:
+            middle = network.node()
+            network.edge(start, middle, _nanoseconds(DEQUANTIZE, tensor, shapes))
+            for reader in readers:
+                network.edge(middle, place[reader.node.name], UNBOUNDED)
+            if floats:
+                network.edge(middle, 1, UNBOUNDED)
+    side = network.source_side()
+    return {name for name, node in place.items() if node in side}
+
+
+def _borders(wiring: Wiring, units: Sequence[Unit]) -> dict[str, tuple[Unit | None, list[Unit], bool]]:
+    """Per tensor that may be int8: the unit that makes it, the units that read it, whether others do too."""
+    makers = {name: unit for unit in units for name in unit.writes}
+    readers: dict[str, list[Unit]] = defaultdict(list)
+    for unit in units:
+        for name in unit.reads:
+            readers[name].append(unit)
+    known = {unit.node.name for unit in units}
+    return {
+        name: (
+            makers.get(name),
+            readers[name],
+            name in wiring.outputs or any(node.name not in known for node in wiring.consumers[name]),
+        )
+        for name in dict.fromkeys((*makers, *readers))
+    }
+
+
+def _total(
+    wiring: Wiring,
+    units: Sequence[Unit],
+    costs: dict[str, tuple[int, int]],
+    shapes: dict[str, tuple[int, ...]],
+    chosen: set[str],
+) -> int:
+    """Nanoseconds of a placement, conversions included."""
+    total = sum(costs[unit.node.name][unit.node.name in chosen] for unit in units)
+    for tensor, (producer, readers, floats) in _borders(wiring, units).items():
+        made = producer is not None and producer.node.name in chosen
+        read = [reader.node.name in chosen for reader in readers]
+        if not made and any(read):
+            total += _nanoseconds(QUANTIZE, tensor, shapes)
+        if made and producer is not None and not producer.hands_out_float and (floats or not all(read)):
+            total += _nanoseconds(DEQUANTIZE, tensor, shapes)
+    return total
+
+
+def _nanoseconds(cost: Cost, tensor: str, shapes: dict[str, tuple[int, ...]]) -> int:
+    shape = shapes.get(tensor, ())
+    parts = (cost, RELAYOUT) if len(shape) == 4 and prod(shape[2:]) > 1 else (cost,)
+    return round(sum(part.node + part.elements * prod(shape) / 1000 for part in parts))
+
+
+def _costs(unit: Unit, wiring: Wiring, shapes: dict[str, tuple[int, ...]]) -> tuple[int, int]:
+    """Nanoseconds of a node in float and in int8."""
+    node = unit.node
+    tensor = node.input[0] if node.op_type == "GlobalAveragePool" else unit.writes[0]
+    kernel, macs, taps, weights = ELEMENTWISE.get(node.op_type, MOVE), 0, 0, 0
+    elements = prod(shapes.get(tensor, ()))
+    if node.op_type in ANCHORS:
+        shape = tuple(wiring.constants[node.input[1]].dims)
+        weights = prod(shape)
+        if node.op_type == "Conv":
+            groups, each = int(attribute(node, "group", 1)), prod(shape[1:])
+            kernel = DEPTHWISE if groups > 1 and shape[1] == 1 else DENSE
+            macs = elements * each
+            taps = 0 if kernel is DEPTHWISE or prod(shape[2:]) == 1 else macs * groups // (shape[0] * shape[1])
+        else:
+            kernel = PRODUCT
+            macs = weights * elements // max(1, shapes.get(tensor, (1,))[-1])
+    return tuple(  # type: ignore[return-value]
+        round(c.node + (c.elements * elements + c.macs * macs + c.taps * taps + c.weights * weights) / 1000)
+        for c in kernel
+    )
+
+
+def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Shapes for one example, as far as inference knows them."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    _one_example(copy.graph.input)
+    _one_example(copy.graph.output)
+    del copy.graph.value_info[:]
+    inferred = onnx.shape_inference.infer_shapes(copy, data_prop=True).graph
+    return {
+        item.name: tuple(dim.dim_value or 1 for dim in item.type.tensor_type.shape.dim)
+        for item in (*inferred.input, *inferred.value_info, *inferred.output)
+    }
+
+
+def _one_example(values: Iterable[onnx.ValueInfoProto]) -> None:
+    for value in values:
+        dims = value.type.tensor_type.shape.dim
+        if len(dims) and not dims[0].dim_value:
+            dims[0].dim_value = 1

@@ -1,0 +1,212 @@
+"""What runs in int8, read from the graph that ONNX Runtime makes of the file, and what it answers."""
+
+from __future__ import annotations
+
+import collections
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from edgepipe.quant.curves import lookups
+from edgepipe.quant.guards import guard_floats
+from edgepipe.quant.min_cut import Network
+from edgepipe.quant.norms import norms_to_convolutions
+from edgepipe.quant.placement import NOT_WORTH_IT, place
+from edgepipe.quant.qdq import QdqWriter
+
+SHAPE = (1, 16, 24, 24)
+
+
+def weight(name: str, *shape: int) -> TensorProto:
+    draw = np.random.default_rng(sum(name.encode())).standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
+    return numpy_helper.from_array(draw.astype(np.float32), name)
+
+
+def graph(nodes: list[NodeProto], stored: list[TensorProto], output: str = "y") -> onnx.ModelProto:
+    made = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *SHAPE[1:]])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
+        stored,
+    )
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def conv(name: str, reads: str, writes: str, **more: Any) -> NodeProto:
+    return helper.make_node("Conv", [reads, f"{name}.w"], [writes], name=name, **more)
+
+
+def answers(model: onnx.ModelProto, tensors: list[str] | None = None) -> dict[str, NDArray[np.float32]]:
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    known = {item.name for item in probe.graph.output}
+    probe.graph.output.extend(helper.make_empty_tensor_value_info(n) for n in tensors or [] if n not in known)
+    session = ort.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
+    x = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
+    names = [item.name for item in probe.graph.output]
+    return dict(zip(names, session.run(names, {"x": x}), strict=True)) | {"x": x}
+
+
+def quantized(model: onnx.ModelProto, excluded: tuple[str, ...] = (), keep_float: str = "never") -> onnx.ModelProto:
+    small = onnx.ModelProto()
+    small.CopyFrom(model)
+    placement = place(small, excluded, keep_float)  # type: ignore[arg-type]
+    values = answers(small, [name for name in placement.tensors if name != "x"])
+    ranges = {name: (float(value.min()), float(value.max())) for name, value in values.items()}
+    writer = QdqWriter(small, per_channel=True, pair_safe=True, search=False)
+    writer.write(placement, placement.limited(ranges))
+    lookups(small, placement)
+    guard_floats(small)
+    return small
+
+
+def really_run(model: onnx.ModelProto, folder: Path) -> collections.Counter[str]:
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    options.log_severity_level = 3
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return collections.Counter(node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node)
+
+
+def gated(curve: str, **attributes: float) -> onnx.ModelProto:
+    """A convolution, x * curve(x), and a convolution."""
+    nodes = [
+        conv("one", "x", "c"),
+        helper.make_node(curve, ["c"], ["g"], name="curve", **attributes),
+        helper.make_node("Mul", ["c", "g"], ["a"], name="gate"),
+        conv("two", "a", "y"),
+    ]
+    return graph(nodes, [weight("one.w", 32, 16, 1, 1), weight("two.w", 16, 32, 1, 1)])
+
+
+@pytest.mark.parametrize(
+    ("model", "kernel"),
+    [(gated("Sigmoid"), "QLinearSigmoid"), (gated("HardSigmoid", alpha=1 / 6, beta=0.5), "QLinearLeakyRelu")],
+    ids=["SiLU", "HardSwish"],
+)
+def test_silu_and_hard_swish_run_in_int8_and_answer_as_float(
+    model: onnx.ModelProto, kernel: str, tmp_path: Path
+) -> None:
+    small = quantized(model)
+    operators = really_run(small, tmp_path)
+    assert operators["QLinearConv"] == 2
+    assert operators[kernel] == 1
+    assert operators["QLinearMul"] == 1
+    assert not {"Conv", "FusedConv", "Mul", "Sigmoid", "HardSigmoid"} & set(operators)
+    wanted, got = answers(model)["y"], answers(small)["y"]
+    assert np.sqrt(np.mean(np.square(got - wanted))) < 0.02 * wanted.std() + 0.01 * np.abs(wanted).max()
+
+
+def test_hard_sigmoid_as_a_lookup_is_within_a_step_of_the_function() -> None:
+    model = gated("HardSigmoid", alpha=1 / 6, beta=0.5)
+    small = quantized(model)
+    found = answers(small, ["g_dequantized", "c_dequantized"])
+    wanted = np.clip(found["c_dequantized"] / 6 + 0.5, 0, 1)
+    assert np.abs(found["g_dequantized"] - wanted).max() < 1.01 / 255  # half a step of rounding, half of the zero point
+
+
+def test_a_tensor_that_only_gates_read_spends_no_step_where_they_are_flat() -> None:
+    model = gated("HardSigmoid", alpha=1 / 6, beta=0.5)
+    placement = place(model, (), "never")
+    assert placement.limits["c"] == (pytest.approx(-3), np.inf)
+    assert placement.limited({"c": (-9.0, 7.0), "a": (-1.0, 2.0)}) == {"c": (pytest.approx(-3), 7.0), "a": (-1.0, 2.0)}
+    both = onnx.ModelProto()
+    both.CopyFrom(model)
+    both.graph.node.append(conv("two", "c", "z"))  # somebody who does tell values below -3 apart
+    both.graph.node[-1].name = "three"
+    assert "c" not in place(both, (), "never").limits
+
+
+def test_a_batch_norm_that_nothing_absorbs_becomes_an_int8_convolution(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    stored = [weight("one.w", 16, 16, 3, 3), weight("two.w", 8, 32, 1, 1)]
+    stored += [numpy_helper.from_array(rng.uniform(0.5, 2, 32).astype(np.float32), f"bn{i}") for i in range(4)]
+    nodes = [
+        conv("one", "x", "c", pads=[1, 1, 1, 1]),
+        helper.make_node("Concat", ["x", "c"], ["j"], name="join", axis=1),
+        helper.make_node("BatchNormalization", ["j", "bn0", "bn1", "bn2", "bn3"], ["n"], name="norm"),
+        helper.make_node("Relu", ["n"], ["r"], name="relu"),
+        conv("two", "r", "y"),
+    ]
+    model = graph(nodes, stored)
+    wanted = answers(model)["y"]
+    assert norms_to_convolutions(model) == 1
+    assert np.allclose(answers(model)["y"], wanted, atol=1e-4)
+    operators = really_run(quantized(model), tmp_path)
+    assert operators["QLinearConv"] == 3
+    assert not {"BatchNormalization", "Conv", "Concat", "Relu"} & set(operators)
+
+
+def test_a_split_runs_in_int8_with_one_scale(tmp_path: Path) -> None:
+    nodes = [
+        conv("one", "x", "c"),
+        helper.make_node("Split", ["c"], ["left", "right"], name="split", axis=1, num_outputs=2),
+        conv("two", "left", "l"),
+        helper.make_node("Concat", ["l", "right"], ["j"], name="join", axis=1),
+        conv("three", "j", "y"),
+    ]
+    stored = [weight("one.w", 32, 16, 1, 1), weight("two.w", 16, 16, 1, 1), weight("three.w", 16, 32, 1, 1)]
+    model = graph(nodes, stored)
+    placement = place(model, (), "never")
+    assert placement.same_as["left"] == placement.same_as["right"] == "c"
+    operators = really_run(quantized(model), tmp_path)
+    assert operators["QLinearConv"] == 3
+    assert operators["QLinearConcat"] == 1
+    assert operators["DequantizeLinear"] == 1  # of the answer
+
+
+def test_an_excluded_convolution_between_int8_ones_is_float_in_the_runtime_too(tmp_path: Path) -> None:
+    nodes = [conv("one", "x", "a"), conv("two", "a", "b"), conv("three", "b", "y")]
+    stored = [weight(f"{name}.w", 16, 16, 1, 1) for name in ("one", "two", "three")]
+    operators = really_run(quantized(graph(nodes, stored), excluded=("two",)), tmp_path)
+    assert operators["QLinearConv"] == 2
+    assert operators["Conv"] + operators["FusedConv"] == 1
+
+
+def test_a_lone_cheap_layer_among_float_operators_is_not_worth_its_conversions() -> None:
+    nodes = [
+        helper.make_node("Erf", ["x"], ["e"], name="erf"),
+        conv("one", "e", "c", group=16),
+        helper.make_node("Tanh", ["c"], ["t"], name="tanh"),
+        helper.make_node("Erf", ["t"], ["y"], name="again"),
+    ]
+    model = graph(nodes, [weight("one.w", 16, 1, 1, 1)])
+    placement = place(model, ())
+    assert placement.nodes == set()
+    assert placement.kept_float == {"one": NOT_WORTH_IT}
+    assert place(model, (), "never").nodes == {"one"}
+
+
+def test_placing_is_the_same_every_time() -> None:
+    model = gated("Sigmoid")
+    assert place(model, ()) == place(model, ())
+
+
+def test_the_cut_is_the_cheapest_of_all() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        inner = 6
+        edges = [(int(a), int(b), int(c)) for a, b, c in zip(*rng.integers(0, [[8], [8], [20]], (3, 24)), strict=True)]
+        edges = [edge for edge in edges if edge[0] != edge[1]]
+        network = Network()
+        for _ in range(inner):
+            network.node()
+        for edge in edges:
+            network.edge(*edge)
+        side = network.source_side()
+
+        def cost(source: set[int], edges: list[tuple[int, int, int]] = edges) -> int:
+            return sum(room for start, end, room in edges if start in source and end not in source)
+
+        others = [{0, *(i + 2 for i in range(inner) if bits[i])} for bits in product((0, 1), repeat=inner)]
+        assert 0 in side
+        assert 1 not in side
+        assert cost(side) == min(map(cost, others))
