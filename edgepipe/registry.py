@@ -28,6 +28,7 @@ PASSES: Mapping[str, str] = {
     "finetune": "edgepipe.passes.finetune:Finetune",
     "lower": "edgepipe.passes.lower:Lower",
     "prune_channels": "edgepipe.passes.prune_channels:PruneChannels",
+    "prune_trees": "edgepipe.passes.prune_trees:PruneTrees",
     "prune_weights": "edgepipe.passes.prune_weights:PruneWeights",
     "quantize_dynamic": "edgepipe.passes.quantize_dynamic:QuantizeDynamic",
     "quantize_static": "edgepipe.passes.quantize_static:QuantizeStatic",

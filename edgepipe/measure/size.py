@@ -54,6 +54,7 @@ _QUANTIZED: dict[str, dict[int, int | None]] = {
     "MatMulIntegerToFloat": {1: 5},
     "DynamicQuantizeMatMul": {1: 3},
     "MatMulNBits": {1: 3},
+    "Gather": {0: None},
 }
 
 
@@ -132,6 +133,8 @@ def _uses(graph: Graph, tensor: str, depth: int = 0) -> Iterator[tuple[NodeProto
 
 
 def _is_parameter(graph: Graph, tensor: TensorProto, node: NodeProto, slot: int) -> bool:
+    if node.op_type == "Gather" and tensor.data_type not in {*_FLOATS, TensorProto.INT8, TensorProto.UINT8}:
+        return False  # sizes and positions
     if tensor.data_type not in _FLOATS:
         return slot in _QUANTIZED.get(node.op_type, {})
     if slot in _NOT_LEARNED.get(node.op_type, ()) or elements(tensor) == 0:

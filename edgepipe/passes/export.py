@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from edgepipe.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
@@ -13,23 +14,32 @@ from edgepipe.errors import PassError
 
 
 class Export(Pass):
-    """Write the files that are deployed: cleaned ONNX, and ORT format with its operator list.
+    """Write the files that are deployed: cleaned ONNX, and what other runtimes and devices take.
 
-    Each file is opened in ONNX Runtime and must answer as the model it came from.
+    Each file is opened in its own runtime and must answer as the model it came from; a format that cannot keep int8
+    layers int8 is refused.
     Source: ONNX IR specification; ONNX Runtime, "ORT model format" and "Custom build".
     """
 
     reads: ClassVar[Kind] = Kind.ONNX
     writes: ClassVar[Kind] = Kind.ONNX
     data: ClassVar[tuple[Split, ...]] = (Split.EVALUATION,)  # inputs only, for the parity gate
-    libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
+    libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime", "openvino", "ai-edge-litert")
 
-    formats: tuple[Literal["onnx", "ort"], ...] = Field(
-        ("onnx",), min_length=1, description="onnx; ort adds model.ort and the operator list for a minimal build"
+    formats: tuple[Literal["onnx", "ort", "openvino", "tflite"], ...] = Field(
+        ("onnx",),
+        min_length=1,
+        description="onnx; ort: model.ort and the operator list for a minimal build; openvino and tflite: extras",
     )
     batch: Literal["keep", "dynamic"] | int = Field("keep", description="batch axis: keep, dynamic, or a fixed number")
     opset: int | None = Field(None, ge=13, le=23, description="convert to this operator set; null: as it is")
     tolerance: float = Field(1e-3, gt=0, description="largest logit difference, as a share of the largest logit")
+    agreement: float = Field(
+        0.98,
+        ge=0,
+        le=1,
+        description="share of answers that an int8 file of another runtime shares with the ONNX file",
+    )
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import onnx
@@ -60,7 +70,39 @@ class Export(Pass):
                 source, path, job.data, tolerance=self.tolerance, examples=256, what=f"{job.label}: {path.name}"
             )
         job.facts["parity"] = dict(parity)
+        others: dict[str, JsonValue] = {
+            str(name): self._other(name, file, job) for name in self.formats if name not in ("onnx", "ort")
+        }
+        if others:
+            job.facts["formats"] = others
         return job.seal(Kind.ONNX, model.signature)
+
+    def _other(self, name: str, file: Path, job: Job) -> dict[str, JsonValue]:
+        """Write the file of another runtime, compare it there, and say what is worth recording."""
+        import importlib
+        import importlib.util
+
+        from edgepipe.formats.parity import compare
+        from edgepipe.models.lower import session_answers
+        from edgepipe.quant.layers import int8_layers
+
+        module = {"openvino": "openvino", "tflite": "ai_edge_litert"}[name]
+        if importlib.util.find_spec(module) is None:
+            raise PassError(f"{job.label}: {name} needs {module}, not installed here: pip install 'edgepipe[{name}]'")
+        job.progress(0.7, f"writing {name}")
+        expected = int8_layers(file)
+        files, answers, facts = importlib.import_module(f"edgepipe.formats.{name}").write(file, job.out, expected)
+        parity = compare(
+            session_answers(file),
+            answers,
+            job.data,
+            int8=expected > 0,
+            tolerance=self.tolerance,
+            agreement=self.agreement,
+            examples=256,
+            what=f"{job.label}: {files[0].name}",
+        )
+        return {"files": {path.name: path.stat().st_size for path in files}, **facts, "parity": dict(parity)}
 
 
 def _set_batch(network, batch: str | int) -> None:  # type: ignore[no-untyped-def]

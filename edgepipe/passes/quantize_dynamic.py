@@ -23,6 +23,7 @@ class QuantizeDynamic(Pass):
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
 
     convolutions: bool = Field(False, description="convolutions too; ONNX Runtime's ConvInteger is ten times slower")
+    embeddings: bool = Field(True, description="tables of word vectors too, as int8 with a scale for each row")
     per_channel: bool = Field(True, description="a scale for each output channel of a weight, or one for all")
     reduce_range: bool = Field(True, description="7-bit weights, which cannot overflow AVX2's 16-bit sums")
     exclude: tuple[str, ...] = Field((), description="names of nodes that stay float")
@@ -34,6 +35,7 @@ class QuantizeDynamic(Pass):
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         from edgepipe.models.lower import clean
+        from edgepipe.quant.embeddings import quantize_tables
         from edgepipe.quant.prepare import prepare
         from edgepipe.registry import did_you_mean
 
@@ -70,6 +72,8 @@ class QuantizeDynamic(Pass):
                 f"passes.{job.label}: ONNX Runtime cannot quantize this model: {str(error)[:300]}"
             ) from error
         written = onnx.load(file)
+        if self.embeddings:
+            job.facts["int8_tables"] = quantize_tables(written)
         clean(written)
         onnx.save(written, file)
         job.facts["int8_nodes"] = count

@@ -1,0 +1,51 @@
+"""What a file of another format answers in its own runtime, against the ONNX file it was made from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgepipe.artifact import Task
+from edgepipe.contract import DataSource, Split
+from edgepipe.errors import ParityError
+from edgepipe.models.lower import Answers
+
+
+def compare(
+    source: Answers,
+    other: Answers,
+    data: DataSource,
+    *,
+    int8: bool,
+    tolerance: float,
+    agreement: float,
+    examples: int,
+    what: str,
+) -> dict[str, float | int]:
+    """Compare on real examples.
+
+    A float file answers within `tolerance` (share of the largest answer). An int8 file may round otherwise in every
+    layer: it must agree on `agreement` of the classes, or, where there are none, point the same way (cosine).
+
+    Returns:
+        `examples`, `largest_difference`, `agreement` (of the largest value) and `cosine`.
+    Raises:
+        ParityError: it does not; says which figure.
+    """
+    count = min(examples, data.count(Split.EVALUATION))
+    batches = [batch.inputs for batch in data.batches(Split.EVALUATION, 32, range(count))]
+    wanted = np.concatenate([source(inputs) for inputs in batches]).reshape(count, -1)
+    got = np.concatenate([other(inputs) for inputs in batches]).reshape(count, -1)
+    if wanted.shape != got.shape or not np.isfinite(got).all():
+        raise ParityError(f"{what}: answers have shape {got.shape} against {wanted.shape}, or are not finite")
+    largest = float(np.abs(wanted - got).max()) / max(float(np.abs(wanted).max()), 1e-30)
+    same = float((wanted.argmax(1) == got.argmax(1)).mean())
+    norms = np.linalg.norm(wanted, axis=1) * np.linalg.norm(got, axis=1)
+    cosine = float(((wanted * got).sum(axis=1) / np.maximum(norms, 1e-30)).mean())
+    task: Task = data.signature.task
+    reached = same if task == "classification" else cosine
+    if (int8 and reached < agreement) or (not int8 and largest > tolerance):
+        raise ParityError(
+            f"{what} does not answer as the ONNX file it was made from: {same:.1%} of {count} answers agree, mean "
+            f"cosine {cosine:.4f}, largest difference {largest:.2g} of the largest. Leave this format out of `formats`"
+        )
+    return {"examples": count, "largest_difference": largest, "agreement": same, "cosine": cosine}
