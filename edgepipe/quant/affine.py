@@ -67,8 +67,21 @@ def _bounded(integers: NDArray[np.float32], limit: int) -> NDArray[np.float32]:
     return integers
 
 
+def least_scales(bias: NDArray[np.float32], input_scale: np.float32) -> NDArray[np.float32]:
+    """Smallest weight scale at which a channel's bias still fits int32 with scale s_x * s_w; shape of `bias`.
+
+    A channel whose weights are tiny beside its bias (a dead one, whose batch norm was folded) would overflow.
+    Half of int32 is left for the products that are added to it.
+    """
+    return np.asarray(np.abs(bias) / (float(input_scale) * 2.0**30), np.float32)
+
+
 def weight_parameters(
-    rows: NDArray[np.float32], *, pair_safe: bool, search: bool = True
+    rows: NDArray[np.float32],
+    *,
+    pair_safe: bool,
+    search: bool = True,
+    least: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Symmetric int8 weights per row, and their scales.
 
@@ -78,24 +91,26 @@ def weight_parameters(
             products cannot saturate, whatever the order a kernel packs the weights in.
         search: choose per channel, among scales that clip the largest weights a little, the one of least
             squared error; otherwise the smallest scale that needs no clipping.
+        least: smallest scale allowed per channel, (channels,); see `least_scales`.
 
     Returns:
         int8 (channels, weights) and float32 (channels,); a channel of zeros keeps scale 1.
     """
     limit = PAIR_LIMIT if pair_safe else 254
-    whole = safe_scales(rows, limit)
+    floor = np.float32(SMALLEST_SCALE) if least is None else np.maximum(least, SMALLEST_SCALE)
+    whole = np.maximum(safe_scales(rows, limit), floor)
     empty = ~np.any(rows, axis=1)
     best_scale = whole.copy()
     best = _bounded(np.clip(np.rint(rows / whole[:, None]), -127, 127).astype(np.float32), limit)
     if search:
         best_error = np.square(best * whole[:, None] - rows).sum(axis=1)
         for share in np.linspace(0.98, 0.5, 25, dtype=np.float32):
-            scale = np.maximum(whole * share, SMALLEST_SCALE)
+            scale = np.maximum(whole * share, floor)
             integers = _bounded(np.clip(np.rint(rows / scale[:, None]), -127, 127).astype(np.float32), limit)
             error = np.square(integers * scale[:, None] - rows).sum(axis=1)
             better = error < best_error
             best_error = np.where(better, error, best_error)
             best_scale = np.where(better, scale, best_scale)
             best = np.where(better[:, None], integers, best)
-    best_scale = np.where(empty, np.float32(1.0), best_scale).astype(np.float32)
+    best_scale = np.where(empty, np.maximum(np.float32(1.0), floor), best_scale).astype(np.float32)
     return best.astype(np.int8), best_scale

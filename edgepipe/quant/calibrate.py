@@ -2,17 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from edgepipe.contract import DataSource, Progress, Split
 from edgepipe.errors import PassError
 from edgepipe.models.lower import numpy_type
 from edgepipe.quant.observers import Observer
 from edgepipe.targets.machine import available_cores
+
+
+def stream(
+    model: onnx.ModelProto,
+    tensors: Sequence[str],
+    data: DataSource,
+    take: Callable[[str, NDArray[np.float32]], None],
+    *,
+    batch_size: int,
+    examples: int | None = None,
+    progress: Progress,
+) -> None:
+    """Run the float model over the calibration examples and hand each tensor of each batch to `take`.
+
+    Args:
+        examples: only so many, the first ones; None: all.
+    """
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    inputs = {item.name for item in probe.graph.input}
+    wanted = [name for name in tensors if name not in inputs]
+    del probe.graph.output[:]  # what nobody asks for need not leave the runtime
+    probe.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in wanted)
+    if not wanted:  # only the input itself: any output keeps the model whole
+        probe.graph.output.extend(model.graph.output)
+    run, fixed = open_probe(probe)
+    total = min(examples or data.count(Split.CALIBRATION), data.count(Split.CALIBRATION))
+    seen = 0
+    for batch in data.batches(Split.CALIBRATION, fixed or batch_size, range(total)):
+        rows = batch.inputs
+        if fixed is not None and len(rows) < fixed:
+            if seen:
+                break  # the last, smaller batch of a model with a fixed batch
+            rows = np.resize(rows, (fixed, *rows.shape[1:]))
+        values = dict(zip(wanted, run(rows), strict=True)) if wanted else {}
+        for name in tensors:
+            take(name, np.asarray(rows if name in inputs else values[name]))
+        seen += len(batch.inputs)
+        progress(seen / max(1, total), f"{seen}/{total}")
+
+
+def open_probe(model: onnx.ModelProto) -> tuple[Callable[[NDArray[np.float32]], list[NDArray[np.float32]]], int | None]:
+    """A function from inputs to all outputs, over every core, Q/DQ run as written; and the batch where it is fixed."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = available_cores()
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    first = session.get_inputs()[0]
+    kind = numpy_type(first.type)
+
+    def run(rows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        values: list[NDArray[np.float32]] = session.run(None, {first.name: rows.astype(kind, copy=False)})
+        return values
+
+    return run, first.shape[0] if isinstance(first.shape[0], int) else None
 
 
 def calibrate(
@@ -30,37 +87,16 @@ def calibrate(
     Raises:
         PassError: a tensor holds NaN or infinity.
     """
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    inputs = {item.name for item in probe.graph.input}
-    known = {item.name for item in probe.graph.output}
-    wanted = [name for name in tensors if name not in inputs]
-    probe.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted if name not in known)
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = available_cores()
-    session = ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    first = session.get_inputs()[0]
-    fixed = first.shape[0] if isinstance(first.shape[0], int) else None
     observers = {name: Observer(histogram=histogram) for name in tensors}
-    total = data.count(Split.CALIBRATION)
-    seen = 0
-    for batch in data.batches(Split.CALIBRATION, fixed or batch_size):
-        examples = batch.inputs
-        if fixed is not None and len(examples) < fixed:
-            if seen:
-                break  # the last, smaller batch of a model with a fixed batch
-            examples = np.resize(examples, (fixed, *examples.shape[1:]))
-        fed = examples.astype(numpy_type(first.type), copy=False)
-        values = dict(zip(wanted, session.run(wanted, {first.name: fed}), strict=True)) if wanted else {}
-        for name, observer in observers.items():
-            try:
-                observer.observe(np.asarray(examples if name in inputs else values[name]))
-            except ValueError:
-                raise PassError(
-                    f"passes.{label}: the tensor '{name}' holds NaN or infinity on a calibration example. "
-                    "The float model is broken there: check its weights and the data's mean and std"
-                ) from None
-        seen += len(batch.inputs)
-        progress(0.1 + 0.6 * seen / max(1, total), f"calibrating {seen}/{total}")
+
+    def observe(name: str, values: NDArray[np.float32]) -> None:
+        try:
+            observers[name].observe(values)
+        except ValueError:
+            raise PassError(
+                f"passes.{label}: the tensor '{name}' holds NaN or infinity on a calibration example. "
+                "The float model is broken there: check its weights and the data's mean and std"
+            ) from None
+
+    stream(model, tensors, data, observe, batch_size=batch_size, progress=progress)
     return observers

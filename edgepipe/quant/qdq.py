@@ -10,11 +10,17 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgepipe.quant.affine import activation_parameters, quantize, weight_parameters
+from edgepipe.quant.affine import activation_parameters, least_scales, quantize, weight_parameters
 from edgepipe.quant.exact_sums import exact_sums
 from edgepipe.quant.placement import Placement, Wiring, weight_axis
 
 Parameters = tuple[np.float32, int]
+WeightKey = tuple[str, int]
+"""Name of a weight, and its axis of output channels."""
+Weight = tuple[NDArray[np.int8], NDArray[np.float32]]
+"""int8 (channels, weights of one channel) and float32 (channels,), one scale each, equal ones where per tensor."""
+
+WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
 class QdqWriter:
@@ -27,15 +33,28 @@ class QdqWriter:
         self._renamed: dict[str, str] = {}
         self._new_nodes: list[onnx.NodeProto] = []
         self._new_constants: dict[str, onnx.TensorProto] = {}
-        self._weights: dict[tuple[str, int], tuple[str, NDArray[np.float32]]] = {}
+        self._weights: dict[WeightKey, Weight] = {}
+        self._written: dict[WeightKey, str] = {}
 
-    def write(self, placement: Placement, ranges: Mapping[str, tuple[float, float]]) -> dict[str, Parameters]:
+    def write(
+        self,
+        placement: Placement,
+        ranges: Mapping[str, tuple[float, float]],
+        *,
+        weights: Mapping[WeightKey, Weight] | None = None,
+        biases: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> dict[str, Parameters]:
         """Insert every pair; returns scale and zero point per quantized tensor.
 
+        Args:
+            ranges: (low, high) of every tensor of the placement that shares no other's.
+            weights: as `weights` returns them, perhaps rounded better; by default just that.
+            biases: float32 (channels,) by node name, in place of the bias that the node has, or has not.
         Raises:
             ValueError: a weight holds NaN or infinity; the message names it.
         """
-        parameters = self._parameters(placement, ranges)
+        parameters = self.parameters(placement, ranges)
+        self._weights = dict(self.weights(placement, parameters) if weights is None else weights)
         after: dict[str, list[onnx.NodeProto]] = {
             name: self._pair(name, parameters[name]) for name in placement.tensors
         }
@@ -43,9 +62,12 @@ class QdqWriter:
         for name in self.wiring.inputs:
             nodes += after.pop(name, [])
         for node in self.model.graph.node:
-            reads = [f"{name}_dequantized" if name in parameters else name for name in node.input]
-            if node.name in placement.nodes and node.op_type in ("Conv", "Gemm", "MatMul"):
-                reads = self._with_int8_weights(node, reads, parameters)
+            if node.name in placement.nodes and node.op_type in WEIGHTED:
+                bias = (biases or {}).get(node.name, self._bias_of(node))
+                reads = self._with_int8_weights(node, bias, parameters[node.input[0]][0])
+                reads[0] = f"{node.input[0]}_dequantized"
+            else:
+                reads = [f"{name}_dequantized" if name in parameters else name for name in node.input]
             del node.input[:]
             node.input.extend(reads)
             nodes += self._new_nodes
@@ -57,7 +79,8 @@ class QdqWriter:
         self._replace(nodes)
         return parameters
 
-    def _parameters(self, placement: Placement, ranges: Mapping[str, tuple[float, float]]) -> dict[str, Parameters]:
+    def parameters(self, placement: Placement, ranges: Mapping[str, tuple[float, float]]) -> dict[str, Parameters]:
+        """Scale and uint8 zero point of every tensor of the placement."""
         found: dict[str, Parameters] = {}
         for name in placement.tensors:
             source = name
@@ -66,6 +89,57 @@ class QdqWriter:
             found[name] = found[source] if source in found else activation_parameters(*ranges[source])
         exact_sums(self.model, placement, found)
         return found
+
+    def weights(self, placement: Placement, parameters: Mapping[str, Parameters]) -> dict[WeightKey, Weight]:
+        """Integers and scales of every weight of the placement, each rounded to the nearest.
+
+        Raises:
+            ValueError: a weight holds NaN or infinity; the message names it.
+        """
+        least: dict[WeightKey, NDArray[np.float32]] = {}
+        for node in self.layers(placement):
+            key = (node.input[1], weight_axis(node))
+            value = self.wiring.array(key[0])
+            assert value is not None
+            bias = self._bias_of(node)
+            wanted = np.zeros(value.shape[key[1]], np.float32)
+            if bias is not None:
+                wanted = least_scales(np.broadcast_to(bias, wanted.shape), parameters[node.input[0]][0])
+            least[key] = np.maximum(least.get(key, wanted), wanted)
+        return {key: self._integers(*key, floor) for key, floor in least.items()}
+
+    def layers(self, placement: Placement) -> list[onnx.NodeProto]:
+        """Nodes of the placement that have a weight."""
+        return [node for node in self.model.graph.node if node.name in placement.nodes and node.op_type in WEIGHTED]
+
+    def rows(self, key: WeightKey) -> NDArray[np.float32]:
+        """A weight as (channels, weights of one channel)."""
+        value = self.wiring.array(key[0])
+        assert value is not None
+        return np.moveaxis(value, key[1], 0).reshape(value.shape[key[1]], -1)
+
+    def bias(self, node: onnx.NodeProto) -> NDArray[np.float32]:
+        """float32, (channels,); zeros where the node has none."""
+        value = self.wiring.array(node.input[1])
+        assert value is not None
+        bias = self._bias_of(node)
+        wide = np.zeros(value.shape[weight_axis(node)], np.float32)
+        return wide if bias is None else np.asarray(np.broadcast_to(bias, wide.shape))
+
+    def _bias_of(self, node: onnx.NodeProto) -> NDArray[np.float32] | None:
+        value = self.wiring.array(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+        return None if value is None else value.reshape(-1)
+
+    def _integers(self, name: str, axis: int, least: NDArray[np.float32]) -> Weight:
+        rows = self.rows((name, axis))
+        if not np.isfinite(rows).all():
+            raise ValueError(f"the weight '{name}' holds NaN or infinity")
+        if self.per_channel:
+            return weight_parameters(rows, pair_safe=self.pair_safe, search=self.search, least=least)
+        one, scale = weight_parameters(
+            rows.reshape(1, -1), pair_safe=self.pair_safe, search=self.search, least=least.max(keepdims=True)
+        )
+        return one.reshape(rows.shape), np.repeat(scale, len(rows))
 
     def _constant(self, name: str, value: NDArray[np.generic]) -> str:
         self._new_constants[name] = numpy_helper.from_array(np.array(value, order="C"), name)  # keeps scalars scalar
@@ -81,31 +155,24 @@ class QdqWriter:
         ]
 
     def _with_int8_weights(
-        self, node: onnx.NodeProto, reads: list[str], parameters: dict[str, Parameters]
+        self, node: onnx.NodeProto, bias: NDArray[np.float32] | None, input_scale: np.float32
     ) -> list[str]:
-        axis = weight_axis(node)
-        weight, scales = self._weight(node.input[1], axis, zeros=node.op_type in ("Gemm", "MatMul"))
-        reads[1] = weight
-        if len(node.input) > 2 and node.input[2]:
-            reads[2] = self._bias(node, node.input[2], parameters[node.input[0]][0], scales)
+        key = (node.input[1], weight_axis(node))
+        scales = self._weights[key][1]
+        reads = [node.input[0], self._weight(key, zeros=node.op_type in ("Gemm", "MatMul"))]
+        if bias is not None:
+            reads.append(self._bias(node, bias, input_scale, scales))
         return reads
 
-    def _weight(self, name: str, axis: int, *, zeros: bool) -> tuple[str, NDArray[np.float32]]:
-        if (name, axis) in self._weights:
-            return self._weights[name, axis]
+    def _weight(self, key: WeightKey, *, zeros: bool) -> str:
+        if key in self._written:
+            return self._written[key]
+        name, axis = key
         value = self.wiring.array(name)
         assert value is not None
-        if not np.isfinite(value).all():
-            raise ValueError(f"the weight '{name}' holds NaN or infinity")
-        rows = np.moveaxis(value, axis, 0).reshape(value.shape[axis], -1)
-        if self.per_channel:
-            integers, scales = weight_parameters(rows, pair_safe=self.pair_safe, search=self.search)
-        else:
-            one, scale = weight_parameters(rows.reshape(1, -1), pair_safe=self.pair_safe, search=self.search)
-            integers, scales = one.reshape(rows.shape), np.repeat(scale, len(rows))
-        moved = np.moveaxis(value, axis, 0).shape
-        stored = np.moveaxis(integers.reshape(moved), 0, axis)
-        tag = f"{name}_axis{axis}" if any(key[0] == name for key in self._weights) else name
+        integers, scales = self._weights[key]
+        stored = np.moveaxis(integers.reshape(np.moveaxis(value, axis, 0).shape), 0, axis)
+        tag = f"{name}_axis{axis}" if any(other[0] == name for other in self._written) else name
         shown = scales if self.per_channel else scales[0]
         reads = [self._constant(f"{tag}_quantized", stored), self._constant(f"{tag}_scale", np.asarray(shown))]
         # Symmetric: an absent zero point means 0 and int8 follows from the input's type. ONNX Runtime 1.31
@@ -116,14 +183,14 @@ class QdqWriter:
         self._new_nodes.append(
             helper.make_node("DequantizeLinear", reads, [f"{tag}_dequantized"], f"{tag}_DequantizeLinear", **extra)
         )
-        self._weights[name, axis] = (f"{tag}_dequantized", scales)
-        return self._weights[name, axis]
+        self._written[key] = f"{tag}_dequantized"
+        return self._written[key]
 
-    def _bias(self, node: onnx.NodeProto, name: str, input_scale: np.float32, scales: NDArray[np.float32]) -> str:
+    def _bias(
+        self, node: onnx.NodeProto, value: NDArray[np.float32], input_scale: np.float32, scales: NDArray[np.float32]
+    ) -> str:
         """int32 with the scale of the accumulator, s_x * s_w, so that adding it needs no arithmetic."""
-        value = self.wiring.array(name)
-        assert value is not None
-        flat = np.broadcast_to(value.reshape(-1), scales.shape)
+        flat = np.broadcast_to(value, scales.shape)
         scale = (scales * input_scale).astype(np.float32)
         integers = quantize(flat, scale, 0, np.int32)
         tag = f"{node.name}_bias"

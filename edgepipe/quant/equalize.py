@@ -1,0 +1,133 @@
+"""Cross-layer equalization: channels between two layers are scaled so that one scale fits them all.
+
+Where a convolution feeds another, possibly through a ReLU, dividing output channel i of the first by s_i and
+multiplying input channel i of the second by s_i changes nothing in float. In int8 the activation between them has
+one scale: a channel far smaller than the largest one gets few of the 256 steps. s_i = sqrt(a_i / w_i) balances the
+channel's largest activation a_i with the largest weight w_i that reads it; a depthwise reader has a scale per
+channel, which takes up any s_i, so there every channel gets the same range.
+
+Source: Nagel et al., Data-Free Quantization, ICCV 2019, arXiv:1906.04721, with the activations' range in place of
+the first layer's weights, as in Xiao et al., SmoothQuant, ICML 2023, arXiv:2211.10438.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from edgepipe.contract import DataSource, Progress, Split
+from edgepipe.quant.calibrate import open_probe
+from edgepipe.quant.placement import Wiring, attribute
+
+_HOMOGENEOUS = ("Relu", "LeakyRelu")
+"""f(s x) = s f(x) for s > 0. Not so a clip at 6, which stays unequalized."""
+_WIDEST = 64.0
+"""Largest factor either way: a channel that is all but dead must not blow up its weights."""
+
+
+@dataclass(frozen=True)
+class _Pair:
+    first: onnx.NodeProto
+    second: onnx.NodeProto
+    between: str
+    depthwise: bool
+
+
+def equalize(
+    model: onnx.ModelProto, data: DataSource, *, examples: int, batch_size: int, progress: Progress
+) -> list[str]:
+    """Rescale the weights of a prepared float model in place; returns the tensors that were equalized."""
+    pairs = _pairs(Wiring(model))
+    if not pairs:
+        return []
+    largest = _largest(model, [pair.between for pair in pairs], data, examples, batch_size, progress)
+    values = {item.name: item for item in model.graph.initializer}
+    for pair in pairs:
+        second = numpy_helper.to_array(values[pair.second.input[1]])
+        activation = largest[pair.between]
+        alive = activation > 0
+        if not alive.any():
+            continue
+        if pair.depthwise:
+            factors = activation.copy()
+        else:
+            reading = np.abs(second).max(axis=tuple(axis for axis in range(second.ndim) if axis != 1))
+            factors = np.sqrt(activation / np.maximum(reading, 1e-12))
+        # The geometric mean of the living channels stays where it is.
+        factors[alive] /= np.exp(np.mean(np.log(factors[alive])))
+        factors[~alive] = 1.0
+        factors = np.clip(factors, 1 / _WIDEST, _WIDEST).astype(np.float32)
+        _scale(values[pair.first.input[1]], 1 / factors, 0)
+        if len(pair.first.input) > 2 and pair.first.input[2]:
+            _scale(values[pair.first.input[2]], 1 / factors, 0)
+        _scale(values[pair.second.input[1]], factors, 0 if pair.depthwise else 1)
+    return [pair.between for pair in pairs]
+
+
+def _scale(item: onnx.TensorProto, factors: NDArray[np.floating[Any]], axis: int) -> None:
+    value = numpy_helper.to_array(item)
+    wide = factors.reshape([-1 if place == axis else 1 for place in range(value.ndim)])
+    item.CopyFrom(numpy_helper.from_array((value * wide).astype(np.float32), item.name))
+
+
+def _pairs(wiring: Wiring) -> list[_Pair]:
+    """Convolutions that only each other see, with weights that nobody else reads."""
+    found = []
+    for first in wiring.graph.node:
+        if first.op_type != "Conv" or not _own_constants(first, wiring):
+            continue
+        between = first.output[0]
+        reader = wiring.sole_consumer(between)
+        if reader is not None and reader.op_type in _HOMOGENEOUS and attribute(reader, "alpha", 0.01) > 0:
+            between = reader.output[0]
+            reader = wiring.sole_consumer(between)
+        if reader is None or reader.op_type != "Conv" or reader.input[0] != between:
+            continue
+        groups = int(attribute(reader, "group", 1))
+        weight = wiring.array(reader.input[1])
+        channels = wiring.array(first.input[1])
+        if weight is None or channels is None or not _own_constants(reader, wiring):
+            continue
+        depthwise = groups > 1 and weight.shape[:2] == (groups, 1) and groups == len(channels)
+        if groups == 1 or depthwise:
+            found.append(_Pair(first, reader, between, depthwise))
+    return found
+
+
+def _own_constants(node: onnx.NodeProto, wiring: Wiring) -> bool:
+    names = [name for name in node.input[1:] if name]
+    return all(wiring.array(name) is not None and len(wiring.consumers[name]) == 1 for name in names)
+
+
+def _largest(
+    model: onnx.ModelProto,
+    tensors: list[str],
+    data: DataSource,
+    examples: int,
+    batch_size: int,
+    progress: Progress,
+) -> dict[str, NDArray[np.float32]]:
+    """float32, (channels,) per tensor: the largest magnitude of each channel over calibration examples."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    del probe.graph.output[:]
+    for tensor in tensors:
+        probe.graph.node.append(helper.make_node("Abs", [tensor], [f"{tensor}_magnitude"]))
+        # Pooled to nothing but a channel: one number each leaves the runtime, whatever the picture's size.
+        probe.graph.node.append(helper.make_node("GlobalMaxPool", [f"{tensor}_magnitude"], [f"{tensor}_largest"]))
+        probe.graph.output.append(helper.make_tensor_value_info(f"{tensor}_largest", onnx.TensorProto.FLOAT, None))
+    run, fixed = open_probe(probe)
+    found: dict[str, NDArray[np.float32]] = {}
+    count = min(examples, data.count(Split.CALIBRATION))
+    for number, batch in enumerate(data.batches(Split.CALIBRATION, fixed or batch_size, range(count))):
+        inputs = batch.inputs if fixed is None else np.resize(batch.inputs, (fixed, *batch.inputs.shape[1:]))
+        for tensor, value in zip(tensors, run(inputs), strict=True):
+            most = np.asarray(value).reshape(len(inputs), -1, 1).max(axis=(0, 2))
+            found[tensor] = np.maximum(found.get(tensor, most), most)
+        progress(min(1.0, (number + 1) * (fixed or batch_size) / max(1, count)), "equalizing")
+    return found
