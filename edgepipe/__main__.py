@@ -140,7 +140,7 @@ def main(argv: list[str] | None = None) -> int:
     if not args or args[0] in ("-h", "--help", "help"):
         sys.stdout.write(HELP)
         return 0
-    if args[0] == "--version":
+    if "--version" in args:
         from edgepipe import __version__
 
         sys.stdout.write(f"edgepipe {__version__}\n")

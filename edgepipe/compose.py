@@ -6,6 +6,7 @@ user's own `./recipes/` comes first, then those of `--config-dir`, then the ship
 
 from __future__ import annotations
 
+import argparse
 import math
 import os
 import re
@@ -14,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import version as hydra_version
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.hydra import Hydra
@@ -36,6 +36,7 @@ from pydantic import ValidationError
 from edgepipe.errors import EdgepipeError, RecipeError
 from edgepipe.plan import Plan, make_plan
 from edgepipe.recipe import Recipe, problems_of, validate
+from edgepipe.recipe_files import refuse_code, refuse_exploding
 from edgepipe.registry import did_you_mean
 from edgepipe.targets.machine import available_cores
 
@@ -43,7 +44,7 @@ SCHEME = "recipes"
 PRIMARY = "edgepipe"
 GROUPS = ("recipe", "model", "data", "target", "tracking")
 _STRUCTURE: dict[str, Any] = {
-    "defaults": [{"recipe": "???"}, {"tracking": None}, "_self_"],
+    "defaults": ["_self_", {"tracking": None}, {"recipe": "???"}],
     "trust_code": False,
     "hydra": {
         # Microseconds: two runs that a script starts in the same second must not share a folder.
@@ -75,48 +76,12 @@ def shipped_recipes() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "recipes"
 
 
-_MOST_NODES = 20_000
-
-
-def _refuse_exploding(path: Path) -> None:
-    """Refuse YAML whose aliases contain themselves or multiply ("billion laughs"); others are left to Hydra.
-
-    Raises:
-        RecipeError: names the file.
-    """
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
-        return  # Hydra says what is wrong with it
-    sizes: dict[int, int] = {}
-
-    def size(node: Any) -> int:
-        """Nodes that a node becomes when every alias is written out; each is counted once."""
-        if id(node) in sizes:
-            if sizes[id(node)] == 0:
-                raise RecipeError(f"{_shown(path)}: an alias (*) contains itself. Write the value out")
-            return sizes[id(node)]
-        sizes[id(node)] = 0
-        total = 1
-        if isinstance(node, yaml.SequenceNode):
-            total += sum(size(item) for item in node.value)
-        elif isinstance(node, yaml.MappingNode):
-            total += sum(size(key) + size(item) for key, item in node.value)
-        sizes[id(node)] = total
-        return total
-
-    try:
-        whole = size(root) if root is not None else 0
-    except RecursionError:
-        whole = _MOST_NODES + 1
-    if whole > _MOST_NODES:
-        raise RecipeError(
-            f"{_shown(path)}: too large: more than {_MOST_NODES:,} values once its aliases are written out"
-        )
-
-
 class RecipeSource(FileConfigSource):
     """Hydra config source in which the group `recipe` is the folder itself."""
+
+    def __init__(self, provider: str, path: str) -> None:
+        super().__init__(provider, path)
+        self.given = dict(_GIVEN)  # kept here, since launchers carry this object into other processes
 
     @staticmethod
     def scheme() -> str:
@@ -129,15 +94,26 @@ class RecipeSource(FileConfigSource):
     # Hydra calls these by keyword: the parameter names are part of its interface.
     def load_config(self, config_path: str) -> ConfigResult:
         name = self._drop(config_path)
-        _refuse_exploding(Path(self.path) / self._normalize_file_name(name))
-        return super().load_config(name)
+        file = Path(self.path) / self._normalize_file_name(name)
+        refuse_exploding(file, _shown(file))
+        result = super().load_config(name)
+        group = config_path.removesuffix(".yaml").rpartition("/")[0]
+        if group == "recipe" and not result.header.get("package"):
+            result.header["package"] = "_global_"  # as every recipe needs it
+        package = (result.header.get("package") or group).replace("_group_", group).replace("_global_", "")
+        content = OmegaConf.to_container(result.config, resolve=False)
+        refuse_code(content, package.replace("/", "."), _shown(file))
+        return result
 
     def is_group(self, config_path: str) -> bool:
         return config_path == "recipe" or super().is_group(config_path)
 
     def is_config(self, config_path: str) -> bool:
         if config_path.startswith("recipe/"):
-            return bool(super().is_config(self._drop(config_path)))
+            name = self._drop(config_path)
+            if name in self.given and self.given[name].parent != Path(self.path).resolve():
+                return False  # this recipe was given as a path: a namesake elsewhere is another one
+            return bool(super().is_config(name))
         return "/" in config_path and bool(super().is_config(config_path))
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
@@ -150,6 +126,8 @@ class RecipeSource(FileConfigSource):
 
 
 _EXTRA_DIRS: list[Path] = []
+_GIVEN: dict[str, Path] = {}
+"""Recipes given as a path, by the name they run under."""
 
 
 def recipe_dirs() -> list[Path]:
@@ -223,9 +201,14 @@ def _recipe_name(value: str) -> str:
         raise RecipeError(f"command line: recipe: there is no file {path}. Give a path to a .yaml file or a name")
     if path.suffix == ".yml":
         raise RecipeError(f"command line: recipe: {path}: recipes end in .yaml: rename it")
-    folder = path.resolve().parent
-    if folder not in _EXTRA_DIRS:
-        _EXTRA_DIRS.insert(0, folder)
+    path = path.resolve()
+    other = _GIVEN.setdefault(path.stem, path)
+    if other != path:
+        raise RecipeError(
+            f"command line: recipe: {_shown(other)} and {_shown(path)} would both run as '{path.stem}': rename one"
+        )
+    if path.parent not in _EXTRA_DIRS:
+        _EXTRA_DIRS.insert(0, path.parent)
     return path.stem
 
 
@@ -234,7 +217,7 @@ def recipe_names() -> dict[str, Path]:
     names: dict[str, Path] = {}
     for folder in reversed(recipe_dirs()):
         names |= {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-    return names
+    return names | _GIVEN
 
 
 def group_options(group: str) -> dict[str, Path]:
@@ -340,10 +323,33 @@ def _line(key: str, text: str, value: Any, choices: dict[str, str], overrides: l
     return f"{_where(key, choices, overrides)}: {key}: {text}{stop}{found}"
 
 
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    """Hydra's own flags and the overrides; folders to look recipes up in are set anew.
+
+    Raises:
+        RecipeError: a flag that means nothing here, which Hydra would ignore.
+    """
+    _EXTRA_DIRS.clear()  # a process may launch more than once
+    _GIVEN.clear()
+    args = get_args_parser().parse_intermixed_args(argv)
+    for flag, instead in (
+        ("config_name", "name the recipe: recipe=NAME"),
+        ("config_path", "name a folder of recipes: --config-dir DIR"),
+        ("experimental_rerun", "it loads a pickle; run the overrides in overrides.yaml again"),
+    ):
+        if getattr(args, flag, None) is not None:
+            raise RecipeError(f"command line: --{flag.replace('_', '-')}: not used here: {instead}")
+    if args.config_dir is not None:
+        folder = Path(args.config_dir).resolve()
+        if not folder.is_dir():
+            raise RecipeError(f"command line: --config-dir: there is no folder {args.config_dir}")
+        _EXTRA_DIRS.insert(0, folder)
+    return args
+
+
 def compose(overrides: list[str]) -> tuple[Recipe, Plan]:
     """Compose, validate and plan one recipe without running it."""
-    _EXTRA_DIRS.clear()
-    ready = _prepare(overrides)
+    ready = _prepare(_arguments(overrides).overrides)
     with _hydra() as hydra:
         config = _guarded(lambda: hydra.compose_config(config_name=PRIMARY, overrides=ready, run_mode=RunMode.RUN))
         return to_recipe(config, _choices(config), _plain_overrides(ready))
@@ -380,7 +386,7 @@ def _first_of_a_sweep(overrides: list[str]) -> None:
     for override in OverridesParser.create().parse_overrides(overrides):
         if override.key_or_group == "recipe" and override.is_sweep_override():
             first = next(iter(override.sweep_string_iterator()), None)
-            structure = {**_STRUCTURE, "defaults": [{"recipe": first}, *_STRUCTURE["defaults"][1:]]}
+            structure = {**_STRUCTURE, "defaults": [*_STRUCTURE["defaults"][:-1], {"recipe": first}]}
             ConfigStore.instance().store(name=PRIMARY, node=OmegaConf.create(structure))
 
 
@@ -425,13 +431,7 @@ def launch(argv: list[str], task: Callable[[DictConfig], Any]) -> list[tuple[lis
     Returns:
         (overrides, what the task returned) of each job; empty for flags that only print.
     """
-    _EXTRA_DIRS.clear()  # a process may launch more than once
-    args = get_args_parser().parse_intermixed_args(argv)
-    if args.config_dir is not None:
-        folder = Path(args.config_dir).resolve()
-        if not folder.is_dir():
-            raise RecipeError(f"command line: --config-dir: there is no folder {args.config_dir}")
-        _EXTRA_DIRS.insert(0, folder)
+    args = _arguments(argv)
     if args.shell_completion:
         with _hydra() as hydra:
             hydra.shell_completion(config_name=PRIMARY, overrides=args.overrides)

@@ -134,9 +134,9 @@ def _publish(metrics: Metrics, folder: Path) -> None:
     console.print()
     console.print(rich_table(metrics, console.width), soft_wrap=True)
     if metrics.failure is not None:
-        where = f"passes.{metrics.failure.step}: " if metrics.failure.step else ""
+        where = f"passes.{metrics.failure.step}" if metrics.failure.step else ""
         text = metrics.failure.message
-        print_error(text if text.startswith(where) else where + text)
+        print_error(text if text.startswith((f"{where}:", f"{where}.")) or not where else f"{where}: {text}")
     console.print(f"report: {_near(folder / 'report.html')}", markup=False, soft_wrap=True)
 
 

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from edgepipe.__main__ import main
+from edgepipe.compose import launch
 from edgepipe.metrics import read_metrics
 from tests.small import arguments
 
@@ -89,3 +91,40 @@ def test_shell_completion_offers_recipes(tmp_path: Path) -> None:
         env={"COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_KEY": "9"},
     )
     assert "recipe=resnet18_int8" in asked.stdout, asked.stderr
+
+
+def _plain(path: Path, description: str, more: str = "", header: str = "# @package _global_\n") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    groups = "defaults:\n  - /model: resnet18\n  - /data: digits\n  - _self_\n"
+    path.write_text(f"{header}{groups}description: {description}\npasses: {{}}\n{more}")
+    return path
+
+
+def test_namesakes_given_as_paths_are_refused_and_never_mixed_up(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in "xy":
+        _plain(tmp_path / folder / "same.yaml", f"from {folder}")
+    _plain(tmp_path / "y" / "other.yaml", "other")
+    assert main(["-m", "recipe=x/same.yaml,y/same.yaml"]) == 2
+    assert "would both run as 'same': rename one" in capsys.readouterr().err
+    for argv in (["recipe=x/same.yaml"], ["recipe=same", "--config-dir", "x"]):
+        assert main(["plan", *argv]) == 0
+        assert "same: from x" in capsys.readouterr().out
+    # `y` is searched first, but its own `same` is not the one that was given.
+    seen: list[str] = []
+    launch(["-m", "recipe=x/same.yaml,y/other.yaml"], lambda config: seen.append(str(config.description)))
+    assert seen == ["from x", "other"]
+
+
+def test_a_recipe_may_set_where_it_runs_and_leave_its_header_out(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _plain(tmp_path / "own.yaml", "mine", "hydra: {run: {dir: here}}\n", header="")
+    assert main(["recipe=own.yaml", "--cfg", "hydra", "-p", "hydra.run"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["dir"] == "here"
+    assert main(["plan", "recipe=own.yaml"]) == 0
+
+
+@pytest.mark.parametrize("flag", ["--config-name", "--config-path", "--experimental-rerun"])
+def test_flags_that_would_be_ignored_are_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipe=ptq", flag, "x"]) == 2
+    assert f"{flag}: not used here" in capsys.readouterr().err

@@ -81,6 +81,11 @@ def test_a_failing_pass_exits_1_says_which_and_keeps_what_was_done(
     assert "Traceback" not in capfd.readouterr().err
     assert main(arguments(tmp_path, f"hydra.run.dir={run}")) == 0
     assert [step.cached for step in metrics(run).passes] == [True, False, False]
+    capfd.readouterr()
+    assert main(arguments(tmp_path, *wrong)) == 1  # into the folder of a good run: nothing of that one may stay
+    assert sorted(path.name for path in (run / "steps").iterdir()) == ["00_load"]
+    assert not (run / "final").exists()
+    assert "error: passes.quantize.exclude: no node" in capfd.readouterr().err
 
 
 def test_a_missed_goal_exits_1_and_shows_the_margin(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -131,6 +136,7 @@ def test_labels_make_accuracy_and_without_labels_agreement_is_it(tmp_path: Path)
     assert bare.versus_baseline is not None
     assert bare.final is not None
     assert bare.final.top1 == bare.versus_baseline.agreement
+    assert bare.versus_baseline.accuracy_drop == pytest.approx(1 - bare.final.top1)
 
 
 def test_a_failed_run_leaves_no_model_of_an_earlier_one_in_its_folder(tmp_path: Path) -> None:

@@ -120,13 +120,16 @@ def _answers(
     versus: dict[str, Any] = {}
     if known is not None:
         drop = accuracy.paired_drop(predictions, known)
+        if drop is None and top1 is not None:  # without labels the baseline is right, every other answer a loss
+            low, high = wilson(round(top1 * len(predictions)), len(predictions))
+            drop = (1 - top1, (1 - high, 1 - low))
         versus = {
             "accuracy_drop": drop[0] if drop else None,
             "accuracy_drop_ci95": drop[1] if drop else None,
             "agreement": accuracy.agreement(predictions, known),
         }
         wrong = wrong_answers(predictions, known, data, most=settings.wrong_examples)
-    elif predictions.correct is not None:
+    else:
         versus = {"accuracy_drop": 0.0, "accuracy_drop_ci95": (0.0, 0.0)}
     if top1 is None:
         top1 = 1.0  # without labels the baseline is what is agreed with

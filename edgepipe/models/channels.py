@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch
 import torch_pruning as tp
 from torch import nn
 from torch.nn.utils import prune
+from torchvision.models import VisionTransformer
 
 from edgepipe.artifact import Artifact
 from edgepipe.contract import Progress
@@ -79,9 +82,14 @@ def remove(
     for parameter in network.parameters():
         parameter.requires_grad_(True)  # the dependency graph is traced through autograd
     try:
-        graph = tp.DependencyGraph().build_dependency(network, example_inputs=example)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that parameters outside layers (a class token) lose channels too
+            graph = tp.DependencyGraph().build_dependency(network, example_inputs=example)
     except Exception as error:
-        raise PassError(f"passes.{label}: the network cannot be followed: {type(error).__name__}: {error}") from error
+        raise PassError(
+            f"passes.{label}: the network cannot be followed ({type(error).__name__}: {error}), so no channel of it "
+            "can be removed. Leave this step out"
+        ) from error
     importance = tp.importance.MagnitudeImportance(p=norm)
     roots = []
     groups = list(graph.get_all_groups(ignored_layers=ignored, root_module_types=list(_WIDE)))
@@ -101,12 +109,14 @@ def remove(
         scores = importance(group)
         if scores is None or channels != len(scores):
             continue
-        roots.append((module, function, channels, scores.detach()))
+        # An attention layer splits its width among its heads.
+        attention = [getattr(item.dep.target.module, "num_heads", 1) for item in group]
+        roots.append((module, function, channels, scores.detach(), math.lcm(round_to, *attention)))
     if not roots:
         raise PassError(f"passes.{label}: no group of channels can be removed. Remove this step, or shorten `exclude`")
-    targets = _targets(roots, ratio, round_to, across)
+    targets = _targets(roots, ratio, across)
     removed = wide = 0
-    for (module, function, channels, scores), kept in zip(roots, targets, strict=True):
+    for (module, function, channels, scores, _), kept in zip(roots, targets, strict=True):
         wide += channels
         if kept >= channels:
             continue
@@ -116,8 +126,16 @@ def remove(
             group.prune()
             removed += channels - kept
     progress(0.8, "checking")
-    with torch.no_grad():
-        answers = network(example)
+    if isinstance(network, VisionTransformer):
+        network.hidden_dim = network.conv_proj.out_channels  # its forward keeps the width a second time
+    try:
+        with torch.no_grad():
+            answers = network(example)
+    except Exception as error:
+        raise PassError(
+            f"passes.{label}: the pruned network does not run any more ({type(error).__name__}: {error}): its forward "
+            "keeps a width of its own. Name the layers of that width in `exclude`, or leave this step out"
+        ) from error
     if not bool(torch.isfinite(answers).all()):
         raise PassError(f"passes.{label}: the pruned network answers NaN: its weights were broken before")
     macs, parameters = count(network, example[:1])
@@ -137,18 +155,18 @@ def _is_depthwise(module: nn.Module) -> bool:
     )
 
 
-def _targets(roots: list[Any], ratio: float, round_to: int, across: bool) -> list[int]:
+def _targets(roots: list[Any], ratio: float, across: bool) -> list[int]:
     """Channels to keep in every group."""
     if not across:
-        return [kept_channels(channels, ratio, round_to) for _, _, channels, _ in roots]
+        return [kept_channels(channels, ratio, multiple) for _, _, channels, _, multiple in roots]
     # One ranking over all groups: scores are made comparable by each group's mean (as DepGraph does).
-    relative = [scores / scores.mean().clamp_min(1e-12) for *_, scores in roots]
+    relative = [scores / scores.mean().clamp_min(1e-12) for _, _, _, scores, _ in roots]
     everything = torch.cat(relative)
     threshold = torch.sort(everything).values[min(len(everything) - 1, int(ratio * len(everything)))]
     kept = []
-    for (_, _, channels, _), scores in zip(roots, relative, strict=True):
+    for (_, _, channels, _, multiple), scores in zip(roots, relative, strict=True):
         share = float((scores < threshold).float().mean())
-        kept.append(kept_channels(channels, min(share, 0.95), round_to))
+        kept.append(kept_channels(channels, min(share, 0.95), multiple))
     return kept
 
 

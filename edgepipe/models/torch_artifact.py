@@ -12,6 +12,7 @@ the parameters come from the safetensors file itself, so no pruning history has 
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +125,12 @@ def build(artifact: Artifact) -> nn.Module:
     weights = load_file(artifact.path / WEIGHTS_FILE)
     fit_shapes(network, weights)
     try:
-        network.load_state_dict(weights, strict=True)
+        network.load_state_dict(_versioned(network, weights), strict=True)
     except RuntimeError as error:
         raise ModelError(f"{artifact.path}: the weights do not fit the architecture: {error}") from None
+    for module in network.modules():
+        if hasattr(module, "weight_mask"):  # else recomputed only in forward, which an attention layer's parts skip
+            module.weight = module.weight_orig * module.weight_mask
     return network.eval()
 
 
@@ -220,7 +224,20 @@ def load_checkpoint(network: nn.Module, path: Path) -> None:
     for key, value in weights.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise ModelError(f"model.weights: {path}: {key} holds NaN or infinity: this checkpoint is broken")
-    network.load_state_dict(weights, strict=False)
+    network.load_state_dict(_versioned(network, weights), strict=False)
+
+
+def _versioned(network: nn.Module, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights with the layout versions that PyTorch keeps beside a state dict and safetensors does not.
+
+    MNASNet and quantized layers refuse, or convert, weights that carry none.
+    """
+    fresh = network.state_dict()
+    known = getattr(fresh, "_metadata", None)
+    ready = OrderedDict(weights)
+    if known is not None:
+        ready._metadata = known  # type: ignore[attr-defined]
+    return ready
 
 
 def _some(items: list[str]) -> str:

@@ -39,6 +39,8 @@ class PruneWeights(Pass):
             name: module
             for name, module in network.named_modules()
             if isinstance(module, (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d, torch.nn.Linear))
+            # An attention layer reads this weight without calling its module, so no mask would hold in training.
+            and type(module).__name__ != "NonDynamicallyQuantizableLinear"
         }
         for name in self.exclude:
             if name not in layers:

@@ -145,6 +145,7 @@ def _waterfall(metrics: Metrics) -> Iterator[str]:
         if versus is not None:
             text = times(versus.times_faster)
             speed.append(Bar(step.label, versus.times_faster, text, versus.times_faster_ci95, strong))
+    yield '<div class="charts">'
     if accuracy:
         name = next(found.name for step in done if (found := quality(step.measurements)) is not None)
         title = "Top-1 accuracy" if name == "top-1" else name
@@ -152,6 +153,7 @@ def _waterfall(metrics: Metrics) -> Iterator[str]:
     yield bars(size, title="Bytes on disk")
     if speed:
         yield bars(speed, title="Times faster than the baseline, 95% interval")
+    yield "</div>"
 
 
 def _curves(steps: Sequence[StepRecord]) -> Iterator[str]:
@@ -175,6 +177,7 @@ def _curves(steps: Sequence[StepRecord]) -> Iterator[str]:
                 for item in together
             }
             yield lines(series, x_title="epoch", y_title=name.replace("_", " "))
+        yield "</div>"
 
 
 def _audit(label: str, audit: Audit) -> Iterator[str]:
@@ -222,8 +225,9 @@ def _layers(audit: Audit, base: Audit | None) -> Iterator[str]:
 
 
 def _wrong(steps: Sequence[StepRecord]) -> Iterator[str]:
-    last = next((step for step in reversed(steps) if step.wrong), None)
-    if last is None:
+    # Of the model that is deployed: what an early step got wrong may have been recovered since.
+    last = next((step for step in reversed(steps) if step.measurements is not None), None)
+    if last is None or not last.wrong:
         return
     yield f"<h2>Answered rightly by the baseline, wrongly after {html.escape(last.label)}</h2>"
     yield '<div class="pictures">'

@@ -27,7 +27,7 @@ def bars(items: Sequence[Bar], *, title: str, low: float = 0.0, high: float | No
     ends += [item.interval[1] for item in items if item.interval is not None]
     top = high if high is not None else max(ends, default=1.0)
     span = (top - low) or 1.0
-    left, width, right, line = 150, 330, 150, 26
+    left, width, right, line = 120, 220, 80, 26  # narrow, so that a phone does not shrink the text
     rows = [f'<text x="0" y="16" class="title">{html.escape(title)}</text>']
     for index, item in enumerate(items):
         y = 30 + index * line
@@ -87,7 +87,7 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], *, x_title: str, 
     if not points:
         return ""
     x, y = _range([p[0] for p in points], 0.02), _range([p[1] for p in points])
-    box = (60, 26, 470, 180)
+    box = (48, 26, 330, 170) if len(series) == 1 else (60, 26, 470, 180)
     parts = _axes(x, y, box, x_title, y_title)
     for index, (name, line) in enumerate(series.items()):
         path = " ".join(
@@ -96,11 +96,13 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], *, x_title: str, 
             for a, b in line
         )
         parts.append(f'<polyline points="{path}" class="line line{index % 4}"/>')
-        parts.append(
-            f'<text x="{box[0] + box[2] + 8}" y="{box[1] + 14 + 18 * index}" class="value line{index % 4}">'
-            f"{html.escape(name)}</text>"
-        )
-    return f'<svg viewBox="0 0 650 250" role="img" aria-label="{html.escape(y_title)}">' + "".join(parts) + "</svg>"
+        if len(series) > 1:  # one line is named by its axis
+            parts.append(
+                f'<text x="{box[0] + box[2] + 8}" y="{box[1] + 14 + 18 * index}" class="value line{index % 4}">'
+                f"{html.escape(name)}</text>"
+            )
+    whole = 390 if len(series) == 1 else 650
+    return f'<svg viewBox="0 0 {whole} 240" role="img" aria-label="{html.escape(y_title)}">' + "".join(parts) + "</svg>"
 
 
 @dataclass(frozen=True)

@@ -180,3 +180,52 @@ def test_html_in_class_names_is_text_in_every_page(tmp_path: Path) -> None:
         assert "<script>alert" not in content
         assert "<img src=x" not in content
     assert read_metrics(tmp_path / "s" / "0").status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("bad", "hydra: {callbacks: {x: {_target_: pwn.Touch}}}", "hydra.callbacks"),
+        (
+            "bad",
+            "hydra: {job_logging: {handlers: {x: {class: pwn.Touch}}}}",
+            "hydra.job_logging",
+        ),
+        ("bad", "hydra: {hydra_logging: {handlers: {x: {(): pwn.Touch}}}}", "hydra.hydra_logging"),
+        ("bad", "hydra: {job: {env_set: {LD_PRELOAD: x.so}}}", "hydra.job.env_set"),
+        ("bad", "hydra: ${sneaky}\nsneaky: {callbacks: {x: {_target_: pwn.Touch}}}", "hydra"),
+        ("bad", "hydra: {sweeper: {sampler: {_target_: pwn.Touch}}}", "hydra.sweeper.sampler"),
+        ("bad", "trust_code: true", "trust_code"),
+        ("model/bad", "# @package hydra\ncallbacks: {x: {_target_: pwn.Touch}}", "hydra.callbacks"),
+        ("hydra/callbacks/bad", "x: {_target_: pwn.Touch}", "hydra.callbacks"),
+    ],
+)
+def test_a_recipe_reaches_nothing_of_hydra_that_runs_code(tmp_path: Path, name, text, said, capfd, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "pwn.py").write_text(
+        "import logging, pathlib\npathlib.Path('BOOM').touch()\nclass Touch(logging.Handler): pass\n"
+    )
+    main_text = "# @package _global_\ndefaults:\n  - /model: resnet18\n  - /data: digits\n  - _self_\npasses: {}\n"
+    group, _, _ = name.rpartition("/")
+    if group == "model":
+        main_text = main_text.replace("/model: resnet18", "/model: bad")
+    elif group:
+        main_text = main_text.replace("  - _self_", "  - override /hydra/callbacks: bad\n  - _self_")
+    file = tmp_path / "recipes" / f"{name}.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text if group else main_text + text + "\n")
+    if group:
+        (tmp_path / "recipes" / "bad.yaml").write_text(main_text)
+    for argv in (["recipe=bad", "model.weights=none.pth"], ["-m", "recipe=bad", "seed=1,2"], ["plan", "recipe=bad"]):
+        assert said in refused(argv, capfd)
+    assert not (tmp_path / "BOOM").exists()
+
+
+def test_default_list_cannot_put_a_group_into_hydra(tmp_path: Path, capfd, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - /model: resnet18\n  - /data: digits\n"
+        "  - /target@hydra.callbacks.x: host\n  - _self_\n"
+    )
+    assert "hydra.callbacks.x" in refused(["recipe=bad.yaml"], capfd)

@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from edgepipe.errors import MeasureError
-from edgepipe.measure.accuracy import predict
+from edgepipe.measure.accuracy import Predictions, predict
 from edgepipe.measure.measure import measure
 from edgepipe.measure.settings import MeasureSettings
 from edgepipe.measure.wrong import picture_png, wrong_answers
@@ -51,7 +51,19 @@ def test_without_labels_the_baseline_agrees_with_itself(tmp_path: Path) -> None:
     base = measure(source, pictures(20, labelled=False), None, None, QUICK)
     assert base.measurements.top1 == 1.0
     assert base.measurements.top5 is None
-    assert base.versus.accuracy_drop is None
+    assert base.versus.accuracy_drop == 0.0
+
+
+def test_without_labels_every_disagreement_is_an_accuracy_drop(tmp_path: Path) -> None:
+    source, data = small_network(tmp_path / "f.onnx"), pictures(20, labelled=False)
+    base = predict(source, data)
+    other = Predictions(np.concatenate([base.answers[:15], base.answers[15:] + 1]), base.top5, None)
+    found = measure(source, data, source, other, QUICK)
+    assert found.measurements.top1 == found.versus.agreement == 0.75
+    assert found.versus.accuracy_drop == 0.25
+    assert found.versus.accuracy_drop_ci95 is not None
+    low, high = found.versus.accuracy_drop_ci95
+    assert 0.05 < low < 0.25 < high < 0.5
 
 
 def test_a_baseline_without_its_predictions_is_refused(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from edgepipe.artifact import Signature
 from edgepipe.errors import PassError
-from edgepipe.models import torch_artifact
+from edgepipe.models import channels, torch_artifact
 from edgepipe.passes.finetune import Finetune
 from edgepipe.passes.prune_channels import PruneChannels
 from edgepipe.passes.prune_weights import PruneWeights
@@ -170,3 +171,42 @@ def test_a_network_without_batch_norm_is_refused(tmp_path: Path) -> None:
     bench = Workbench(tmp_path, "squeezenet1_1")
     with pytest.raises(PassError, match=r"no batch norm\. Remove this step"):
         bench.do(ReestimateBatchNorm(), bench.loaded)
+
+
+def test_a_vision_transformer_is_pruned_twice_and_keeps_its_heads() -> None:
+    import torchvision
+
+    torch.manual_seed(0)
+    network = torchvision.models.VisionTransformer(
+        image_size=16, patch_size=8, num_layers=2, num_heads=6, hidden_dim=96, mlp_dim=128, num_classes=10
+    )
+    example = torch.zeros(2, 3, 16, 16)
+    for _ in range(2):
+        achieved = channels.remove(
+            network,
+            (3, 16, 16),
+            ratio=0.3,
+            norm=2,
+            across=False,
+            round_to=4,
+            keep=(),
+            label="prune",
+            progress=lambda _share, _text: None,
+        )
+        assert 0.2 < achieved["removed_channel_share"] < 0.4
+    assert network.hidden_dim % 12 == 0  # heads and round_to
+    assert network.hidden_dim == network.conv_proj.out_channels < 96
+    with torch.no_grad():
+        assert network(example).shape == (2, 10)
+
+
+def test_masks_of_weights_that_no_forward_recomputes_load_as_written(tmp_path: Path) -> None:
+    from torch.nn.utils import prune
+
+    network = torch_artifact.build_base({"source": "torchvision", "name": "mnasnet0_5", "num_classes": 10})
+    prune.l1_unstructured(network.classifier[1], "weight", amount=0.5)
+    architecture = torch_artifact.new_architecture({"source": "torchvision", "name": "mnasnet0_5", "num_classes": 10})
+    architecture["edits"].append({"op": "mask", "modules": ["classifier.1"]})
+    artifact = torch_artifact.write(network, architecture, tmp_path, Signature(input_shape=(3, 32, 32)))
+    again = torch_artifact.build(artifact)
+    assert torch.equal(again.classifier[1].weight, network.classifier[1].weight)
