@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import os
@@ -65,15 +66,47 @@ def _source_digests(factory: str) -> JsonValue:
     _allow_local_modules()
     module = factory.partition(":")[0]
     top = module.partition(".")[0]
-    try:
-        spec = find_spec(top)
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None or spec.origin is None:
+    waiting, files = [top], dict[str, Path]()
+    while waiting:
+        name = waiting.pop()
+        for place, path in _files_of(name):
+            if place not in files:
+                files[place] = path
+                # What lies beside it (`import blocks`) is the user's code too; what is installed has a version.
+                homes = (path.parent, Path.cwd())
+                waiting += [
+                    other
+                    for other in sorted(_imports(path) - {top})
+                    if any((home / f"{other}.py").is_file() or (home / other).is_dir() for home in homes)
+                ]
+    if not files:
         raise ModelError(f"model.factory: there is no module '{module}'. Run from its folder or install it")
-    origin = Path(spec.origin)
-    files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
-    return {path.relative_to(origin.parent).as_posix(): file_sha256(path) for path in files}
+    return {name: file_sha256(path) for name, path in sorted(files.items())}
+
+
+def _files_of(name: str) -> list[tuple[str, Path]]:
+    """(name, file) of every source file of a top-level module, package or folder without `__init__.py`."""
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError):
+        return []
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is None:
+        return [(f"{name}.py", Path(spec.origin))] if spec.origin and spec.origin.endswith(".py") else []
+    homes = [Path(home) for home in spec.submodule_search_locations]
+    return [(f"{name}/{path.relative_to(home).as_posix()}", path) for home in homes for path in home.rglob("*.py")]
+
+
+def _imports(path: Path) -> set[str]:
+    """Top-level names that a source file imports; of a file that is no Python, none: importing it will say so."""
+    try:
+        nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    except (SyntaxError, ValueError):
+        return set()
+    names = [item.name for node in nodes if isinstance(node, ast.Import) for item in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0]
+    return {name.partition(".")[0] for name in names if name}
 
 
 def _allow_local_modules() -> None:

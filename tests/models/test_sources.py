@@ -15,6 +15,7 @@ from edgepipe.artifact import Signature
 from edgepipe.data.digits import DigitsData
 from edgepipe.errors import ModelError
 from edgepipe.models import torch_artifact
+from edgepipe.models.python import PythonModel
 from edgepipe.models.torchvision import TorchvisionModel
 
 
@@ -134,3 +135,22 @@ def test_a_factory_that_fails_says_how(
     assert code == 2
     assert said in text
     assert "Traceback" not in text
+
+
+def test_a_factory_in_a_folder_without_init_is_found_and_what_it_imports_enters_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets_without_init").mkdir()
+    (tmp_path / "nets_without_init" / "tiny.py").write_text("import blocks_beside\ndef make(): ...\n")
+    (tmp_path / "single_file.py").write_text("from blocks_beside import x\ndef make(): ...\n")
+    (tmp_path / "blocks_beside.py").write_text("x = 1\n")
+    in_folder = PythonModel(factory="nets_without_init.tiny:make", trust_code=True)
+    single = PythonModel(factory="single_file:make", trust_code=True)
+    assert list(in_folder.digests()["code"]) == ["blocks_beside.py", "nets_without_init/tiny.py"]
+    before = single.digests()
+    assert list(before["code"]) == ["blocks_beside.py", "single_file.py"]
+    (tmp_path / "blocks_beside.py").write_text("x = 2\n")
+    assert single.digests() != before
+    with pytest.raises(ModelError, match="there is no module 'nowhere_at_all"):
+        PythonModel(factory="nowhere_at_all:make", trust_code=True).digests()
