@@ -32,6 +32,7 @@ PASSES: Mapping[str, str] = {
     "prune_weights": "edgepipe.passes.prune_weights:PruneWeights",
     "quantize_dynamic": "edgepipe.passes.quantize_dynamic:QuantizeDynamic",
     "quantize_static": "edgepipe.passes.quantize_static:QuantizeStatic",
+    "quantize_weights": "edgepipe.passes.quantize_weights:QuantizeWeights",
     "reestimate_batchnorm": "edgepipe.passes.reestimate_batchnorm:ReestimateBatchNorm",
     "to_float16": "edgepipe.passes.to_float16:ToFloat16",
     "train": "edgepipe.passes.train:Train",

@@ -1,0 +1,81 @@
+"""Float ONNX to few-bit weights of matrix products; the arithmetic stays float."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from edgepipe.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract import Job, Pass
+from edgepipe.errors import PassError
+
+
+class QuantizeWeights(Pass):
+    """Store the weights of matrix products in 4 or 8 bits, a scale for each block; no calibration.
+
+    For transformers where bytes matter more than speed: ONNX Runtime's MatMulNBits multiplies floats, so small
+    models do not get faster. Products whose weight has fewer than `smallest` elements stay float.
+    Source: ONNX Runtime, contrib operator com.microsoft.MatMulNBits; Frantar et al., GPTQ, arXiv:2210.17323 (its
+    baseline, rounding to nearest per block).
+    """
+
+    reads: ClassVar[Kind] = Kind.ONNX
+    writes: ClassVar[Kind] = Kind.ONNX
+    libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
+
+    bits: Literal[4, 8] = Field(4, description="bits of a weight")
+    block_size: Literal[16, 32, 64, 128, 256] = Field(32, description="weights of one column that share a scale")
+    symmetric: bool = Field(True, description="no zero points: smaller; false: follows one-sided blocks better")
+    accuracy_level: Literal[0, 1, 4] = Field(
+        4, description="of the arithmetic: 0 the runtime chooses, 1 float32, 4 activations rounded to int8 by block"
+    )
+    smallest: int = Field(4096, ge=1, description="weights with fewer elements stay float")
+    exclude: tuple[str, ...] = Field((), description="names of nodes that stay float")
+
+    def apply(self, model: Artifact, job: Job) -> Artifact:
+        import logging
+
+        import onnx
+        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+        from edgepipe.models.lower import clean
+        from edgepipe.quant.prepare import prepare
+        from edgepipe.quant.products import gemms_to_products, products
+        from edgepipe.registry import did_you_mean
+
+        network = prepare(model.onnx, job.label)
+        names = {node.name for node in network.graph.node}
+        for name in self.exclude:
+            if name not in names:
+                raise PassError(
+                    f"passes.{job.label}.exclude: the graph has no node '{name}'.{did_you_mean(name, names)}"
+                )
+        gemms_to_products(network, self.smallest, self.exclude)
+        chosen = [
+            name for name, size in products(network).items() if size >= self.smallest and name not in self.exclude
+        ]
+        if not chosen:
+            raise PassError(
+                f"passes.{job.label}: nothing to quantize: no matrix product has a constant weight of "
+                f"{self.smallest} elements. Lower `smallest`, or use quantize_static for convolutions"
+            )
+        job.progress(0.2, "rounding weights")
+        logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer").setLevel(logging.ERROR)
+        quantizer = MatMulNBitsQuantizer(
+            network,
+            bits=self.bits,
+            block_size=self.block_size,
+            is_symmetric=self.symmetric,
+            accuracy_level=self.accuracy_level,
+            nodes_to_include=chosen,
+        )
+        quantizer.process()
+        network = quantizer.model.model
+        done = sum(node.op_type == "MatMulNBits" for node in network.graph.node)
+        if done != len(chosen):
+            raise PassError(f"passes.{job.label}: ONNX Runtime quantized {done} of {len(chosen)} matrix products")
+        clean(network)
+        onnx.save(network, job.out / ONNX_FILE)
+        job.facts["quantized_products"] = done
+        return job.seal(Kind.ONNX, model.signature)

@@ -1,0 +1,54 @@
+"""Matrix products with constant weights, in the one form that ONNX Runtime's few-bit kernel takes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from math import prod
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from edgepipe.quant.wiring import Wiring, attribute
+
+
+def products(model: onnx.ModelProto) -> dict[str, int]:
+    """Number of weights of each MatMul whose right operand is a constant float32 matrix, by node name."""
+    wiring = Wiring(model)
+    found = {}
+    for node in model.graph.node:
+        if node.op_type == "MatMul" and node.domain in ("", "ai.onnx"):
+            item = wiring.constants.get(node.input[1])
+            if item is not None and item.data_type == onnx.TensorProto.FLOAT and len(item.dims) == 2:
+                found[node.name] = prod(item.dims)
+    return found
+
+
+def gemms_to_products(model: onnx.ModelProto, smallest: int, exclude: Collection[str]) -> int:
+    """Write Gemm with a constant weight of at least `smallest` elements as MatMul and Add, in place; how many."""
+    wiring = Wiring(model)
+    nodes: list[onnx.NodeProto] = []
+    done = 0
+    for node in model.graph.node:
+        weight = wiring.array(node.input[1]) if node.op_type == "Gemm" else None
+        usual = all(attribute(node, name, 1) == 1 for name in ("alpha", "beta")) and not attribute(node, "transA", 0)
+        if weight is None or not usual or weight.size < smallest or node.name in exclude:
+            nodes.append(node)
+            continue
+        done += 1
+        matrix, result = node.input[1], node.output[0]
+        if attribute(node, "transB", 0):
+            matrix = f"{node.name}_weight"
+            model.graph.initializer.append(numpy_helper.from_array(np.array(weight.T, order="C"), matrix))
+        biased = len(node.input) > 2 and bool(node.input[2])
+        product = f"{result}_product" if biased else result
+        nodes.append(helper.make_node("MatMul", [node.input[0], matrix], [product], node.name))
+        if biased:
+            nodes.append(helper.make_node("Add", [product, node.input[2]], [result], f"{node.name}_bias"))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    read = {name for node in nodes for name in node.input}
+    kept = [item for item in model.graph.initializer if item.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    return done
