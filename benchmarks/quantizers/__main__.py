@@ -136,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--image-size", type=int, default=64, help="pixels after resizing, for --data")
     add("--calibration-size", type=int, default=200, help="pictures drawn from train, for --data")
     add("--evaluation-size", type=int, default=2500, help="pictures drawn from test, for --data")
-    add("--haswell-size", type=int, default=400, help="evaluation pictures for the emulated Haswell")
+    add("--haswell-size", type=int, default=400, help="evaluation pictures for the Haswell")
     add("--seed", type=int, default=0, help="of the draws")
     add("--seconds", type=float, default=4.0, help="budget of a paired latency measurement")
     add("--limit", type=int, default=1800, help="seconds after which a tool is ended")

@@ -13,7 +13,7 @@ import onnxruntime
 
 def main() -> None:
     """One picture at a time in one thread, as on a device; a model with a fixed batch gets the picture repeated."""
-    model, pictures, logits, how = sys.argv[1:]
+    model, pictures, logits, how, most = sys.argv[1:]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -22,7 +22,7 @@ def main() -> None:
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     wanted = session.get_inputs()[0]
     batch = wanted.shape[0] if isinstance(wanted.shape[0], int) else 1
-    images = np.load(pictures, allow_pickle=False)
+    images = np.load(pictures, allow_pickle=False)[: int(most)]
     rows = [
         session.run(None, {wanted.name: np.repeat(images[row : row + 1], batch, axis=0)})[0][0]
         for row in range(len(images))

@@ -50,8 +50,9 @@ def table(
     lines += [
         "",
         f"{where}. {calibrated} calibration pictures, {judged} judged, {emulated} of them also in exact arithmetic "
-        "(the file's Q/DQ around float operators) and on an emulated Haswell: `changed` is the share of answers that "
-        "differ between the two, `bits differ` that the logits of this machine's kernels are not the Haswell's. "
+        "(the file's Q/DQ around float operators) and with a Haswell's kernels (AVX2, no VNNI; emulated, and run "
+        "here where this machine has the same): `changed` is the share of answers that differ between the two, `bits "
+        "differ` that logits of this machine and the emulated one do. "
         "Speed: one thread, batch 1, paired and interleaved. Wall and CPU seconds and peak memory are of the tool's "
         "whole process; edgepipe's command also measures every step, its quantization alone is in brackets.",
         "",

@@ -68,6 +68,7 @@ _ORT_DOES = "quant_pre_process, quantize_static with"
 _LISTED = [
     Tool("ort_u8s8", "ONNX Runtime U8S8", f"{_ORT_DOES} uint8, int8 per channel", "with_ort.py", "u8s8", _ORT),
     Tool("ort_s8s8", "ONNX Runtime S8S8", f"{_ORT_DOES} int8, int8 per channel", "with_ort.py", "s8s8", _ORT),
+    Tool("ort_u8s7", "ONNX Runtime U8S7", f"{_ORT_DOES} uint8, reduce_range, per channel", "with_ort.py", "u8s7", _ORT),
     Tool("olive", "Olive", _OLIVE_DOES, "with_olive.py", "", _OLIVE),
     Tool("nncf", "NNCF", "quantize, preset MIXED, target CPU", "with_nncf.py", "fast", _NNCF),
     Tool("nncf_accurate", "NNCF accurate", "the same, fast_bias_correction=False", "with_nncf.py", "accurate", _NNCF),

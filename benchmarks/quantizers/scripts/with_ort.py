@@ -1,6 +1,7 @@
 """ONNX Runtime's own quantizer, after its own pre-processing.
 
-U8S8 is what its documentation recommends on x86, and per channel for accuracy; S8S8 is its default.
+U8S8 is what its documentation recommends on x86, per channel for accuracy, and with 7-bit weights (`reduce_range`,
+U8S7 here) where there is no VNNI; S8S8 is its default.
 Source: onnxruntime.ai, docs/performance/model-optimizations/quantization.
 """
 
@@ -15,7 +16,7 @@ from onnxruntime.quantization import QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 model, pictures, out, mode = sys.argv[1:]
-types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8} if mode == "u8s8" else {}
+types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8} if mode != "s8s8" else {}
 with tempfile.TemporaryDirectory() as folder:
     prepared = str(Path(folder) / "prepared.onnx")
     try:
@@ -23,4 +24,4 @@ with tempfile.TemporaryDirectory() as folder:
     except Exception as error:  # its symbolic shape inference knows fewer operators than the runtime
         print(f"quant_pre_process: {error}; without symbolic shapes")
         quant_pre_process(model, prepared, skip_symbolic_shape=True)
-    quantize_static(prepared, out, Reader(prepared, pictures), per_channel=True, **types)
+    quantize_static(prepared, out, Reader(prepared, pictures), per_channel=True, reduce_range=mode == "u8s7", **types)
