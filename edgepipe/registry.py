@@ -30,6 +30,7 @@ PASSES: Mapping[str, str] = {
     "prune_channels": "edgepipe.passes.prune_channels:PruneChannels",
     "prune_trees": "edgepipe.passes.prune_trees:PruneTrees",
     "prune_weights": "edgepipe.passes.prune_weights:PruneWeights",
+    "quantize_aware": "edgepipe.passes.quantize_aware:QuantizeAware",
     "quantize_dynamic": "edgepipe.passes.quantize_dynamic:QuantizeDynamic",
     "quantize_static": "edgepipe.passes.quantize_static:QuantizeStatic",
     "quantize_weights": "edgepipe.passes.quantize_weights:QuantizeWeights",

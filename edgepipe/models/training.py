@@ -135,13 +135,13 @@ def train(
     job: Job,
     signature: Signature,
     objective: Objective | None = None,
-    before_step: Callable[[float], None] = lambda _share: None,
+    before_step: Callable[[int, int], None] = lambda _step, _steps: None,
 ) -> Curve:
     """Train in place; the curve is also put among the job's facts, as are the epochs done.
 
     Args:
         objective: what to minimize; None: cross-entropy with the labels.
-        before_step: called with the share of all steps done, in [0, 1).
+        before_step: called with the number of the step, from 0, and the number of all steps.
     Returns:
         One entry per epoch: epoch, loss, accuracy on the augmented train split, seconds, and with a
         validation share `validation_loss` and `validation_accuracy`.
@@ -182,7 +182,7 @@ def train(
     return state.curve
 
 
-def _epoch(loop: _Loop, state: TrainingState, epoch: int, before_step: Callable[[float], None]) -> None:
+def _epoch(loop: _Loop, state: TrainingState, epoch: int, before_step: Callable[[int, int], None]) -> None:
     settings, job, examples = loop.settings, loop.job, loop.examples
     assert state.epochs is not None
     started = time.perf_counter()
@@ -198,7 +198,7 @@ def _epoch(loop: _Loop, state: TrainingState, epoch: int, before_step: Callable[
         share = _rate(settings, done, state.epochs * loop.steps_per_epoch)
         for group in loop.optimizer.param_groups:
             group["lr"] = settings.lr * share
-        before_step(done / (state.epochs * loop.steps_per_epoch))
+        before_step(done, state.epochs * loop.steps_per_epoch)
         loss, good = loop.step(inputs, labels, generator)
         if not np.isfinite(loss):
             raise PassError(

@@ -1,0 +1,136 @@
+"""Float ONNX to int8, trained with the rounding that the deployed graph will have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from edgepipe.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract import Job, Split
+from edgepipe.errors import ParityError, PassError
+from edgepipe.passes.training_settings import TrainingPass
+
+if TYPE_CHECKING:
+    from edgepipe.models.objective import Objective
+    from edgepipe.quant.placement import Placement
+    from edgepipe.quant.simulate import SimulatedNetwork
+
+_PARITY_EXAMPLES = 1000
+
+
+class QuantizeAware(TrainingPass):
+    """Quantize to 8 bits and train on, so that the weights learn to live with the rounding.
+
+    The graph itself is trained, batch norm folded, with the placement of `quantize_static`: uint8 activations per
+    tensor, int8 weights per channel, no pair of which AVX2's 16-bit sums could overflow. The teacher is the float
+    model. Sources: Jacob et al., CVPR 2018, arXiv:1712.05877; Esser et al., LSQ, ICLR 2020, arXiv:1902.08153.
+    """
+
+    reads: ClassVar[Kind] = Kind.ONNX
+    writes: ClassVar[Kind] = Kind.ONNX
+    data: ClassVar[tuple[Split, ...]] = (Split.TRAIN, Split.CALIBRATION, Split.EVALUATION)  # the last for parity only
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "lightning-fabric", "onnx", "onnxruntime")
+
+    epochs: int = Field(4, ge=1, description="passes over the train split")
+    lr: float = Field(0.002, gt=0, description="largest learning rate")
+    schedule: Literal["one_cycle", "cosine", "constant"] = Field("cosine", description="learning rate over the steps")
+    weight_decay: float = Field(1e-5, ge=0, description="decay of weights; biases and norms are spared")
+    steps_learned: bool = Field(
+        False, description="train the step sizes too (LSQ); else they follow the batches until they are frozen"
+    )
+    frozen_share: float = Field(0.3, ge=0, le=1, description="last share of training with step sizes that stay")
+    teacher_weight: float = Field(0.7, ge=0, le=1, description="share of the float model's answers in the loss")
+    temperature: float = Field(2.0, gt=0, description="softness of the float model's answers")
+    observer: Literal["min_max", "percentile", "mse"] = Field("mse", description="how the first ranges are chosen")
+    saturation_safe: bool = Field(True, description="weights that AVX2's 16-bit sums cannot overflow")
+    exclude: tuple[str, ...] = Field((), description="node names or operator types that stay float")
+    parity: float = Field(0.995, ge=0, le=1, description="share of answers on which simulation and file must agree")
+
+    def apply(self, model: Artifact, job: Job) -> Artifact:
+        import onnx
+
+        from edgepipe.models.lower import clean
+        from edgepipe.models.onnx_network import OnnxNetwork
+        from edgepipe.models.training import train
+        from edgepipe.quant.deploy import deploy
+        from edgepipe.quant.exclude import excluded_nodes
+        from edgepipe.quant.placement import place
+        from edgepipe.quant.prepare import prepare
+
+        graph = prepare(model.onnx, job.label)
+        placement = place(graph, excluded_nodes(graph, self.exclude, job.label))
+        if not placement.nodes:
+            raise PassError(
+                f"passes.{job.label}: nothing to quantize: the model has no convolution or matrix product with "
+                "constant float32 weights. Remove this step"
+            )
+        network = self._simulated(graph, placement, job)
+        teacher = OnnxNetwork(graph, job.label)
+        train(network, self, job, model.signature, self._objective(teacher, model, job), network.before_step)
+        network.store(graph)
+        deploy(graph, placement, network)
+        clean(graph)
+        onnx.checker.check_model(graph, full_check=False)
+        onnx.save(graph, job.out / ONNX_FILE)
+        job.facts["int8_nodes"] = len(placement.nodes)
+        job.facts["kept_float"] = dict(sorted(placement.kept_float.items()))
+        job.facts["parity"] = dict(self._compare(network, job))
+        return job.seal(Kind.ONNX, model.signature)
+
+    def _simulated(self, graph, placement: Placement, job: Job) -> SimulatedNetwork:  # type: ignore[no-untyped-def]
+        from edgepipe.quant.calibrate import calibrate
+        from edgepipe.quant.simulate import SimulatedNetwork
+
+        observers = calibrate(
+            graph,
+            [name for name in placement.tensors if name not in placement.same_as],
+            job.data,
+            batch_size=25,
+            histogram=self.observer != "min_max",
+            label=job.label,
+            progress=lambda _share, text: job.progress(0.0, text),
+        )
+        return SimulatedNetwork(
+            graph,
+            placement,
+            {name: observer.range(self.observer) for name, observer in observers.items()},
+            pair_safe=self.saturation_safe,
+            learned=self.steps_learned,
+            frozen_share=self.frozen_share,
+            label=job.label,
+        )
+
+    def _objective(self, teacher, model: Artifact, job: Job) -> Objective:  # type: ignore[no-untyped-def]
+        from edgepipe.models.distillation import Distillation
+        from edgepipe.models.objective import Objective
+
+        if self.teacher_weight == 0:
+            return Objective(self.label_smoothing)
+        return Distillation(
+            teacher,
+            model.signature,
+            weight=self.teacher_weight,
+            temperature=self.temperature,
+            label_smoothing=self.label_smoothing,
+            label=job.label,
+        )
+
+    def _compare(self, network: SimulatedNetwork, job: Job) -> dict[str, float]:
+        """The simulation against the file in ONNX Runtime; a single differing answer is always allowed."""
+        from edgepipe.models.lower import answers_of, session_answers
+
+        answers = session_answers(job.out / ONNX_FILE)
+        count = min(_PARITY_EXAMPLES, job.data.count(Split.EVALUATION))
+        same = 0
+        for batch in job.data.batches(Split.EVALUATION, 32, range(count)):
+            wanted, got = answers_of(network, batch.inputs), answers(batch.inputs)
+            same += int((wanted.argmax(1) == got.argmax(1)).sum())
+        if count - same > max(1.0, (1 - self.parity) * count):
+            remedy = "name its operator in exclude, or use quantize_static"
+            raise ParityError(
+                f"passes.{job.label}: ONNX Runtime answers {count - same} of {count} examples otherwise than the "
+                f"network that was trained. Some layer rounds differently there: "
+                f"{remedy if self.saturation_safe else '16-bit sums overflow here; set saturation_safe=true'}"
+            )
+        return {"examples": count, "agreement": same / count}

@@ -1,0 +1,140 @@
+"""The deployed int8 graph as a torch network that can be trained: same placement, parameters and rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgepipe.models.onnx_network import Call, OnnxNetwork
+from edgepipe.quant.affine import weight_parameters
+from edgepipe.quant.fake import FakeActivation, FakeWeight
+from edgepipe.quant.placement import Placement, Wiring, weight_axis
+
+_REFRESHES = 10
+_OBSERVED_STEPS = 10
+
+
+class SimulatedNetwork(OnnxNetwork):
+    """A prepared float graph with the rounding of its int8 version.
+
+    Args:
+        ranges: calibrated (low, high) by tensor; tensors of `placement.same_as` need none.
+        learned: step sizes are trained (LSQ); otherwise activation ranges follow the batches, and
+            weight scales are searched again ten times, until the last `frozen_share` of training.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        placement: Placement,
+        ranges: Mapping[str, tuple[float, float]],
+        *,
+        pair_safe: bool,
+        learned: bool,
+        frozen_share: float,
+        label: str,
+    ) -> None:
+        super().__init__(model, label)
+        wiring = Wiring(model)
+        self.placement, self.learned, self.frozen_share = placement, learned, frozen_share
+        self.activations = nn.ModuleDict()
+        self.rounding = nn.ModuleDict()
+        self._rounds: dict[str, str] = {}
+        self._skipped: set[str] = set()
+        for name in placement.tensors:
+            source = name
+            while source in placement.same_as:
+                source = placement.same_as[source]
+            producer = wiring.producer.get(name)
+            rectified = producer is not None and producer.op_type == "Relu"
+            if rectified and producer is not None:
+                self._skipped.add(producer.name)  # a range that begins at zero is a ReLU already
+            if source not in self._rounds:
+                self._rounds[source] = f"a{len(self.activations)}"
+                self.activations[self._rounds[source]] = FakeActivation(
+                    *ranges[source], rectified=rectified, learned=learned
+                )
+            self._rounds[name] = self._rounds[source]
+        for call in self.calls:
+            node = call.node
+            if node.name in placement.nodes and node.op_type in ("Conv", "Gemm", "MatMul"):
+                key = self._weight_key(node)
+                if key in self.rounding:
+                    continue
+                value = wiring.array(node.input[1])
+                assert value is not None
+                axis = weight_axis(node)
+                rows = np.moveaxis(value, axis, 0).reshape(value.shape[axis], -1)
+                scale = weight_parameters(rows, pair_safe=pair_safe)[1]
+                self.rounding[key] = FakeWeight(torch.from_numpy(scale), axis, pair_safe=pair_safe, learned=learned)
+
+    def _weight_key(self, node: onnx.NodeProto) -> str:
+        return f"{self._places[node.input[1]]}_{weight_axis(node)}"
+
+    def constant(self, name: str, call: Call) -> Tensor:
+        value = super().constant(name, call)
+        module = self._rounding_of(call)
+        if module is None or name not in call.reads[1:3]:
+            return value
+        if name == call.reads[1]:
+            rounded: Tensor = module(value)
+            return rounded
+        # The bias has the step of the accumulator, s_x * s_w, which can be as coarse as 1/30 of an output step.
+        incoming = self.activations[self._rounds[call.reads[0]]]
+        step = (module.scale * incoming.scale).detach()  # type: ignore[operator]
+        return value + ((value / step).round() * step - value).detach()
+
+    def _rounding_of(self, call: Call) -> FakeWeight | None:
+        """What rounds the weight of an int8 node."""
+        node = call.node
+        if node.name not in self.placement.nodes or node.op_type not in ("Conv", "Gemm", "MatMul"):
+            return None
+        found = self.rounding[self._weight_key(node)]
+        assert isinstance(found, FakeWeight)
+        return found
+
+    def run_call(self, call: Call, arguments: list[Any]) -> Any:
+        return arguments[0] if call.node.name in self._skipped else super().run_call(call, arguments)
+
+    def computed(self, name: str, value: Tensor) -> Tensor:
+        if name not in self._rounds:
+            return value
+        rounded: Tensor = self.activations[self._rounds[name]](value)
+        return rounded
+
+    def before_step(self, step: int, steps: int) -> None:
+        """Decide what this step observes; depends on the step's number alone, so that a resumed run repeats it."""
+        moving = not self.learned and step < (1 - self.frozen_share) * steps
+        for activation in self.activations.values():
+            assert isinstance(activation, FakeActivation)
+            activation.observing = moving and step % _OBSERVED_STEPS == 0
+        if moving and step and step * _REFRESHES // steps != (step - 1) * _REFRESHES // steps:
+            for call in self.calls:
+                module = self._rounding_of(call)
+                if module is not None:
+                    module.refresh(super().constant(call.reads[1], call))
+
+    def given_activations(self) -> dict[str, tuple[float, int]]:
+        """Scale and zero point by tensor."""
+        found = {}
+        for name in self.placement.tensors:
+            module = self.activations[self._rounds[name]]
+            assert isinstance(module, FakeActivation)
+            found[name] = module.parameters_of_graph()
+        return found
+
+    def given_weights(self) -> dict[str, tuple[NDArray[np.int8], NDArray[np.float32]]]:
+        """int8 weights and their scales by the name of the node that reads them."""
+        found = {}
+        for call in self.calls:
+            module = self._rounding_of(call)
+            if module is not None:
+                integers, scale = module.integers(super().constant(call.reads[1], call))
+                found[call.node.name] = (integers.contiguous().cpu().numpy(), scale.cpu().numpy())
+        return found

@@ -1,0 +1,116 @@
+"""Quantization-aware training: what is trained is what is deployed, and it holds the float model's answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from edgepipe.artifact import Artifact
+from edgepipe.contract import Split
+from edgepipe.errors import PassError
+from edgepipe.measure.session import open_session
+from edgepipe.models.lower import session_answers
+from edgepipe.passes.quantize_aware import QuantizeAware
+from edgepipe.passes.train import Train
+from tests.passes.test_onnx_passes import really_run
+from tests.passes.workbench import Workbench
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    return Workbench(tmp_path_factory.mktemp("bench"), small=True)
+
+
+@pytest.fixture(scope="module")
+def model(bench: Workbench) -> Artifact:
+    return bench.lowered(bench.do(Train(epochs=8, lr=0.05), bench.loaded)[0])
+
+
+def accuracy(bench: Workbench, model: Artifact) -> float:
+    answers = session_answers(model.onnx)
+    labels = bench.data.labels(Split.EVALUATION)
+    got = np.concatenate([answers(batch.inputs).argmax(1) for batch in bench.data.batches(Split.EVALUATION, 100)])
+    return float((got == labels).mean())
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_int8_after_training_answers_as_the_simulation_and_as_well_as_float(
+    bench: Workbench, model: Artifact, tmp_path: Path, learned: bool
+) -> None:
+    small, job = bench.do(QuantizeAware(epochs=3, steps_learned=learned), model)
+    assert job.facts["parity"] == {"examples": 900, "agreement": pytest.approx(1, abs=0.0025)}
+    assert accuracy(bench, small) >= accuracy(bench, model) - 0.01
+    assert small.onnx.stat().st_size < 0.45 * model.onnx.stat().st_size  # 40,000 weights: the nodes count too
+    operators = really_run(small.onnx, tmp_path)
+    assert operators["QLinearConv"] == 3
+    assert operators["QGemm"] == 1
+    assert not {"Conv", "FusedConv", "Gemm"} & set(operators)
+
+
+def test_no_pair_of_weights_can_overflow_16_bits(bench: Workbench, model: Artifact) -> None:
+    small, _ = bench.do(QuantizeAware(epochs=1, lr=0.05), model)  # a high rate moves the weights far
+    weights = [numpy_helper.to_array(item) for item in onnx.load(small.onnx).graph.initializer if item.data_type == 3]
+    weights = [item for item in weights if item.ndim > 1]
+    assert len(weights) == 4
+    for item in weights:
+        rows = item.reshape(len(item), -1).astype(int)
+        for side in (rows, -rows):
+            assert np.sort(np.maximum(side, 0), axis=1)[:, -2:].sum(axis=1).max() <= 128
+    free, _ = bench.do(QuantizeAware(epochs=1, saturation_safe=False, parity=0), model)
+    weights = [numpy_helper.to_array(item) for item in onnx.load(free.onnx).graph.initializer if item.data_type == 3]
+    assert max(int(np.abs(item.astype(int)).max()) for item in weights) > 100
+
+
+def test_training_wins_back_what_a_coarse_range_costs(bench: Workbench, model: Artifact) -> None:
+    untrained, _ = bench.do(QuantizeAware(epochs=1, lr=1e-9, observer="min_max"), model)
+    trained, job = bench.do(QuantizeAware(epochs=4), model)
+    float_logits = bench.onnx_logits(model)
+    distance = [np.abs(bench.onnx_logits(item) - float_logits).mean() for item in (untrained, trained)]
+    assert job.facts["curve"][-1]["loss"] < job.facts["curve"][0]["loss"]
+    assert distance[0] > 0
+    assert accuracy(bench, trained) >= accuracy(bench, untrained) - 0.005
+
+
+def test_killed_it_ends_at_the_same_file(bench: Workbench, model: Artifact) -> None:
+    class Killed(Exception):
+        pass
+
+    def kill(share: float, _text: str) -> None:
+        if share > 0.6:
+            raise Killed
+
+    what = QuantizeAware(epochs=3, ema=0.9)
+    whole, _ = bench.do(what, model)
+    job = bench.job(progress=kill)
+    with pytest.raises(Killed):
+        what.apply(model, job)
+    again = bench.job(state=job.state)
+    assert what.apply(model, again).digest == whole.digest
+    assert again.facts["resumed_from_epoch"] == 1
+
+
+def test_excluded_nodes_stay_float_and_unknown_ones_are_refused(
+    bench: Workbench, model: Artifact, tmp_path: Path
+) -> None:
+    some, _ = bench.do(QuantizeAware(epochs=1, exclude=("Gemm",)), model)
+    assert really_run(some.onnx, tmp_path)["Gemm"] == 1
+    with pytest.raises(PassError, match=r"passes\.it\.exclude: no node or operator 'Gem'\. Did you mean 'Gemm'\?"):
+        bench.do(QuantizeAware(epochs=1, exclude=("Gem",)), model)
+    with pytest.raises(PassError, match="quantized already"):
+        bench.do(QuantizeAware(epochs=1), some)
+
+
+def test_a_residual_network_runs_whole_in_int8(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path)
+    model = bench.lowered(bench.do(Train(epochs=2, lr=0.05), bench.loaded)[0])
+    small, job = bench.do(QuantizeAware(epochs=1), model)
+    operators = really_run(small.onnx, tmp_path)
+    assert operators["QLinearConv"] == 20
+    assert job.facts["parity"]["agreement"] >= 0.995
+    assert small.onnx.stat().st_size < 0.27 * model.onnx.stat().st_size
+    assert accuracy(bench, small) >= accuracy(bench, model) - 0.02
+    assert open_session(small.onnx).get_inputs()[0].shape[1:] == [3, 32, 32]
