@@ -24,6 +24,7 @@ from edgepipe.errors import RecipeError
 ENTRY_POINTS = "edgepipe.passes"
 
 PASSES: Mapping[str, str] = {
+    "distill": "edgepipe.passes.distill:Distill",
     "export": "edgepipe.passes.export:Export",
     "finetune": "edgepipe.passes.finetune:Finetune",
     "lower": "edgepipe.passes.lower:Lower",
@@ -35,6 +36,7 @@ PASSES: Mapping[str, str] = {
     "quantize_static": "edgepipe.passes.quantize_static:QuantizeStatic",
     "quantize_weights": "edgepipe.passes.quantize_weights:QuantizeWeights",
     "reestimate_batchnorm": "edgepipe.passes.reestimate_batchnorm:ReestimateBatchNorm",
+    "swap_operators": "edgepipe.passes.swap_operators:SwapOperators",
     "to_float16": "edgepipe.passes.to_float16:ToFloat16",
     "train": "edgepipe.passes.train:Train",
 }

@@ -4,6 +4,7 @@ Edits, replayed in order on load:
     {"op": "resize", "attributes": {module: {name: int or list of int}}}   channels were removed
     {"op": "mask", "modules": [...]}                                       weights are masked
     {"op": "unmask"}                                                       masks were made permanent
+    {"op": "swap", "modules": {name: "relu6" | "relu" | "identity"}}       modules were replaced
 
 A resize names what changed in the modules (`out_channels`, `groups`, `num_features`, …); the shapes of
 the parameters come from the safetensors file itself, so no pruning history has to be replayed.
@@ -24,6 +25,7 @@ from torch.nn.utils import prune
 
 from edgepipe.artifact import ARCHITECTURE_FILE, WEIGHTS_FILE, Artifact, Kind, Signature, canonical_json, seal
 from edgepipe.errors import ModelError
+from edgepipe.models import swap
 
 Architecture = dict[str, Any]
 
@@ -96,6 +98,8 @@ def _replay(network: nn.Module, edit: dict[str, Any]) -> None:
                 prune.identity(modules[name], "weight")  # type: ignore[no-untyped-call]
     elif edit["op"] == "unmask":
         bake_masks(network)
+    elif edit["op"] == "swap":
+        swap.apply(network, edit["modules"])
     else:
         raise ModelError(f"architecture.json: unknown edit '{edit['op']}'")
 

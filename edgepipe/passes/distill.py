@@ -1,0 +1,76 @@
+"""Train a network to answer as the baseline does."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edgepipe.artifact import Artifact, Kind
+from edgepipe.contract import Job
+from edgepipe.errors import PassError
+from edgepipe.passes.training_settings import TrainingPass
+
+
+class Student(BaseModel):
+    """Another architecture to train from nothing, with the classes of the network that it replaces."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="a classification network of torchvision, as in mobilenet_v3_small")
+
+
+class Distill(TrainingPass):
+    """Train with the answers of the recipe's baseline beside the labels: the parent of a pruned network, or any other.
+
+    Sources: Hinton et al., 2015, arXiv:1503.02531 (answers); Zagoruyko and Komodakis, ICLR 2017, arXiv:1612.03928
+    (attention maps).
+    """
+
+    needs_teacher: ClassVar[bool] = True
+
+    epochs: int = Field(8, ge=1, description="passes over the train split")
+    lr: float = Field(0.02, gt=0, description="largest learning rate")
+    student: Student | None = Field(None, description="train this network instead of the one that comes in")
+    teacher_weight: float = Field(0.7, ge=0, le=1, description="share of the teacher's answers in the loss")
+    temperature: float = Field(4.0, gt=0, description="softness of the teacher's answers")
+    attention: float = Field(0.0, ge=0, description="weight of attention maps, compared where heights and widths agree")
+
+    def apply(self, model: Artifact, job: Job) -> Artifact:
+        import torch
+
+        from edgepipe.models import torch_artifact
+        from edgepipe.models.distillation import Distillation
+        from edgepipe.models.training import train
+
+        assert job.teacher is not None
+        if job.teacher.kind is not Kind.TORCH:
+            raise PassError(
+                f"passes.{job.label}: the baseline is {job.teacher.kind}, and a teacher must be torch: name an earlier "
+                "step as baseline"
+            )
+        architecture = torch_artifact.read_architecture(model)
+        if self.student is not None:
+            with torch.no_grad():
+                example = torch.zeros((2, *model.signature.input_shape))
+                classes = torch_artifact.build(model)(example).shape[1]
+            architecture = torch_artifact.new_architecture(
+                {"source": "torchvision", "name": self.student.name, "num_classes": int(classes)}
+            )
+            torch.manual_seed(job.seed)
+            network = torch_artifact.build_base(architecture["base"])
+        else:
+            network = torch_artifact.build(model)
+        teacher = torch_artifact.build(job.teacher)
+        torch_artifact.bake_masks(teacher)
+        objective = Distillation(
+            teacher,
+            model.signature,
+            weight=self.teacher_weight,
+            temperature=self.temperature,
+            label_smoothing=self.label_smoothing,
+            attention=self.attention,
+            label=job.label,
+        )
+        train(network, self, job, model.signature, objective)
+        return torch_artifact.write(network, architecture, job.out, model.signature)

@@ -1,0 +1,47 @@
+"""Replace what has no int8 kernel."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from edgepipe.artifact import Artifact, Kind
+from edgepipe.contract import Job, Pass
+from edgepipe.errors import PassError
+
+
+class SwapOperators(Pass):
+    """SiLU, HardSwish and their like become ReLU6 or ReLU, squeeze-excite blocks are taken out.
+
+    Both stand in the way of int8: neither has an integer kernel, so each costs a way to float and back. Accuracy
+    drops until `distill` or `train` recovers it. Source: Efficientnet-lite (Liu, TensorFlow blog, 2020).
+    """
+
+    reads: ClassVar[Kind] = Kind.TORCH
+    writes: ClassVar[Kind] = Kind.TORCH
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "safetensors")
+
+    activations: Literal["relu6", "relu", "keep"] = Field("relu6", description="what smooth activations become")
+    squeeze_excite: Literal["remove", "keep"] = Field("remove", description="what happens to squeeze-excite blocks")
+
+    def apply(self, model: Artifact, job: Job) -> Artifact:
+        from edgepipe.models import swap, torch_artifact
+
+        network = torch_artifact.build(model)
+        swaps = swap.plan(
+            network,
+            activation=None if self.activations == "keep" else self.activations,
+            gates=self.squeeze_excite == "remove",
+        )
+        if not swaps:
+            raise PassError(
+                f"passes.{job.label}: nothing to replace: the network has no smooth activation module and no "
+                "squeeze-excite block that these settings touch. Remove this step"
+            )
+        swap.apply(network, swaps)
+        architecture = torch_artifact.read_architecture(model)
+        architecture["edits"].append({"op": "swap", "modules": swaps})
+        job.facts["swapped"] = dict(Counter(swaps.values()))
+        return torch_artifact.write(network, architecture, job.out, model.signature)

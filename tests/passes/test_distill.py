@@ -1,0 +1,92 @@
+"""Distillation: the student learns the teacher's answers; operators are swapped and survive a reload."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgepipe.artifact import Artifact
+from edgepipe.errors import ModelError, PassError
+from edgepipe.models import swap, torch_artifact
+from edgepipe.passes.distill import Distill
+from edgepipe.passes.prune_channels import PruneChannels
+from edgepipe.passes.swap_operators import SwapOperators
+from edgepipe.passes.train import Train
+from tests.passes.workbench import Workbench
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    return Workbench(tmp_path_factory.mktemp("bench"), small=True)
+
+
+@pytest.fixture(scope="module")
+def teacher(bench: Workbench) -> Artifact:
+    return bench.do(Train(epochs=8, lr=0.05), bench.loaded)[0]
+
+
+def distance(bench: Workbench, one: Artifact, other: Artifact) -> float:
+    first, second = (torch.log_softmax(torch.from_numpy(bench.torch_logits(m)), 1) for m in (one, other))
+    return float((first - second).abs().mean())
+
+
+def test_a_pruned_child_comes_nearer_to_its_parent_than_labels_bring_it(bench: Workbench, teacher: Artifact) -> None:
+    pruned, _ = bench.do(PruneChannels(ratio=0.5), teacher)
+    taught, job = bench.do(Distill(epochs=4, teacher_weight=1.0), pruned, teacher=teacher)
+    alone, _ = bench.do(Distill(epochs=4, teacher_weight=0.0), pruned, teacher=teacher)
+    assert distance(bench, taught, teacher) < 0.7 * distance(bench, alone, teacher)
+    assert bench.accuracy(bench.torch_logits(taught)) > 0.85
+    assert len(job.facts["curve"]) == 4
+
+
+def test_attention_maps_change_what_is_learned_and_leave_no_hook(bench: Workbench, teacher: Artifact) -> None:
+    pruned, _ = bench.do(PruneChannels(ratio=0.5), teacher)
+    plain, _ = bench.do(Distill(epochs=1), pruned, teacher=teacher)
+    watched, _ = bench.do(Distill(epochs=1, attention=100.0), pruned, teacher=teacher)
+    assert plain.digest != watched.digest
+    network = torch_artifact.build(watched)
+    assert all(not module._forward_hooks for module in network.modules())
+
+
+def test_another_architecture_can_be_the_student(bench: Workbench, teacher: Artifact) -> None:
+    student, _ = bench.do(Distill(epochs=1, student={"name": "mobilenet_v3_small"}), teacher, teacher=teacher)
+    assert torch_artifact.read_architecture(student)["base"]["name"] == "mobilenet_v3_small"
+    assert bench.torch_logits(student).shape == (32, 10)
+
+
+def test_a_teacher_of_other_classes_or_kind_is_refused(bench: Workbench, teacher: Artifact, tmp_path: Path) -> None:
+    seven = Workbench(tmp_path, small=True, classes=7)
+    with pytest.raises(PassError, match="the network has 10 classes and its teacher 7"):
+        bench.do(Distill(epochs=1), teacher, teacher=seven.loaded)
+    with pytest.raises(PassError, match="the baseline is onnx"):
+        bench.do(Distill(epochs=1), teacher, teacher=bench.lowered(teacher))
+
+
+def test_smooth_activations_and_gates_are_swapped_and_reload(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path, "mobilenet_v3_small")
+    swapped, job = bench.do(SwapOperators(), bench.loaded)
+    network = torch_artifact.build(swapped)
+    kinds = {type(module).__name__ for module in network.modules()}
+    assert "ReLU6" in kinds
+    assert not kinds & {"Hardswish", "SqueezeExcitation", "Hardsigmoid"}
+    assert job.facts["swapped"] == {"relu6": 19, "identity": 9}
+    onnx = bench.onnx_logits(bench.lowered(swapped))
+    assert np.abs(onnx - bench.torch_logits(swapped)).max() <= 1e-3 * np.abs(onnx).max()
+    pruned, _ = bench.do(PruneChannels(ratio=0.3, round_to=8), swapped)
+    assert bench.torch_logits(pruned).shape == (32, 10)
+    half, _ = bench.do(SwapOperators(activations="keep"), bench.loaded)
+    kinds = {type(module).__name__ for module in torch_artifact.build(half).modules()}
+    assert "Hardswish" in kinds
+    assert "SqueezeExcitation" not in kinds
+
+
+def test_swap_refusals(bench: Workbench, teacher: Artifact) -> None:
+    with pytest.raises(PassError, match="nothing to replace"):
+        bench.do(SwapOperators(), teacher)
+    with pytest.raises(ModelError, match="no module 'nowhere'"):
+        swap.apply(torch.nn.Sequential(), {"nowhere": "relu"})
+    with pytest.raises(ModelError, match="unknown replacement 'tanh'"):
+        swap.apply(torch.nn.Sequential(torch.nn.SiLU()), {"0": "tanh"})
