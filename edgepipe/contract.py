@@ -115,7 +115,7 @@ class Pass(BaseModel):
 
     Class attributes:
         reads, writes: the kind of artifact taken and returned.
-        data: splits whose content the result depends on; they enter the cache key.
+        data: splits whose content the result may depend on; those of `splits()` enter the cache key.
         libraries: distributions whose versions the result depends on; they enter the cache key.
         needs_teacher: whether `Job.teacher` (the baseline) is used; its digest enters the cache key.
     """
@@ -136,6 +136,10 @@ class Pass(BaseModel):
         Raises:
             PassError: the pass cannot do its work on this model; the message says why and the remedy.
         """
+
+    def splits(self) -> tuple[Split, ...]:
+        """Splits that these settings depend on; `data` unless a subclass needs fewer for some settings."""
+        return self.data
 
     def settings(self) -> dict[str, Any]:
         """The settings as JSON values, defaults included; part of the cache key."""

@@ -105,7 +105,7 @@ def main_plan(argv: list[str]) -> int:
         said = (
             "inserted by the plan" if step.inserted else ", ".join(f"{key}={value}" for key, value in changed.items())
         )
-        splits = ", ".join(str(split) for split in step.settings.data) if step.settings else ""
+        splits = ", ".join(str(split) for split in step.settings.splits()) if step.settings else ""
         reads = f"{step.reads or step.name}" + (f" + {splits} data" if splits else "")
         mark = "  (baseline)" if step.label == plan.baseline else ""
         table.add_row(

@@ -127,7 +127,7 @@ class _Run:
         """Apply a pass to an artifact, through the store."""
         if settings.needs_teacher and self.baseline_artifact is None:
             raise PassError(f"{label}: needs the baseline, but '{self.plan.baseline}' comes later in the recipe")
-        for split in settings.data:
+        for split in settings.splits():
             if self.data.count(split) == 0:
                 raise DataError(
                     f"passes.{label}: {name} needs {split} examples, and the recipe's data has none. "
@@ -137,7 +137,7 @@ class _Run:
             "pass": name,
             "input": model.digest,
             "settings": settings.settings(),
-            "data": {str(split): self.data.digest(split) for split in settings.data},
+            "data": {str(split): self.data.digest(split) for split in settings.splits()},
             "seed": self.recipe.seed,
             "code": code_digest(type(settings)),
             "libraries": library_versions((*settings.libraries, "numpy")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -58,14 +58,20 @@ def remove(
     input_shape: tuple[int, ...],
     *,
     ratio: float,
-    norm: int,
+    importance: Any,
     across: bool,
     round_to: int,
     keep: Sequence[nn.Module],
     label: str,
     progress: Progress,
+    widths: dict[str, int] | None = None,
 ) -> dict[str, Any]:
     """Remove channels in place; returns what was achieved.
+
+    Args:
+        importance: scores of a group, as torch-pruning's importances give them.
+        widths: channels of each group before the first of several cuts, by module; filled when empty. The share is
+            then of these, so that rounding does not add up. Not used with `across`, which ranks what is left.
 
     Raises:
         PassError: the dependency graph cannot follow the network, or nothing can be removed.
@@ -79,6 +85,7 @@ def remove(
             )
     ignored = [*keep, *_classifiers(network, example)]
     macs_before, parameters_before = count(network, example[:1])
+    names = {id(module): name for name, module in network.named_modules()}
     for parameter in network.parameters():
         parameter.requires_grad_(True)  # the dependency graph is traced through autograd
     try:
@@ -90,7 +97,6 @@ def remove(
             f"passes.{label}: the network cannot be followed ({type(error).__name__}: {error}), so no channel of it "
             "can be removed. Leave this step out"
         ) from error
-    importance = tp.importance.MagnitudeImportance(p=norm)
     roots = []
     groups = list(graph.get_all_groups(ignored_layers=ignored, root_module_types=list(_WIDE)))
     for number, group in enumerate(groups):
@@ -111,12 +117,14 @@ def remove(
             continue
         # An attention layer splits its width among its heads.
         attention = [getattr(item.dep.target.module, "num_heads", 1) for item in group]
-        roots.append((module, function, channels, scores.detach(), math.lcm(round_to, *attention)))
+        multiple = math.lcm(round_to, *attention)
+        whole = channels if widths is None else widths.setdefault(names[id(module)], channels)
+        roots.append((module, function, channels, whole, scores.detach(), multiple))
     if not roots:
         raise PassError(f"passes.{label}: no group of channels can be removed. Remove this step, or shorten `exclude`")
     targets = _targets(roots, ratio, across)
     removed = wide = 0
-    for (module, function, channels, scores, _), kept in zip(roots, targets, strict=True):
+    for (module, function, channels, _, scores, _), kept in zip(roots, targets, strict=True):
         wide += channels
         if kept >= channels:
             continue
@@ -147,6 +155,25 @@ def remove(
     }
 
 
+def magnitude(norm: int) -> Any:
+    """Scores by the norm of a group's weights."""
+    return tp.importance.MagnitudeImportance(p=norm)
+
+
+def taylor(network: nn.Module, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Any:
+    """Scores by how much the loss would change: weight times gradient, summed over a group.
+
+    Source: Molchanov et al., Importance Estimation for Neural Network Pruning, CVPR 2019, arXiv:1906.10771.
+    """
+    network.eval()  # batch statistics of a few examples would only add noise
+    network.zero_grad()
+    for parameter in network.parameters():
+        parameter.requires_grad_(True)
+    for inputs, labels in batches:
+        torch.autograd.backward(nn.functional.cross_entropy(network(inputs), labels, reduction="sum"))
+    return tp.importance.TaylorImportance()
+
+
 def _is_depthwise(module: nn.Module) -> bool:
     return (
         isinstance(module, nn.Conv2d)
@@ -158,13 +185,13 @@ def _is_depthwise(module: nn.Module) -> bool:
 def _targets(roots: list[Any], ratio: float, across: bool) -> list[int]:
     """Channels to keep in every group."""
     if not across:
-        return [kept_channels(channels, ratio, multiple) for _, _, channels, _, multiple in roots]
+        return [min(channels, kept_channels(whole, ratio, multiple)) for _, _, channels, whole, _, multiple in roots]
     # One ranking over all groups: scores are made comparable by each group's mean (as DepGraph does).
-    relative = [scores / scores.mean().clamp_min(1e-12) for _, _, _, scores, _ in roots]
+    relative = [scores / scores.mean().clamp_min(1e-12) for *_, scores, _ in roots]
     everything = torch.cat(relative)
     threshold = torch.sort(everything).values[min(len(everything) - 1, int(ratio * len(everything)))]
     kept = []
-    for (_, _, channels, _, multiple), scores in zip(roots, relative, strict=True):
+    for (_, _, channels, _, _, multiple), scores in zip(roots, relative, strict=True):
         share = float((scores < threshold).float().mean())
         kept.append(kept_channels(channels, min(share, 0.95), multiple))
     return kept

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from edgepipe.artifact import Artifact, Kind
-from edgepipe.contract import Job, Pass
+from edgepipe.contract import Job, Pass, Split
 from edgepipe.errors import PassError
+from edgepipe.passes.training_settings import Recovery
 
 
 class PruneChannels(Pass):
     """Remove whole channels, smallest group norm first, and shrink every layer that depends on them.
 
     The graph gets smaller, so every runtime gets faster; accuracy drops until `finetune` recovers it.
-    Source: Fang et al., DepGraph, CVPR 2023, arXiv:2301.12900.
+    With several steps the cuts grow towards the ratio, and `recover` trains after each.
+    Sources: Fang et al., DepGraph, CVPR 2023, arXiv:2301.12900; Molchanov et al., CVPR 2019, arXiv:1906.10771.
     """
 
     reads: ClassVar[Kind] = Kind.TORCH
     writes: ClassVar[Kind] = Kind.TORCH
-    libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "torch-pruning", "safetensors")
+    data: ClassVar[tuple[Split, ...]] = (Split.TRAIN,)  # with importance=taylor or recover only
+    libraries: ClassVar[tuple[str, ...]] = (
+        "torch",
+        "torchvision",
+        "torch-pruning",
+        "lightning-fabric",
+        "safetensors",
+    )
 
     ratio: float = Field(ge=0, lt=1, description="share of channels removed, in [0, 1)")
-    importance: Literal["l1", "l2"] = Field("l2", description="norm that ranks the channels of a group")
+    importance: Literal["l1", "l2", "taylor"] = Field(
+        "l2", description="what ranks the channels of a group: a norm, or the change of the loss on train examples"
+    )
+    importance_examples: int = Field(512, ge=2, description="train examples that importance=taylor looks at, at most")
+    steps: int = Field(1, ge=1, le=100, description="cuts on the way to the ratio")
+    recover: Recovery | None = Field(None, description="training after each cut; null: none")
     scope: Literal["uniform", "global"] = Field(
         "uniform", description="the same share everywhere, or one ranking of all"
     )
@@ -48,17 +63,33 @@ class PruneChannels(Pass):
             torch_artifact.bake_masks(network)
             architecture["edits"].append({"op": "unmask"})
         before = torch_artifact.integer_attributes(network)
-        facts: dict[str, Any] = channels.remove(
-            network,
-            model.signature.input_shape,
-            ratio=self.ratio,
-            norm=1 if self.importance == "l1" else 2,
-            across=self.scope == "global",
-            round_to=self.round_to,
-            keep=[modules[name] for name in self.exclude],
-            label=job.label,
-            progress=job.progress,
-        )
+        widths: dict[str, int] = {}
+        facts: dict[str, Any] = {}
+        left = {"macs_left_share": 1.0, "parameters_left_share": 1.0}
+        for number in range(self.steps):
+            # Equal shares of what is left: early cuts are not larger than late ones.
+            cumulated = 1 - (1 - self.ratio) ** ((number + 1) / self.steps)
+            each = 1 - (1 - self.ratio) ** (1 / self.steps)
+            facts = channels.remove(
+                network,
+                model.signature.input_shape,
+                ratio=each if self.scope == "global" else cumulated,
+                importance=self._importance(network, model, job),
+                across=self.scope == "global",
+                round_to=self.round_to,
+                keep=[modules[name] for name in self.exclude],
+                label=job.label,
+                progress=partial(self._progress, job, number),
+                widths=widths,
+            )
+            left = {name: share * facts[name] for name, share in left.items()}
+            if self.recover is not None:
+                self.recover.run(network, model, job, number, self.steps)
+        facts |= {**left, "wanted_channel_share": self.ratio}
+        now = dict(network.named_modules())
+        if widths:
+            kept = sum(now[name].weight.shape[0] for name in widths)
+            facts["removed_channel_share"] = 1 - kept / sum(widths.values())
         architecture["edits"].append(torch_artifact.resize_edit(before, torch_artifact.integer_attributes(network)))
         if masked:
             architecture["edits"].append(channels.mask_zeros(network, masked))
@@ -66,3 +97,22 @@ class PruneChannels(Pass):
         result = torch_artifact.write(network, architecture, job.out, model.signature)
         channels.check_reload(network, result, label=job.label)
         return result
+
+    def splits(self) -> tuple[Split, ...]:
+        return (Split.TRAIN,) if self.importance == "taylor" or self.recover is not None else ()
+
+    def _progress(self, job: Job, number: int, share: float, text: str) -> None:
+        job.progress((number + (0.3 if self.recover else 1.0) * share) / self.steps, text)
+
+    def _importance(self, network: Any, model: Artifact, job: Job) -> Any:
+        from edgepipe.models import channels
+        from edgepipe.models.examples import Examples
+
+        if self.importance != "taylor":
+            return channels.magnitude(1 if self.importance == "l1" else 2)
+        import torch
+
+        examples = Examples(job.data, model.signature)
+        generator = torch.Generator().manual_seed(job.seed)
+        order = torch.randperm(len(examples.rows), generator=generator)[: self.importance_examples].tolist()
+        return channels.taylor(network, examples.batches(order, 64))

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgepipe.artifact import Artifact, Kind
-from edgepipe.contract import Job, Pass
+from edgepipe.contract import Job, Pass, Split
 from edgepipe.errors import PassError
+from edgepipe.passes.training_settings import Recovery
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
 
 
 class PruneWeights(Pass):
     """Mask the weights of smallest magnitude; the masks survive a following finetune.
 
-    Shapes stay, so no runtime gets faster and only compressed bytes shrink.
-    Source: Han et al., Learning both Weights and Connections, NeurIPS 2015, arXiv:1506.02626.
+    Shapes stay, so no runtime gets faster and only compressed bytes shrink. With several steps the share grows fast
+    first and slowly at the end, and `recover` trains after each.
+    Sources: Han et al., NeurIPS 2015, arXiv:1506.02626; Zhu and Gupta, To prune or not to prune, 2017,
+    arXiv:1710.01878 (schedule); Mishra et al., Accelerating Sparse Deep Neural Networks, 2021, arXiv:2104.08378 (2:4).
     """
 
     reads: ClassVar[Kind] = Kind.TORCH
     writes: ClassVar[Kind] = Kind.TORCH
-    libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "safetensors")
+    data: ClassVar[tuple[Split, ...]] = (Split.TRAIN,)  # with recover only
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "lightning-fabric", "safetensors")
 
-    amount: float = Field(ge=0, lt=1, description="share of the weights set to zero, in [0, 1)")
+    amount: float | None = Field(None, ge=0, lt=1, description="share of the weights set to zero, in [0, 1)")
+    pattern: tuple[int, int] | None = Field(
+        None, description="[2, 4]: the 2 largest of every 4 weights along the input channels stay, instead of amount"
+    )
+    steps: int = Field(1, ge=1, le=100, description="cuts on the way to the amount")
+    recover: Recovery | None = Field(None, description="training after each cut, masks kept; null: none")
     scope: Literal["global", "layer"] = Field("global", description="rank all weights together, or within each layer")
     exclude: tuple[str, ...] = Field((), description="names of modules that stay whole")
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import torch
-        from torch.nn.utils import prune
 
         from edgepipe.models import torch_artifact
         from edgepipe.registry import did_you_mean
@@ -49,15 +62,82 @@ class PruneWeights(Pass):
         chosen = [(module, "weight") for name, module in layers.items() if name not in self.exclude]
         if not chosen:
             raise PassError(f"passes.{job.label}: there is no convolution or linear layer to prune")
-        if self.amount > 0:
-            if self.scope == "global":
-                prune.global_unstructured(chosen, pruning_method=prune.L1Unstructured, amount=self.amount)
-            else:
-                for module, _ in chosen:
-                    prune.l1_unstructured(module, "weight", amount=self.amount)  # type: ignore[no-untyped-call]
+        for number in range(self.steps):
+            if self.pattern is not None:
+                skipped = [name for name, module in layers.items() if module in dict(chosen) and not self._fold(module)]
+                job.facts["without_pattern"] = skipped
+            elif self.amount:
+                # Cubic: most weights go while many are left to take over.
+                share = self.amount * (1 - (1 - (number + 1) / self.steps) ** 3)
+                self._cut(chosen, share)
+            if self.recover is not None:
+                self.recover.run(network, model, job, number, self.steps)
+                for module, _ in chosen:  # training changed weight_orig; the masked weight follows in a forward only
+                    _apply_mask(module)
         masked = torch_artifact.masked_modules(network)
         architecture["edits"].append({"op": "mask", "modules": masked})
         zeros = sum(int((module.weight == 0).sum()) for module, _ in chosen)
         total = sum(module.weight.numel() for module, _ in chosen)
         job.facts["zero_share"] = zeros / total
         return torch_artifact.write(network, architecture, job.out, model.signature)
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> PruneWeights:
+        if (self.amount is None) == (self.pattern is None):
+            raise ValueError("set either amount, as in 0.5, or pattern, as in [2, 4]")
+        if self.pattern is not None and not 0 < self.pattern[0] < self.pattern[1]:
+            raise ValueError(f"pattern keeps N of every M weights, 0 < N < M; found {list(self.pattern)}")
+        if self.pattern is not None and self.steps > 1:
+            raise ValueError("a pattern is cut at once: set steps to 1")
+        return self
+
+    def splits(self) -> tuple[Split, ...]:
+        return (Split.TRAIN,) if self.recover is not None else ()
+
+    def _cut(self, chosen: Sequence[tuple[Any, str]], share: float) -> None:
+        """Mask so that `share` of all weights is zero, those masked before included."""
+        import torch
+
+        scores = [module.weight.detach().abs() for module, _ in chosen]
+        everything = torch.cat([item.flatten() for item in scores])
+        count = round(share * len(everything))
+        if self.scope == "global":
+            gone = torch.zeros(len(everything), dtype=torch.bool)
+            gone[torch.topk(everything, count, largest=False).indices] = True
+            parts = list(torch.split(gone, [item.numel() for item in scores]))
+        else:
+            parts = []
+            for item in scores:
+                part = torch.zeros(item.numel(), dtype=torch.bool)
+                part[torch.topk(item.flatten(), round(share * item.numel()), largest=False).indices] = True
+                parts.append(part)
+        for (module, _), item, part in zip(chosen, scores, parts, strict=True):
+            self._mask(module, ~part.view_as(item))
+
+    def _mask(self, module: Any, kept: Tensor) -> None:
+        from torch.nn.utils import prune
+
+        if prune.is_pruned(module):  # one mask at a time: the new one holds the old
+            kept = kept & (module.weight_mask != 0)
+            prune.remove(module, "weight")  # type: ignore[no-untyped-call]
+        prune.custom_from_mask(module, "weight", kept.float())  # type: ignore[no-untyped-call]
+
+    def _fold(self, module: Any) -> bool:
+        """Mask all but the N largest of every M along the input channels; whether their number allows it."""
+        import torch
+
+        assert self.pattern is not None
+        kept, of = self.pattern
+        weight = module.weight.detach()
+        if weight.shape[1] % of:
+            return False
+        groups = weight.movedim(1, -1).reshape(-1, of)
+        mask = torch.zeros_like(groups, dtype=torch.bool)
+        mask.scatter_(1, groups.abs().topk(kept, dim=1).indices, True)
+        self._mask(module, mask.reshape(weight.movedim(1, -1).shape).movedim(-1, 1))
+        return True
+
+
+def _apply_mask(module: Any) -> None:
+    if hasattr(module, "weight_mask"):
+        module.weight = module.weight_orig.detach() * module.weight_mask

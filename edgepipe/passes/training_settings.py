@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from edgepipe.artifact import Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
@@ -46,6 +47,27 @@ class TrainingSettings(BaseModel):
         if self.patience is not None and self.validation_share == 0:
             raise ValueError("patience needs examples to judge by: set validation_share, as in 0.1")
         return self
+
+
+class Recovery(TrainingSettings):
+    """Training between the steps of a schedule."""
+
+    epochs: int = Field(1, ge=1, description="passes over the train split after each step")
+    lr: float = Field(0.02, gt=0, description="largest learning rate")
+
+    def run(self, network: Any, model: Artifact, job: Job, number: int, steps: int) -> list[Any]:
+        """Train in place after step `number` of `steps`, resumable by itself; returns the curve."""
+        from edgepipe.models.training import train
+
+        def progress(share: float, text: str) -> None:
+            job.progress((number + 0.3 + 0.7 * share) / steps, f"recovery {number + 1}/{steps}: {text}")
+
+        part = replace(job, state=job.state / f"step{number}", progress=progress, facts={})
+        curve = train(network, self, part, model.signature)
+        before = job.facts.get("curve")
+        points: list[JsonValue] = [{**point} for point in curve]
+        job.facts["curve"] = [*(before if isinstance(before, list) else ()), *points]
+        return curve
 
 
 class TrainingPass(TrainingSettings, Pass):
