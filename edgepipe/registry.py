@@ -37,6 +37,7 @@ PASSES: Mapping[str, str] = {
     "quantize_weights": "edgepipe.passes.quantize_weights:QuantizeWeights",
     "reestimate_batchnorm": "edgepipe.passes.reestimate_batchnorm:ReestimateBatchNorm",
     "swap_operators": "edgepipe.passes.swap_operators:SwapOperators",
+    "tabulate_latency": "edgepipe.passes.tabulate_latency:TabulateLatency",
     "to_float16": "edgepipe.passes.to_float16:ToFloat16",
     "train": "edgepipe.passes.train:Train",
 }

@@ -17,6 +17,7 @@ from edgepipe.artifact import Artifact
 from edgepipe.contract import Progress
 from edgepipe.errors import PassError
 from edgepipe.models import torch_artifact
+from edgepipe.models.allocation import LatencyTable, Root, allocate
 
 _WIDE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
 
@@ -64,14 +65,19 @@ def remove(
     keep: Sequence[nn.Module],
     label: str,
     progress: Progress,
+    comparable: bool = False,
     widths: dict[str, int] | None = None,
+    latency: tuple[LatencyTable, dict[str, tuple[int, int]], float] | None = None,
 ) -> dict[str, Any]:
     """Remove channels in place; returns what was achieved.
 
     Args:
         importance: scores of a group, as torch-pruning's importances give them.
+        comparable: scores of different groups count alike (gradients do, norms do not).
         widths: channels of each group before the first of several cuts, by module; filled when empty. The share is
             then of these, so that rounding does not add up. Not used with `across`, which ranks what is left.
+        latency: a table, the shapes of its layers at full width and how many times faster they shall be, in place of
+            a share.
 
     Raises:
         PassError: the dependency graph cannot follow the network, or nothing can be removed.
@@ -98,6 +104,7 @@ def remove(
             "can be removed. Leave this step out"
         ) from error
     roots = []
+    parts: list[Root] = []
     groups = list(graph.get_all_groups(ignored_layers=ignored, root_module_types=list(_WIDE)))
     for number, group in enumerate(groups):
         progress(0.1 + 0.3 * number / max(1, len(groups)), "ranking channels")
@@ -120,9 +127,25 @@ def remove(
         multiple = math.lcm(round_to, *attention)
         whole = channels if widths is None else widths.setdefault(names[id(module)], channels)
         roots.append((module, function, channels, whole, scores.detach(), multiple))
+        makes: list[str] = []
+        feeds: list[str] = []
+        for item in group:
+            name = names.get(id(item.dep.target.module))
+            if name is not None and isinstance(item.dep.target.module, _WIDE):
+                (makes if graph.is_out_channel_pruning_fn(item.dep.handler) else feeds).append(name)
+        parts.append(Root(whole, scores.detach() if comparable else scores.detach() / scores.mean(), feeds, makes))
     if not roots:
         raise PassError(f"passes.{label}: no group of channels can be removed. Remove this step, or shorten `exclude`")
-    targets = _targets(roots, ratio, across)
+    found: dict[str, Any] = {}
+    if latency is None:
+        targets = _targets(roots, ratio, across)
+    else:
+        table, shapes, times = latency
+        targets, before, after = allocate(parts, table, shapes, times, round_to)
+        # Whole heads stay: what was chosen is rounded up to them.
+        targets = [min(root[2], -(-kept // root[5]) * root[5]) for root, kept in zip(roots, targets, strict=True)]
+        kept_by_module = {names[id(root[0])]: kept for root, kept in zip(roots, targets, strict=True)}
+        found = {"layers_milliseconds": [before, after], "kept_channels": kept_by_module}
     removed = wide = 0
     for (module, function, channels, _, scores, _), kept in zip(roots, targets, strict=True):
         wide += channels
@@ -148,6 +171,7 @@ def remove(
         raise PassError(f"passes.{label}: the pruned network answers NaN: its weights were broken before")
     macs, parameters = count(network, example[:1])
     return {
+        **found,
         "wanted_channel_share": ratio,
         "removed_channel_share": removed / wide,
         "macs_left_share": macs / macs_before,

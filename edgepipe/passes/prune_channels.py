@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgepipe.artifact import Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
 from edgepipe.errors import PassError
 from edgepipe.passes.training_settings import Recovery
+
+if TYPE_CHECKING:
+    from edgepipe.models.allocation import LatencyTable
 
 
 class PruneChannels(Pass):
@@ -32,21 +35,25 @@ class PruneChannels(Pass):
         "safetensors",
     )
 
-    ratio: float = Field(ge=0, lt=1, description="share of channels removed, in [0, 1)")
+    ratio: float | None = Field(None, ge=0, lt=1, description="share of channels removed, in [0, 1)")
     importance: Literal["l1", "l2", "taylor"] = Field(
         "l2", description="what ranks the channels of a group: a norm, or the change of the loss on train examples"
     )
     importance_examples: int = Field(512, ge=2, description="train examples that importance=taylor looks at, at most")
     steps: int = Field(1, ge=1, le=100, description="cuts on the way to the ratio")
     recover: Recovery | None = Field(None, description="training after each cut; null: none")
-    scope: Literal["uniform", "global"] = Field(
-        "uniform", description="the same share everywhere, or one ranking of all"
+    scope: Literal["uniform", "global", "latency"] = Field(
+        "uniform",
+        description="the same share everywhere, one ranking of all, or the least important for the time they take",
+    )
+    times_faster: float | None = Field(
+        None, gt=1, description="scope=latency: how many times faster the layers of the table become, in place of ratio"
     )
     round_to: int = Field(16, ge=1, description="kept channels are a multiple of this; 16 keeps int8 kernels full")
     exclude: tuple[str, ...] = Field((), description="names of modules whose outputs stay; the classifier always does")
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
-        from edgepipe.models import channels, torch_artifact
+        from edgepipe.models import allocation, channels, torch_artifact
         from edgepipe.registry import did_you_mean
 
         architecture = torch_artifact.read_architecture(model)
@@ -63,13 +70,16 @@ class PruneChannels(Pass):
             torch_artifact.bake_masks(network)
             architecture["edits"].append({"op": "unmask"})
         before = torch_artifact.integer_attributes(network)
+        table = self._table(model, job.label)
+        shapes = allocation.layer_shapes(network)
+        ratio = self.ratio or 0.0
         widths: dict[str, int] = {}
         facts: dict[str, Any] = {}
         left = {"macs_left_share": 1.0, "parameters_left_share": 1.0}
         for number in range(self.steps):
             # Equal shares of what is left: early cuts are not larger than late ones.
-            cumulated = 1 - (1 - self.ratio) ** ((number + 1) / self.steps)
-            each = 1 - (1 - self.ratio) ** (1 / self.steps)
+            cumulated = 1 - (1 - ratio) ** ((number + 1) / self.steps)
+            each = 1 - (1 - ratio) ** (1 / self.steps)
             facts = channels.remove(
                 network,
                 model.signature.input_shape,
@@ -80,12 +90,18 @@ class PruneChannels(Pass):
                 keep=[modules[name] for name in self.exclude],
                 label=job.label,
                 progress=partial(self._progress, job, number),
+                comparable=self.importance == "taylor",
                 widths=widths,
+                latency=(table, shapes, (self.times_faster or 1.0) ** ((number + 1) / self.steps)) if table else None,
             )
             left = {name: share * facts[name] for name, share in left.items()}
             if self.recover is not None:
                 self.recover.run(network, model, job, number, self.steps)
-        facts |= {**left, "wanted_channel_share": self.ratio}
+        facts |= left
+        if self.ratio is None:
+            del facts["wanted_channel_share"]
+        else:
+            facts["wanted_channel_share"] = self.ratio
         now = dict(network.named_modules())
         if widths:
             kept = sum(now[name].weight.shape[0] for name in widths)
@@ -97,6 +113,27 @@ class PruneChannels(Pass):
         result = torch_artifact.write(network, architecture, job.out, model.signature)
         channels.check_reload(network, result, label=job.label)
         return result
+
+    @model_validator(mode="after")
+    def _ratio_or_time(self) -> PruneChannels:
+        if (self.scope == "latency") != (self.times_faster is not None):
+            raise ValueError("scope=latency and times_faster belong together: set both or neither")
+        if (self.ratio is None) == (self.times_faster is None):
+            raise ValueError("set ratio, as in 0.5, or with scope=latency times_faster, as in 3")
+        return self
+
+    def _table(self, model: Artifact, label: str) -> LatencyTable | None:
+        from edgepipe.models.allocation import TABLE_FILE, LatencyTable
+
+        if self.scope != "latency":
+            return None
+        file = model.path / TABLE_FILE
+        if not file.is_file():
+            raise PassError(
+                f"passes.{label}: scope=latency needs a table of latencies: put a step `pass: tabulate_latency` "
+                "directly before this one"
+            )
+        return LatencyTable.model_validate_json(file.read_text(encoding="utf-8"))
 
     def splits(self) -> tuple[Split, ...]:
         return (Split.TRAIN,) if self.importance == "taylor" or self.recover is not None else ()

@@ -1,0 +1,128 @@
+"""Widths that fit a latency: what each layer takes, looked up in a measured table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+TABLE_FILE = "latency_table.json"
+
+
+class LayerTable(BaseModel):
+    """Milliseconds of one layer by its numbers of channels; `milliseconds[i][j]` is for `ins[i]` and `outs[j]`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ins: tuple[int, ...]
+    outs: tuple[int, ...]
+    milliseconds: tuple[tuple[float, ...], ...]
+
+    def at(self, channels_in: float, channels_out: float) -> float:
+        """Interpolated between the measured widths; proportional below the least."""
+        grid = np.asarray(self.milliseconds)
+        rows = [_between(channels_out, self.outs, grid[i]) for i in range(len(self.ins))]
+        return _between(channels_in, self.ins, np.asarray(rows))
+
+
+class LatencyTable(BaseModel):
+    """Measured latencies of every convolution and linear layer, by module."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    precision: str
+    threads: int
+    processor: str
+    layers: dict[str, LayerTable]
+
+    def write(self, folder: Path) -> None:
+        """Beside a model's files, into the artifact."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1)
+        (folder / TABLE_FILE).write_text(text, encoding="utf-8")
+
+
+def _between(width: float, known: Sequence[int], values: Any) -> float:
+    if width <= known[0]:
+        return float(values[0]) * width / known[0] if len(known) > 1 else float(values[0])
+    return float(np.interp(width, known, values))
+
+
+def grid(channels: int, round_to: int, fixed: bool) -> tuple[int, ...]:
+    """Widths to measure: an eighth, quarter, half, three quarters and all, rounded; only all where fixed."""
+    if fixed:
+        return (channels,)
+    wanted = {max(1, round(channels * share / round_to)) * round_to for share in (0.125, 0.25, 0.5, 0.75)}
+    return tuple(sorted({width for width in wanted if width < channels} | {channels}))
+
+
+class Root:
+    """A group of coupled channels: how important each is, and the layers that get narrower with it."""
+
+    def __init__(self, whole: int, scores: torch.Tensor, feeds: Sequence[str], makes: Sequence[str]) -> None:
+        self.whole, self.feeds, self.makes = whole, feeds, makes
+        self.lost = torch.cat([torch.zeros(1), torch.sort(scores.float()).values.cumsum(0)]).tolist()
+        self.kept = len(scores)
+
+
+def allocate(
+    roots: Sequence[Root],
+    table: LatencyTable,
+    shapes: Mapping[str, tuple[int, int]],
+    times_faster: float,
+    round_to: int,
+) -> tuple[list[int], float, float]:
+    """Channels to keep in each group, and the table's milliseconds before any cut and after.
+
+    Greedy: again and again the step of `round_to` channels that costs the least importance for the time it saves,
+    until the layers of the table are `times_faster` than at full width.
+
+    Args:
+        shapes: (channels in, channels out) of every layer at full width.
+    """
+    before = {name: layer.at(*shapes[name]) for name, layer in table.layers.items() if name in shapes}
+    kept = [root.kept for root in roots]
+    total = [len(root.lost) - 1 for root in roots]
+
+    def cost(name: str, widths: list[int]) -> float:
+        full_in, full_out = shapes[name]
+        share_in = next((w / r.whole for w, r in zip(widths, roots, strict=True) if name in r.feeds), 1.0)
+        share_out = next((w / r.whole for w, r in zip(widths, roots, strict=True) if name in r.makes), 1.0)
+        return table.layers[name].at(full_in * share_in, full_out * share_out)
+
+    now = {name: cost(name, kept) for name in before}
+    target = sum(before.values()) / times_faster
+    while sum(now.values()) > target:
+        best: tuple[float, int, int, dict[str, float]] | None = None
+        for number, root in enumerate(roots):
+            narrower = (kept[number] - 1) // round_to * round_to
+            if narrower < 1:
+                continue
+            widths = [*kept]
+            widths[number] = narrower
+            touched = {name: cost(name, widths) for name in {*root.feeds, *root.makes} & before.keys()}
+            saved = sum(now[name] - value for name, value in touched.items())
+            lost = root.lost[total[number] - narrower] - root.lost[total[number] - kept[number]]
+            if saved > 0 and (best is None or lost / saved < best[0]):
+                best = (lost / saved, number, narrower, touched)
+        if best is None:
+            break  # nothing is left that saves time
+        kept[best[1]] = best[2]
+        now |= best[3]
+    return kept, sum(before.values()), sum(now.values())
+
+
+def layer_shapes(network: nn.Module) -> dict[str, tuple[int, int]]:
+    """(channels in, channels out) of every convolution and linear layer."""
+    found = {}
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            found[name] = (module.in_channels, module.out_channels)
+        elif isinstance(module, nn.Linear):
+            found[name] = (module.in_features, module.out_features)
+    return found
