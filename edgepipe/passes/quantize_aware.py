@@ -33,8 +33,9 @@ class QuantizeAware(TrainingPass):
     libraries: ClassVar[tuple[str, ...]] = ("torch", "lightning-fabric", "onnx", "onnxruntime")
 
     epochs: int = Field(4, ge=1, description="passes over the train split")
-    lr: float = Field(0.002, gt=0, description="largest learning rate")
-    schedule: Literal["one_cycle", "cosine", "constant"] = Field("cosine", description="learning rate over the steps")
+    # Folding batch norm scales channels by orders of magnitude: one rate of plain SGD does not fit them all.
+    optimizer: Literal["sgd", "adamw"] = Field("adamw", description="sgd with Nesterov momentum, or adamw")
+    lr: float = Field(2e-4, gt=0, description="largest learning rate")
     weight_decay: float = Field(1e-5, ge=0, description="decay of weights; biases and norms are spared")
     steps_learned: bool = Field(
         False, description="train the step sizes too (LSQ); else they follow the batches until they are frozen"

@@ -109,6 +109,27 @@ def _bounded(rows: Tensor) -> Tensor:
     return rows
 
 
+class Step(nn.Module):
+    """Positive step sizes; trained ones as logarithms, so that a rate means the same for steps of any size."""
+
+    def __init__(self, scale: Tensor, *, learned: bool) -> None:
+        super().__init__()
+        self.learned = learned
+        self.value: Tensor
+        if learned:
+            self.value = nn.Parameter(scale.float().log())
+        else:
+            self.register_buffer("value", scale.float().clone())
+
+    def set(self, scale: Tensor) -> None:
+        """Replace the sizes; for those that are not trained."""
+        self.value.copy_(scale)
+
+    def forward(self) -> Tensor:
+        """The sizes, float32."""
+        return self.value.exp() if self.learned else self.value
+
+
 class FakeActivation(nn.Module):
     """Rounds a tensor to uint8 and back. The range is learned, or follows the batches that are shown.
 
@@ -124,17 +145,18 @@ class FakeActivation(nn.Module):
         self.observing = False
         self.range: Tensor
         self.ratio: Tensor
-        self.scale: Tensor
         low, high = min(0.0, float(low)), max(0.0, float(high))
         self.register_buffer("range", torch.tensor([0.0 if rectified else low, high]))
         self.register_buffer("ratio", torch.zeros(2))  # calibrated range over that of a batch; 0: none seen yet
-        scale = torch.tensor(max((float(self.range[1]) - float(self.range[0])) / 255, _SMALLEST))
-        if learned:
-            self.scale = nn.Parameter(scale)
-        else:
-            self.register_buffer("scale", scale)
+        self.step = Step(((self.range[1] - self.range[0]) / 255).clamp_min(_SMALLEST), learned=learned)
         self.register_buffer("zero", self._zero_point())
         self.zero: Tensor
+
+    @property
+    def scale(self) -> Tensor:
+        """Step size, a float32 scalar."""
+        scale: Tensor = self.step()
+        return scale
 
     def _zero_point(self) -> Tensor:
         return (-self.range[0] / self.scale.detach()).round().clamp(0, 255)
@@ -148,18 +170,18 @@ class FakeActivation(nn.Module):
         if not bool(self.ratio.any()):
             self.ratio.copy_(torch.where(extremes == 0, 1.0, self.range / extremes))
         self.range.lerp_(extremes * self.ratio, 0.1)
-        self.scale.copy_(((self.range[1] - self.range[0]) / 255).clamp_min(_SMALLEST))
+        self.step.set(((self.range[1] - self.range[0]) / 255).clamp_min(_SMALLEST))
         self.zero.copy_(self._zero_point())
 
     def parameters_of_graph(self) -> tuple[float, int]:
         """Scale (a float32 value) and uint8 zero point."""
-        return max(float(self.scale.detach()), _SMALLEST), int(self.zero)
+        return float(self.scale.detach()), int(self.zero)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape; values on the grid of 256 steps."""
         if self.training and self.observing and not self.learned:
             self._observe(x)
-        rounded: Tensor = _RoundActivation.apply(x, self.scale.clamp_min(_SMALLEST), int(self.zero))
+        rounded: Tensor = _RoundActivation.apply(x, self.scale, int(self.zero))
         return rounded
 
 
@@ -174,17 +196,19 @@ class FakeWeight(nn.Module):
     def __init__(self, scale: Tensor, axis: int, *, pair_safe: bool, learned: bool) -> None:
         super().__init__()
         self.axis, self.pair_safe, self.learned = axis, pair_safe, learned
-        self.scale: Tensor
-        if learned:
-            self.scale = nn.Parameter(scale.clone())
-        else:
-            self.register_buffer("scale", scale.clone())
+        self.step = Step(scale, learned=learned)
+
+    @property
+    def scale(self) -> Tensor:
+        """Step sizes, float32, (channels,)."""
+        scale: Tensor = self.step()
+        return scale
 
     @torch.no_grad()
     def refresh(self, weight: Tensor) -> None:
         """Per channel, the scale of least squared error near the one that is used."""
         others = [place for place in range(weight.ndim) if place != self.axis]
-        best, chosen = None, self.scale
+        best, chosen = None, self.scale.detach()
         for share in (1.0, 0.9, 0.95, 1.05, 1.1):
             scale = (self.scale * share).clamp_min(_SMALLEST)
             integers = integer_weights(weight, scale, self.axis, self.pair_safe)
@@ -192,14 +216,14 @@ class FakeWeight(nn.Module):
             better = error < best if best is not None else torch.ones_like(error, dtype=torch.bool)
             chosen = torch.where(better, scale, chosen)
             best = torch.where(better, error, best) if best is not None else error
-        self.scale.copy_(chosen)
+        self.step.set(chosen)
 
     def integers(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """int8 weights, shaped as `weight`, and their float32 scales, (channels,)."""
-        scale = self.scale.detach().clamp_min(_SMALLEST)
+        scale = self.scale.detach()
         return integer_weights(weight, scale, self.axis, self.pair_safe).to(torch.int8), scale
 
     def forward(self, weight: Tensor) -> Tensor:
         """Same shape; every value is a whole multiple of its channel's scale."""
-        rounded: Tensor = _RoundWeight.apply(weight, self.scale.clamp_min(_SMALLEST), self.axis, self.pair_safe)
+        rounded: Tensor = _RoundWeight.apply(weight, self.scale, self.axis, self.pair_safe)
         return rounded

@@ -52,7 +52,7 @@ def test_int8_after_training_answers_as_the_simulation_and_as_well_as_float(
 
 
 def test_no_pair_of_weights_can_overflow_16_bits(bench: Workbench, model: Artifact) -> None:
-    small, _ = bench.do(QuantizeAware(epochs=1, lr=0.05), model)  # a high rate moves the weights far
+    small, _ = bench.do(QuantizeAware(epochs=1, lr=0.01), model)  # a high rate moves the weights far
     weights = [numpy_helper.to_array(item) for item in onnx.load(small.onnx).graph.initializer if item.data_type == 3]
     weights = [item for item in weights if item.ndim > 1]
     assert len(weights) == 4
