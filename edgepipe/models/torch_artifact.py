@@ -134,7 +134,8 @@ def build(artifact: Artifact) -> nn.Module:
         raise ModelError(f"{artifact.path}: the weights do not fit the architecture: {error}") from None
     for module in network.modules():
         if hasattr(module, "weight_mask"):  # else recomputed only in forward, which an attention layer's parts skip
-            module.weight = module.weight_orig * module.weight_mask
+            original, mask = module.get_parameter("weight_orig"), module.get_buffer("weight_mask")
+            module.weight = original * mask
     return network.eval()
 
 
