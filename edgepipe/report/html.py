@@ -167,7 +167,7 @@ def _curves(steps: Sequence[StepRecord]) -> Iterator[str]:
             for name in rows[0]
             if name not in ("epoch", "seconds") and all(isinstance(point.get(name), (int, float)) for point in rows)
         ]
-        yield f"<h2>Learning curve: {html.escape(step.label)}</h2>"
+        yield f'<h2>Learning curve: {html.escape(step.label)}</h2><div class="charts">'
         for name in names:
             if name.removeprefix("validation_") in names and name.startswith("validation_"):
                 continue  # drawn with its counterpart on the training examples

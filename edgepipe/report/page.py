@@ -24,7 +24,7 @@ th:first-child,td:first-child{text-align:left}th{cursor:default}td.left,th.left{
 table.sortable th{cursor:pointer}
 tr.base{font-weight:600}
 svg{width:100%;max-width:700px;height:auto;display:block;margin:.4rem 0}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr));gap:0 1.5rem}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:0 1.5rem}
 svg text{font:12px system-ui,sans-serif;fill:var(--fg)}svg .title{font-weight:600}svg .label{text-anchor:end}
 svg .tick{text-anchor:middle;fill:var(--soft)}svg .name{font-size:11px;fill:var(--soft)}
 svg .bar{fill:var(--a);opacity:.55}svg .strong{opacity:1}svg .whisker{stroke:var(--fg);stroke-width:1.3;fill:none}
