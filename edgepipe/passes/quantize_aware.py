@@ -95,7 +95,7 @@ class QuantizeAware(TrainingPass):
         return SimulatedNetwork(
             graph,
             placement,
-            {name: observer.range(self.observer) for name, observer in observers.items()},
+            placement.limited({name: observer.range(self.observer) for name, observer in observers.items()}),
             pair_safe=self.saturation_safe,
             learned=self.steps_learned,
             frozen_share=self.frozen_share,
