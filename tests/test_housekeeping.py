@@ -30,13 +30,13 @@ def test_explain_names_what_differed(made: Path, capfd: pytest.CaptureFixture[st
     assert main(arguments(made, f"hydra.run.dir={made}/b", "passes.quantize.observer=min_max")) == 0
     because = {step.label: step.computed_because for step in read_metrics(made / "b").passes}
     assert because["load"] == []
-    assert because["quantize"] == ['settings.observer: "mse" -> "min_max"']
+    assert because["quantize"] == ['settings.observer: absent -> "min_max"']
     assert because["export"] == ["input: another model comes in from the step before"]
     capfd.readouterr()
     assert main(["explain", str(made / "b")]) == 0
     out = capfd.readouterr().out
     assert "nothing it depends on changed" in out
-    assert 'settings.observer: "mse" -> "min_max"' in out
+    assert 'settings.observer: absent -> "min_max"' in out
 
 
 def test_changed_data_and_seed_are_named(made: Path) -> None:

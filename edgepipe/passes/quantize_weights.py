@@ -68,7 +68,8 @@ class QuantizeWeights(Pass):
             block_size=self.block_size,
             is_symmetric=self.symmetric,
             accuracy_level=self.accuracy_level,
-            nodes_to_include=chosen,
+            # What is named as included adds to what the tool takes anyway; only excluding keeps a node float.
+            nodes_to_exclude=[node.name for node in network.graph.node if node.name not in chosen],
         )
         quantizer.process()
         network = quantizer.model.model

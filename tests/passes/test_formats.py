@@ -81,7 +81,7 @@ def model(bench: Workbench) -> Artifact:
 
 @pytest.fixture(scope="module")
 def small(bench: Workbench, model: Artifact) -> Artifact:
-    return bench.do(QuantizeStatic(), model)[0]
+    return bench.do(QuantizeStatic(keep_float="never"), model)[0]
 
 
 @pytest.mark.parametrize("name", [pytest.param("openvino", marks=OPENVINO), pytest.param("tflite", marks=TFLITE)])

@@ -88,6 +88,7 @@ def test_the_table_is_part_of_the_artifact_and_changes_no_answer(bench: Workbenc
     assert (bench.torch_logits(tabled) == bench.torch_logits(bench.loaded)).all()
 
 
+@pytest.mark.slow  # on layers this small a busy machine's times need not grow with the width
 def test_channels_are_cut_until_the_table_says_fast_enough(bench: Workbench, tabled: Artifact) -> None:
     what = PruneChannels(scope="latency", times_faster=1.4, importance="taylor", round_to=8)
     pruned, job = bench.do(what, tabled)

@@ -65,7 +65,7 @@ def test_the_fingerprint_repeats_and_follows_the_cores(monkeypatch: pytest.Monke
     first = machine.fingerprint()
     assert re.fullmatch(r"[0-9a-f]{16}", first)
     assert machine.fingerprint() == first
-    monkeypatch.setattr(machine, "available_cores", lambda: 97)
+    monkeypatch.setattr(machine, "_granted_cores", lambda: 97)
     assert machine.fingerprint() != first
 
 
