@@ -43,7 +43,7 @@ class Kernel(NamedTuple):
 
 
 # Fitted to ONNX Runtime 1.31's profiles of ten torchvision networks at 64x64, one thread, AVX512-VNNI; what it
-# decides is checked by `benchmarks/placement.py`. What a node costs by itself is written alike on both sides of
+# decides is a prediction, which the audit of each run holds against measured times. What a node costs by itself is written alike on both sides of
 # convolutions and products, so that the smallest ones follow their neighbours.
 DENSE = Kernel(Cost(8000, 300, 22, 3000, 300), Cost(8000, 260, 9, 6500, 80))
 DEPTHWISE = Kernel(Cost(8000, 200, 100), Cost(8000, 150, 85))
