@@ -42,9 +42,9 @@ class Kernel(NamedTuple):
     int8: Cost
 
 
-# Fitted to ONNX Runtime 1.31's profiles of ten torchvision networks at 64x64, one thread, AVX512-VNNI; what it
-# decides is a prediction, which the audit of each run holds against measured times. What a node costs by itself is written alike on both sides of
-# convolutions and products, so that the smallest ones follow their neighbours.
+# Set by hand after ONNX Runtime 1.31's profiles of ten torchvision networks at 64x64, one thread, AVX2 without VNNI. It
+# is a prediction, which the audit of each run holds against measured times. What a node costs by itself is written
+# alike on both sides of convolutions and products, so that the smallest ones follow their neighbours.
 DENSE = Kernel(Cost(8000, 300, 22, 3000, 300), Cost(8000, 260, 9, 6500, 80))
 DEPTHWISE = Kernel(Cost(8000, 200, 100), Cost(8000, 150, 85))
 PRODUCT = Kernel(Cost(8000, 600, 22, 0, 300), Cost(8000, 430, 11, 0, 60))
