@@ -59,7 +59,7 @@ def test_settings_metrics_of_every_step_and_artifacts_reach_an_sqlite_store(tmp_
     metrics = read_metrics(tmp_path / "run")
     assert metrics.final is not None
     assert run.info.status == "FINISHED"
-    assert run.data.params["passes.quantize.observer"] == "mse"
+    assert run.data.params["passes.quantize.preset"] == "fast"
     assert run.data.params["data.evaluation"].endswith("e.npz")
     assert not [name for name in run.data.params if name.startswith(("tracking", "store"))]
     assert run.data.metrics["size_bytes"] == metrics.final.size_bytes
