@@ -186,7 +186,7 @@ def test_a_vision_transformer_is_pruned_twice_and_keeps_its_heads() -> None:
             network,
             (3, 16, 16),
             ratio=0.3,
-            norm=2,
+            importance=channels.magnitude(2),
             across=False,
             round_to=4,
             keep=(),
