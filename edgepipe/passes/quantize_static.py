@@ -73,6 +73,7 @@ class QuantizeStatic(Pass):
 
         from edgepipe.models.lower import clean
         from edgepipe.quant.curves import lookups
+        from edgepipe.quant.exclude import excluded_nodes
         from edgepipe.quant.guards import guard_floats
         from edgepipe.quant.norms import norms_to_convolutions
         from edgepipe.quant.placement import NOT_WORTH_IT, place
@@ -82,7 +83,7 @@ class QuantizeStatic(Pass):
         chosen = self.resolved()
         network = prepare(model.onnx, job.label)
         norms_to_convolutions(network)
-        excluded = self._excluded(network, job.label)
+        excluded = excluded_nodes(network, self.exclude, job.label)
         if chosen["equalize"]:
             job.facts["equalized"] = len(self._equalize(network, job))
         placement = place(network, excluded, self.keep_float)
@@ -202,17 +203,3 @@ class QuantizeStatic(Pass):
         )
         job.facts["rounding_error_share"] = {name: round(share, 4) for name, share in gain.items()}
         return {"weights": weights, "biases": biases}
-
-    def _excluded(self, network, label: str) -> set[str]:  # type: ignore[no-untyped-def]
-        from edgepipe.registry import did_you_mean
-
-        names = {node.name for node in network.graph.node}
-        kinds = {node.op_type for node in network.graph.node}
-        found: set[str] = set()
-        for wanted in self.exclude:
-            if wanted not in names | kinds:
-                raise PassError(
-                    f"passes.{label}.exclude: no node or operator '{wanted}'.{did_you_mean(wanted, names | kinds)}"
-                )
-            found |= {node.name for node in network.graph.node if wanted in (node.name, node.op_type)}
-        return found
