@@ -13,6 +13,8 @@ Run a recipe:
   edgepipe -m recipe=NAME key=a,b,c           sweep: one run per value, one summary at the end
   edgepipe recipe=NAME --cfg job              print the composed recipe
 
+  edgepipe search recipe=NAME KEY=a,b ...     sample settings, cheap trials first; the best recipe as YAML
+
 Look before you run:
   edgepipe plan recipe=NAME [key=value ...]   the typed steps, and every problem found
   edgepipe list passes|recipes|models|data|targets
@@ -73,6 +75,11 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
         return main_report(argv)
 
+    def search(argv: list[str]) -> int:
+        from edgepipe.search import main_search
+
+        return main_search(argv)
+
     def explain(argv: list[str]) -> int:
         from edgepipe.housekeeping import main_explain
 
@@ -121,6 +128,7 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
         "accept": accept,
         "compare": compare,
         "report": report,
+        "search": search,
         "explain": explain,
         "store": store,
         "verify": verify,

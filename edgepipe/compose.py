@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -353,6 +354,44 @@ def compose(overrides: list[str]) -> tuple[Recipe, Plan]:
     with _hydra() as hydra:
         config = _guarded(lambda: hydra.compose_config(config_name=PRIMARY, overrides=ready, run_mode=RunMode.RUN))
         return to_recipe(config, _choices(config), _plain_overrides(ready))
+
+
+@dataclass(frozen=True)
+class Span:
+    """Numbers between two ends; whole ones where the command line says int(interval(…))."""
+
+    low: float
+    high: float
+    whole: bool
+
+
+def search_space(overrides: list[str]) -> tuple[list[str], dict[str, list[str] | Span]]:
+    """Split a command line into what is fixed and what is searched: key to its choices or its span.
+
+    The words are those of a Hydra sweep: `key=a,b`, `choice(a, b)`, `range(1, 9)`, `interval(0.1, 0.7)`,
+    `int(interval(1, 9))`.
+
+    Raises:
+        RecipeError: it cannot be read, or nothing is left to search.
+    """
+    fixed: list[str] = []
+    space: dict[str, list[str] | Span] = {}
+    parsed = _guarded(lambda: OverridesParser.create().parse_overrides(overrides))
+    for text, override in zip(overrides, parsed, strict=True):
+        if not override.is_sweep_override():
+            fixed.append(text)
+        elif override.is_interval_sweep():
+            span = override.value()
+            whole = isinstance(span.start, int) and isinstance(span.end, int)
+            space[override.get_key_element()] = Span(span.start, span.end, whole)
+        else:
+            space[override.get_key_element()] = [str(item) for item in override.sweep_string_iterator()]
+    if not space:
+        raise RecipeError(
+            "command line: search: nothing to search: give at least one setting several values, as in "
+            "'passes.prune.ratio=interval(0.1,0.7)' or data.image_size=32,48,64"
+        )
+    return fixed, space
 
 
 def _choices(config: DictConfig) -> dict[str, str]:

@@ -37,10 +37,10 @@ class Arguments(argparse.ArgumentParser):
         """Raise instead of printing the usage and leaving the process."""
         raise RecipeError(f"command line: {self.prog}: {message}. `{self.prog} --help` shows the options")
 
-    def read(self, argv: list[str]) -> argparse.Namespace | None:
-        """The options, or None when help was asked for and printed."""
+    def read(self, argv: list[str], *, mixed: bool = False) -> argparse.Namespace | None:
+        """The options, or None when help was asked for and printed; `mixed`: options may stand between arguments."""
         try:
-            return self.parse_args(argv)
+            return self.parse_intermixed_args(argv) if mixed else self.parse_args(argv)
         except SystemExit:
             return None
 

@@ -1,0 +1,115 @@
+"""Search: what is sampled, cheap trials first, a study that is shared and resumed, the best recipe as plain YAML."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgepipe.__main__ import main
+from edgepipe.compose import Span, search_space
+from edgepipe.errors import RecipeError
+from edgepipe.metrics import read_metrics
+from edgepipe.search import choose
+from tests.small import arguments
+
+optuna = pytest.importorskip("optuna", reason="needs the extra search: pip install 'edgepipe[search]'")
+QUICK = ["measure.latency_seconds=0.05", "measure.audit_runs=2", "measure.probe_runs=1"]
+
+
+def test_what_is_swept_is_sampled_and_the_rest_is_fixed() -> None:
+    fixed, space = search_space(
+        ["recipe=r", "a.b=interval(0.1,0.7)", "c=1,2", "d=int(interval(1,5))", "model=choice(x,y)"]
+    )
+    assert fixed == ["recipe=r"]
+    assert space == {"a.b": Span(0.1, 0.7, False), "c": ["1", "2"], "d": Span(1, 5, True), "model": ["x", "y"]}
+    with pytest.raises(RecipeError, match="nothing to search"):
+        search_space(["recipe=r", "a=1"])
+
+
+def test_the_best_meets_the_goal_and_is_beaten_by_none_else_the_nearest_miss() -> None:
+    names = ["quality", "size_bytes"]
+    points = [([0.9, 50.0], [0.1]), ([0.8, 20.0], [-0.1]), ([0.85, 20.0], [-0.2]), ([0.7, 10.0], [0.3])]
+    assert choose(points, names) == (2, True)
+    assert choose([points[0], points[3]], names) == (0, False)
+    assert choose([([0.9, 50.0], []), ([0.9, 40.0], [])], names) == (1, True)
+
+
+def study(folder: Path) -> list:
+    return optuna.load_study(study_name="search", storage=f"sqlite:///{folder}/study.db").get_trials()
+
+
+def test_a_search_ends_with_a_recipe_that_reproduces_its_result_and_goes_on_where_it_stopped(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "search"
+    argv = arguments(tmp_path, "passes.quantize.observer=min_max,percentile", *QUICK)
+    argv += ["passes.quantize.percentile=interval(99.0,99.9)", "--objectives", "agreement,size_bytes"]
+    argv += ["--cheap", "data.evaluation_size=30", "--out", str(out)]
+    assert main(["search", *argv, "--trials", "2"]) == 0
+    assert len(study(out)) == 2
+    assert main(["search", *argv, "--trials", "3"]) == 0
+    trials = study(out)
+    assert len(trials) == 3
+    assert all(len(trial.user_attrs["cheap"]) == 2 for trial in trials)
+    done = [trial for trial in trials if trial.state == optuna.trial.TrialState.COMPLETE]
+    assert done
+    assert read_metrics(out / done[0].user_attrs["folder"] / "cheap").final.examples == 30  # type: ignore[union-attr]
+    assert (out / "sweep.html").is_file()
+    said = capfd.readouterr().out
+    assert "best: passes.quantize.observer=" in said
+    assert main([f"recipe={out}/best.yaml", f"hydra.run.dir={tmp_path}/again"]) == 0
+    again = read_metrics(tmp_path / "again")
+    assert all(step.cached for step in again.passes)
+    same = [read_metrics(out / trial.user_attrs["folder"]).files for trial in done]
+    assert {name: digest for name, digest in again.files.items() if name == "model.onnx"} in [
+        {name: digest for name, digest in files.items() if name == "model.onnx"} for files in same
+    ]
+    with pytest.raises(RecipeError, match="study of another search"):
+        from edgepipe.search import main_search
+
+        main_search([*argv, "passes.quantize.per_channel=true,false"])
+
+
+def test_a_setting_that_cannot_run_ends_its_trial_and_a_missed_goal_names_the_nearest(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    argv = [item for item in arguments(tmp_path, *QUICK) if item != "~goal"]
+    argv += ["goal.times_smaller=50", "passes.quantize.exclude=[],[nowhere]", "--objectives", "agreement"]
+    assert main(["search", *argv, "--trials", "4", "--out", str(tmp_path / "s")]) == 1
+    captured = capfd.readouterr()
+    assert "nothing meets the goal; nearest miss: passes.quantize.exclude=[]" in captured.out
+    assert "goal 50.00x: MISSED" in captured.out
+    assert "no node or operator 'nowhere'" in captured.err
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_study(tmp_path: Path) -> None:
+    argv = ["search", *arguments(tmp_path, *QUICK), "passes.quantize.percentile=interval(99.0,99.9)"]
+    argv += ["passes.quantize.observer=percentile", "--objectives", "agreement", "--trials", "6"]
+    command = [sys.executable, "-m", "edgepipe", *argv, "--out", str(tmp_path / "s")]
+    both = [subprocess.Popen(command, env=os.environ) for _ in range(2)]
+    assert [process.wait(timeout=500) for process in both] == [0, 0]
+    trials = study(tmp_path / "s")
+    assert 6 <= len(trials) <= 7
+    assert len({trial.params["passes.quantize.percentile"] for trial in trials}) == len(trials)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--objectives", "sise_bytes"], "Did you mean 'size_bytes'"),
+        (["--trials", "0"], "at least 1"),
+        (["passes.quantize.obzerver=a,b"], "unknown key"),
+    ],
+)
+def test_mistakes_are_found_before_the_first_trial(
+    tmp_path: Path, more: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    argv = arguments(tmp_path, "passes.quantize.per_channel=true,false")
+    assert main(["search", *argv, *more, "--out", str(tmp_path / "s")]) == 2
+    assert said in capfd.readouterr().err
+    assert not (tmp_path / "s" / "trials").exists()
