@@ -163,10 +163,72 @@ def test_a_split_runs_in_int8_with_one_scale(tmp_path: Path) -> None:
     assert operators["DequantizeLinear"] == 1  # of the answer
 
 
-def test_an_excluded_convolution_between_int8_ones_is_float_in_the_runtime_too(tmp_path: Path) -> None:
-    nodes = [conv("one", "x", "a"), conv("two", "a", "b"), conv("three", "b", "y")]
-    stored = [weight(f"{name}.w", 16, 16, 1, 1) for name in ("one", "two", "three")]
-    operators = really_run(quantized(graph(nodes, stored), excluded=("two",)), tmp_path)
+def scalar(name: str, value: float) -> TensorProto:
+    return numpy_helper.from_array(np.float32(value), name)
+
+
+BETWEEN: dict[str, list[tuple[str, list[str], dict[str, Any]]]] = {
+    "nothing": [],
+    "Relu": [("Relu", [], {})],
+    "Clip from 0": [("Clip", ["zero", "six"], {})],
+    "Clip from -1": [("Clip", ["below", "six"], {})],
+    "Relu twice": [("Relu", [], {}), ("Relu", [], {})],
+    "MaxPool": [("MaxPool", [], {"kernel_shape": [2, 2]})],
+    "Relu, MaxPool": [("Relu", [], {}), ("MaxPool", [], {"kernel_shape": [2, 2]})],
+    "Identity": [("Identity", [], {})],
+    "LeakyRelu": [("LeakyRelu", [], {"alpha": 0.1})],
+    "HardSwish": [("HardSwish", [], {})],
+    "Tanh": [("Tanh", [], {})],
+}
+LET_BE = ("LeakyRelu", "HardSwish", "Tanh")
+"""ONNX Runtime makes no int8 layer across these by itself."""
+
+
+def between(steps: list[tuple[str, list[str], dict[str, Any]]]) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """An int8 convolution, one that stays float with float `steps` behind it, an int8 one; and what stays float."""
+    nodes = [conv("one", "x", "a"), conv("two", "a", "s", pads=[1, 1, 1, 1])]
+    tensor = "s"
+    for number, (kind, reads, attributes) in enumerate(steps):
+        nodes.append(helper.make_node(kind, [tensor, *reads], [f"s{number}"], name=f"step{number}", **attributes))
+        tensor = f"s{number}"
+    nodes.append(conv("three", tensor, "y"))
+    stored = [weight("one.w", 16, 16, 1, 1), weight("two.w", 16, 16, 3, 3), weight("three.w", 16, 16, 1, 1)]
+    stored += [scalar("zero", 0), scalar("below", -1), scalar("six", 6)]
+    return graph(nodes, stored), ("two", *(f"step{number}" for number in range(len(steps))))
+
+
+@pytest.mark.parametrize("name", BETWEEN)
+def test_an_excluded_convolution_between_int8_ones_is_float_in_the_runtime_too(name: str, tmp_path: Path) -> None:
+    model, excluded = between(BETWEEN[name])
+    small = quantized(model, excluded)
+    operators = really_run(small, tmp_path)
+    assert operators["QLinearConv"] == 2
+    assert operators["Conv"] + operators["FusedConv"] == 1
+    for node in small.graph.node:  # without its guard the runtime decides otherwise
+        if node.op_type == "Sum":
+            node.op_type = "Identity"
+    assert really_run(small, tmp_path)["QLinearConv"] == (2 if name in LET_BE else 3)
+    assert any(node.name == "two_stays_float" for node in small.graph.node) == (name not in LET_BE)
+
+
+def test_a_guarded_layer_is_still_fused_with_its_activation(tmp_path: Path) -> None:
+    model, excluded = between(BETWEEN["Relu"])
+    small = quantized(model, excluded)
+    assert really_run(small, tmp_path)["Relu"] == 0
+    wanted, got = answers(model)["y"], answers(small)["y"]
+    assert np.sqrt(np.mean(np.square(got - wanted))) < 0.02 * np.abs(wanted).max()
+
+
+def test_a_guard_looks_through_what_moves_values_before_the_layer(tmp_path: Path) -> None:
+    nodes = [
+        conv("one", "x", "a"),
+        helper.make_node("MaxPool", ["a"], ["p"], name="pool", kernel_shape=[2, 2]),
+        conv("two", "p", "s"),
+        helper.make_node("Relu", ["s"], ["r"], name="relu"),
+        conv("three", "r", "y"),
+    ]
+    model = graph(nodes, [weight(f"{name}.w", 16, 16, 1, 1) for name in ("one", "two", "three")])
+    operators = really_run(quantized(model, ("two", "pool")), tmp_path)
     assert operators["QLinearConv"] == 2
     assert operators["Conv"] + operators["FusedConv"] == 1
 
