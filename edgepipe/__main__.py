@@ -175,7 +175,8 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write("interrupted; run the same command to go on from the last finished step\n")
         return 130
     except BrokenPipeError:  # `edgepipe list passes | head`
-        sys.stderr.close()
+        # What is still buffered would fail once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         if os.environ.get("EDGEPIPE_DEBUG"):

@@ -52,21 +52,10 @@ _STRUCTURE: dict[str, Any] = {
         "run": {"dir": "outputs/${hydra:runtime.choices.recipe}/${now:%Y-%m-%d_%H-%M-%S_%f}"},
         "sweep": {"dir": "outputs/sweeps/${now:%Y-%m-%d_%H-%M-%S_%f}", "subdir": "${hydra:job.num}"},
         "job": {"name": "edgepipe", "chdir": False},
-        "job_logging": {
-            "version": 1,
-            "formatters": {"plain": {"format": "[%(asctime)s][%(name)s][%(levelname)s] %(message)s"}},
-            "handlers": {
-                "file": {
-                    "class": "logging.FileHandler",
-                    "formatter": "plain",
-                    "filename": "${hydra:runtime.output_dir}/edgepipe.log",
-                    "delay": True,
-                }
-            },
-            "root": {"level": "INFO", "handlers": ["file"]},
-            "disable_existing_loggers": False,
-        },
-        "hydra_logging": {"version": 1, "root": {"level": "ERROR"}, "disable_existing_loggers": False},
+        # Without a root Hydra leaves logging alone. It would close every handler of the process, and one of absl's
+        # then closes the standard error that it was given: the end of a test suite that runs a recipe.
+        "job_logging": {"root": None},
+        "hydra_logging": {"root": None},
     },
 }
 
@@ -179,6 +168,11 @@ def _prepare(overrides: list[str]) -> list[str]:
     ready = []
     for override in overrides:
         key, equals, value = override.partition("=")
+        if re.match(r"[+~]*hydra[./](job|hydra)_logging", key):
+            raise RecipeError(
+                f"command line: {key}: not used here: the log is edgepipe.log in the run's folder, "
+                "and hydra.verbose=true writes more into it"
+            )
         if key == "recipe" and equals:
             ready.append("recipe=" + ",".join(_recipe_name(part) for part in value.split(",")))
         elif equals and re.fullmatch(r"[A-Za-z_][\w.-]*", key) and key not in GROUPS and not key.startswith("hydra."):

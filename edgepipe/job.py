@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,34 @@ def job(config: DictConfig) -> dict[str, Any]:
     choices, overrides, folder = current_job()
     folder = folder.absolute()
     found: dict[str, Any] = {"folder": str(folder)}
+    with _logged(folder / "edgepipe.log"):
+        return found | _caught(config, choices, overrides, folder)
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Write what is logged meanwhile to a file; the handlers and the level of the process come back as they were."""
+    root = logging.getLogger()
+    level, raises = root.level, logging.raiseExceptions
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
+    root.addHandler(handler)
+    root.setLevel(min(level, logging.INFO))
     logging.raiseExceptions = False  # a full disk is reported once, in words, not by every line of the log
     try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+        with suppress(OSError):  # what a full disk did not take
+            handler.close()
+        logging.raiseExceptions = raises
+
+
+def _caught(config: DictConfig, choices: dict[str, str], overrides: list[str], folder: Path) -> dict[str, Any]:
+    try:
         with held(folder / ".lock", "another process is writing this run's folder", _note):
-            found |= _job(config, choices, overrides, folder)
-        return found
+            return _job(config, choices, overrides, folder)
     except EdgepipeError as error:
         code, text = error.exit_code, str(error)
     except OSError as error:
@@ -48,7 +72,7 @@ def job(config: DictConfig) -> dict[str, Any]:
             f"internal error: {type(error).__name__}: {error}. The traceback is in {folder.name}/edgepipe.log",
         )
     print_error(text)
-    return found | {"exit_code": code, "error": text}
+    return {"exit_code": code, "error": text}
 
 
 def _note(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -128,3 +129,30 @@ def test_a_recipe_may_set_where_it_runs_and_leave_its_header_out(tmp_path: Path,
 def test_flags_that_would_be_ignored_are_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipe=ptq", flag, "x"]) == 2
     assert f"{flag}: not used here" in capsys.readouterr().err
+
+
+class _Closable(logging.Handler):
+    """As absl's, whose `close` closes the standard error of the moment when it was made."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+        super().close()
+
+
+def test_a_run_logs_into_its_folder_and_leaves_the_logging_of_its_process_alone(tmp_path: Path) -> None:
+    handler, root = _Closable(), logging.getLogger()
+    before = (root.level, list(root.handlers), logging.raiseExceptions)
+    assert main(arguments(tmp_path, f"hydra.run.dir={tmp_path}/run")) == 0
+    assert main(["-m", *arguments(tmp_path, f"hydra.sweep.dir={tmp_path}/sweep", "seed=0,1")]) == 0
+    assert not handler.closed
+    assert (root.level, list(root.handlers), logging.raiseExceptions) == before
+    for folder in ("run", "sweep/0", "sweep/1"):
+        assert (tmp_path / folder / "edgepipe.log").read_text().count("[edgepipe][INFO] quantize: ") == 1
+
+
+@pytest.mark.parametrize("override", ["hydra.job_logging.root.level=DEBUG", "hydra/hydra_logging=none"])
+def test_overrides_that_would_be_ignored_are_refused(override: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipe=ptq", override]) == 2
+    assert "the log is edgepipe.log in the run's folder" in capsys.readouterr().err

@@ -105,7 +105,6 @@ def arguments(tmp_path: Path, file: Path, *more: str) -> list[str]:
     ]
 
 
-@pytest.mark.slow  # ends the test process where standard error is a file; to be mended
 def test_a_pickle_is_refused_unread_and_read_when_trusted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bomb.pkl").write_bytes(pickle.dumps(Bomb(tmp_path / "boom")))
     assert main(arguments(tmp_path, tmp_path / "bomb.pkl")) == 2
