@@ -39,6 +39,10 @@ Start here: edgepipe recipe=resnet18_int8
 """
 
 
+_WITHOUT_OPTIONS = ("plan", "list", "doctor", "schema")
+"""Verbs whose whole help is the page above; the others have options of their own to explain."""
+
+
 def _verbs() -> dict[str, Callable[[list[str]], int]]:
     def plan(argv: list[str]) -> int:
         from edgepipe.listing import main_plan
@@ -155,9 +159,12 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     try:
         verbs = _verbs()
+        if any(flag in args for flag in ("-h", "--help")) and (args[0] in _WITHOUT_OPTIONS or args[0] not in verbs):
+            sys.stdout.write(HELP)
+            return 0
         if args[0] in verbs:
             return verbs[args[0]](args[1:])
-        if args[0][0].isalpha() and "=" not in args[0]:
+        if args[0][:1].isalpha() and "=" not in args[0]:
             from edgepipe.registry import did_you_mean
             from edgepipe.terminal import print_error
 

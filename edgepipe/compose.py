@@ -25,8 +25,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
@@ -173,6 +174,10 @@ def _prepare(overrides: list[str]) -> list[str]:
                 f"command line: {key}: not used here: the log is edgepipe.log in the run's folder, "
                 "and hydra.verbose=true writes more into it"
             )
+        if key in ("hydra.launcher", "hydra.sweeper"):
+            raise RecipeError(f"command line: {key}: chosen with a slash: {key.replace('.', '/')}={value or 'NAME'}")
+        if key in ("hydra.run.dir", "hydra.sweep.dir") and equals and not value.strip("'\" "):
+            raise RecipeError(f"command line: {key}: is empty: give a folder")
         if key == "recipe" and equals:
             ready.append("recipe=" + ",".join(_recipe_name(part) for part in value.split(",")))
         elif equals and re.fullmatch(r"[A-Za-z_][\w.-]*", key) and key not in GROUPS and not key.startswith("hydra."):
@@ -230,6 +235,15 @@ def _plain_overrides(overrides: list[str]) -> list[str]:
 def _explain(error: Exception) -> RecipeError:
     """Hydra's message, shortened to what a user can act on."""
     text = str(error).strip()
+    if isinstance(error, OverrideParseException):
+        said = [line for line in text.splitlines() if not line.startswith("Error parsing override")]
+        return RecipeError(
+            f"command line: '{error.override.removeprefix('++')}' cannot be read: {said[0]}. "
+            "Write key=value, +key=value to add or ~key to remove"
+        )
+    plugin = re.search(r"Could not find 'hydra/(\w+)/([^']+)'", text)
+    if plugin:
+        return RecipeError(_no_plugin(plugin.group(1), plugin.group(2), re.findall(r"^\t(\S+)$", text, re.MULTILINE)))
     missing = re.search(r"Could not find '(\w+)/([^']+)'", text)
     if missing:
         group, name = missing.groups()
@@ -243,8 +257,19 @@ def _explain(error: Exception) -> RecipeError:
     override = re.search(r"Could not override '([^']+)'", text)
     if override:
         key = override.group(1)
+        part = re.match(r"hydra\.(launcher|sweeper)\.", key)
+        if part:
+            return RecipeError(
+                f"command line: {key}: the {part.group(1)} in use has no such setting; --cfg hydra shows what it has. "
+                f"Choose the one that has it, as in hydra/{part.group(1)}=NAME"
+            )
         hint = did_you_mean(key, [*Recipe.model_fields, "hydra.run.dir"])
         return RecipeError(f"command line: {key}: unknown key.{hint}")
+    gone = re.search(r"Could not delete from config\. '([^']+)'", text)
+    if gone:
+        return RecipeError(
+            f"command line: ~{gone.group(1)}: nothing of this name is there to remove; --cfg job shows the recipe"
+        )
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("Set the env")]
     cause = error.__cause__
     if cause is not None and str(cause) not in text:
@@ -252,23 +277,44 @@ def _explain(error: Exception) -> RecipeError:
     return RecipeError("recipe or command line: " + "\n  ".join(lines[:6]))
 
 
+_EXTRA_OF = {"joblib": "sweep", "submitit": "slurm", "ray": "ray"}
+
+
+def _no_plugin(kind: str, name: str, known: list[str]) -> str:
+    """A launcher or sweeper that Hydra does not have: which there are, or the extra that brings it."""
+    extra = _EXTRA_OF.get(name.partition("_")[0])
+    if kind == "launcher" and extra and not any(item.startswith(name.partition("_")[0]) for item in known):
+        return f"command line: hydra/{kind}: '{name}' is not installed: python -m pip install 'edgepipe[{extra}]'"
+    return f"command line: hydra/{kind}: there is no {kind} '{name}'.{did_you_mean(name, known)}"
+
+
 def _where(key: str, choices: dict[str, str], overrides: list[str]) -> str:
     """Which file or override a key of the composed recipe came from."""
     typed = [re.sub(r"^[+~]+", "", item).partition("=")[0] for item in overrides]
-    if any(key == item or key.startswith(f"{item}.") for item in typed if "." in item or item in ("seed", "baseline")):
+    if any(key == item or key.startswith(f"{item}.") for item in typed if item not in GROUPS):
         return "command line"
     recipe = recipe_names().get(choices.get("recipe", ""))
     section = key.split(".")[0]
     group = group_options(section).get(choices.get(section, "")) if section in GROUPS else None
-    for path in (recipe, group):
-        if path is None:
-            continue
-        try:
-            if OmegaConf.select(OmegaConf.load(path), key if path == recipe else key.partition(".")[2]) is not None:
+    contents = [(path, _content(path)) for path in (recipe, group) if path is not None]
+    # What is in no file may belong to a part that the command line began: passes.new.ratio=0.5 without its pass.
+    place = key
+    while place:
+        for path, content in contents:
+            within = place if path == recipe else place.partition(".")[2]
+            if within and OmegaConf.select(content, within) is not None:
                 return _shown(path)
-        except Exception:  # an unreadable file was reported already; this only chooses a name to print
-            continue
+        if any(item.startswith(f"{place}.") for item in typed):
+            return "command line"
+        place = place.rpartition(".")[0]
     return _shown(recipe or group) if recipe or group else "recipe"
+
+
+def _content(path: Path) -> Any:
+    try:
+        return OmegaConf.load(path)
+    except Exception:  # an unreadable file was reported already; this only chooses a name to print
+        return OmegaConf.create({})
 
 
 def _shown(path: Path | None) -> str:
@@ -346,8 +392,32 @@ def compose(overrides: list[str]) -> tuple[Recipe, Plan]:
     """Compose, validate and plan one recipe without running it."""
     ready = _prepare(_arguments(overrides).overrides)
     with _hydra() as hydra:
-        config = _guarded(lambda: hydra.compose_config(config_name=PRIMARY, overrides=ready, run_mode=RunMode.RUN))
-        return to_recipe(config, _choices(config), _plain_overrides(ready))
+        return _checked(hydra, ready)
+
+
+def _checked(hydra: Hydra, ready: list[str]) -> tuple[Recipe, Plan]:
+    """Compose and validate; group options that do not exist are told together with what else is wrong."""
+    problems: dict[str, str] = {}
+    for override in ready:
+        group, _, name = override.partition("=")
+        if group in GROUPS and group != "recipe" and re.fullmatch(r"[\w-]+", name) and name != "null":
+            known = group_options(group)
+            if name not in known:
+                hint = did_you_mean(name, known)
+                problems[group] = f"command line: {group}: there is no {group} '{name}'.{hint}"
+    rest = [override for override in ready if override.partition("=")[0] not in problems]
+    try:
+        config = _guarded(lambda: hydra.compose_config(config_name=PRIMARY, overrides=rest, run_mode=RunMode.RUN))
+        found = to_recipe(config, _choices(config), _plain_overrides(rest))
+    except RecipeError as error:
+        if not problems:
+            raise
+        # Settings of a group that was not found are judged once it is.
+        more = [line for line in str(error).splitlines() if not any(f": {group}" in line for group in problems)]
+        raise RecipeError("\n".join([*problems.values(), *more])) from None
+    if problems:
+        raise RecipeError("\n".join(problems.values()))
+    return found
 
 
 @dataclass(frozen=True)
@@ -410,13 +480,35 @@ def _guarded(work: Callable[[], Any]) -> Any:
         raise
 
 
+def _complete(overrides: list[str]) -> None:
+    """Hydra's shell completion: install, uninstall or query."""
+    usage = 'to install it: eval "$(edgepipe --shell-completion install=bash)"; also zsh and fish, and uninstall='
+    verb, _, shell = overrides[0].partition("=") if len(overrides) == 1 else ("", "", "")
+    if verb not in ("install", "uninstall", "query") or shell not in ("bash", "zsh", "fish"):
+        raise RecipeError(f"command line: --shell-completion: {usage}")
+    if verb == "query" and "COMP_LINE" not in os.environ:
+        raise RecipeError(f"command line: --shell-completion: COMP_LINE is not set: only a shell asks; {usage}")
+    with _hydra() as hydra:
+        hydra.shell_completion(config_name=PRIMARY, overrides=overrides)
+
+
+def _overrides(texts: list[str]) -> list[Override]:
+    """Parsed overrides.
+
+    Raises:
+        RecipeError: one of them is none.
+    """
+    parsed: list[Override] = _guarded(lambda: OverridesParser.create().parse_overrides(texts))
+    return parsed
+
+
 def _first_of_a_sweep(overrides: list[str]) -> None:
     """For `recipe=a,b`, make `a` the default.
 
     Hydra composes a sweep once without its swept values; without a recipe there are no groups then, and
     `model=onnx` beside the sweep would be refused as unknown.
     """
-    for override in OverridesParser.create().parse_overrides(overrides):
+    for override in _overrides(overrides):
         if override.key_or_group == "recipe" and override.is_sweep_override():
             first = next(iter(override.sweep_string_iterator()), None)
             structure = {**_STRUCTURE, "defaults": [*_STRUCTURE["defaults"][:-1], {"recipe": first}]}
@@ -429,7 +521,7 @@ def _divide_cores(overrides: list[str]) -> None:
     joblib and Ray divide the machine themselves; submitit's local jobs all start at once and would each take all
     of it. What the user set stands.
     """
-    parsed = OverridesParser.create().parse_overrides(overrides)
+    parsed = _overrides(overrides)
     launcher = {item.key_or_group: str(item.value()) for item in parsed}.get("hydra/launcher")
     if launcher != "submitit_local" or "OMP_NUM_THREADS" in os.environ:
         return
@@ -466,8 +558,7 @@ def launch(argv: list[str], task: Callable[[DictConfig], Any]) -> list[tuple[lis
     """
     args = _arguments(argv)
     if args.shell_completion:
-        with _hydra() as hydra:
-            hydra.shell_completion(config_name=PRIMARY, overrides=args.overrides)
+        _complete(args.overrides)
         return []
     if args.hydra_help:
         with _hydra() as hydra:
@@ -488,8 +579,7 @@ def launch(argv: list[str], task: Callable[[DictConfig], Any]) -> list[tuple[lis
             jobs = [job for batch in batches for job in (batch if isinstance(batch, list) else [batch])]
             return [(_plain_overrides(list(job.overrides or [])), job.return_value) for job in jobs]
         # Composed and checked before Hydra makes the run's folder: a broken recipe leaves nothing behind.
-        config = _guarded(lambda: hydra.compose_config(config_name=PRIMARY, overrides=ready, run_mode=RunMode.RUN))
-        to_recipe(config, _choices(config), _plain_overrides(ready))
+        _checked(hydra, ready)
         job = _guarded(lambda: hydra.run(PRIMARY, task, ready))
         return [(_plain_overrides(ready), job.return_value)]
 

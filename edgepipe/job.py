@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -84,8 +85,12 @@ _MADE_BY_A_RUN = ("metrics.json", "report.html", "tracking.json", "final", "step
 
 def _clear(folder: Path) -> None:
     """Remove what an earlier run left in the folder: its model beside this run's failure would mislead."""
-    if not (folder / "metrics.json").is_file():
+    try:
+        found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return  # not a run's folder, or one whose run was killed: its files are written anew
+    if not isinstance(found, dict) or not {"schema_version", "recipe", "passes"} <= set(found):
+        return  # somebody else's metrics.json: what lies beside it is not ours to remove
     for name in _MADE_BY_A_RUN:
         place = folder / name
         if place.is_dir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from edgepipe.errors import InputError, RecipeError
+from edgepipe.models.settings import is_path
 from edgepipe.recipe import Recipe
 from edgepipe.registry import DATA, MODELS, did_you_mean, pass_class, pass_names, source_class
-from edgepipe.terminal import Arguments
+from edgepipe.terminal import Arguments, print_error
 
 
 def _console() -> Console:
@@ -120,7 +122,26 @@ def main_plan(argv: list[str]) -> int:
     said = ", ".join(f"{key} {value}" for key, value in recipe.goals.items())
     console.print(f"goal: {said or 'none'}", markup=False)
     _preflight(recipe, console)
-    return 0
+    lacking = list(_lacking(recipe))
+    for text in lacking:
+        print_error(text)
+    return RecipeError.exit_code if lacking else 0
+
+
+def _lacking(recipe: Recipe) -> Iterator[str]:
+    """Files and folders that the recipe names and that are not there."""
+    for part, source, settings in (
+        ("model", recipe.model.source, recipe.model.settings),
+        ("data", recipe.data.source, recipe.data.settings),
+    ):
+        for name, value in settings:
+            named = isinstance(value, Path) or (name in ("path", "weights") and isinstance(value, str))
+            if not named or source == "cifar10":  # which may be downloaded
+                continue
+            if name == "weights" and not is_path(str(value)):
+                continue  # the name of published weights
+            if not Path(value).expanduser().exists():
+                yield f"{recipe.name}: {part}.{name}: there is no {value} here"
 
 
 def _preflight(recipe: Recipe, console: Console) -> None:
@@ -137,9 +158,14 @@ def _preflight(recipe: Recipe, console: Console) -> None:
         console.print(f"verify: {name}: {f'will be skipped: {lacking}' if lacking else 'ready'}", markup=False)
 
 
+def _nothing_more(verb: str, argv: list[str]) -> None:
+    if argv:
+        raise RecipeError(f"command line: {verb}: takes nothing more; found '{argv[0]}'")
+
+
 def main_doctor(argv: list[str]) -> int:
     """`edgepipe doctor`: versions, instruction sets, threads, missing extras."""
-    del argv
+    _nothing_more("doctor", argv)
     from edgepipe.targets.doctor import doctor
 
     table = Table(box=None, padding=(0, 2), show_header=False)
@@ -152,7 +178,7 @@ def main_doctor(argv: list[str]) -> int:
 
 def main_schema(argv: list[str]) -> int:
     """`edgepipe schema`: the JSON Schema of metrics.json."""
-    del argv
+    _nothing_more("schema", argv)
     from edgepipe.metrics import Metrics
 
     sys.stdout.write(json.dumps(Metrics.model_json_schema(), indent=1) + "\n")

@@ -224,7 +224,7 @@ class Recipe(BaseModel):
     name: str = Field(description="file name of the recipe, without .yaml")
     description: str = Field("", description="one sentence for `list recipes`")
     trust_code: bool = Field(False, description="allow model=python to import and run the user's own code")
-    seed: int = Field(0, ge=0, description="seed of every random choice")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of every random choice")
     task: Task | None = Field(
         None, description="classification, regression or embedding; null: numbers as labels mean regression"
     )

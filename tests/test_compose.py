@@ -110,3 +110,38 @@ def test_unreadable_yaml_is_a_recipe_error(tmp_path: Path, text: str) -> None:
     path.write_text(f"# @package _global_\n{text}\n")
     with pytest.raises(RecipeError):
         compose([f"recipe={path}"])
+
+
+def _lines(*overrides: str) -> list[str]:
+    with pytest.raises(RecipeError) as caught:
+        compose(["recipe=resnet18_int8", *overrides])
+    return str(caught.value).splitlines()
+
+
+def test_unknown_groups_are_told_together_with_unknown_keys_and_passes() -> None:
+    lines = _lines("model=resnet81", "data=digitz", "passes.prune.ratoi=1", "passes.quantize.pass=shrnik")
+    assert len(lines) == 4
+    assert "model: there is no model 'resnet81'. Did you mean 'resnet18'?" in lines[0]
+    assert "data: there is no data 'digitz'. Did you mean 'digits'?" in lines[1]
+    assert "passes.prune.ratoi" in lines[2]
+    assert "unknown pass 'shrnik'" in lines[3]
+
+
+@pytest.mark.parametrize(
+    "override", ["seeed=4", "trust_code=maybe", "goal={times_faster: quick}", "passes.nwe.ratio=0.3", "passes=3"]
+)
+def test_what_was_typed_is_never_blamed_on_a_file(override: str) -> None:
+    assert _lines(override)[0].startswith("command line: ")
+
+
+def test_what_is_wrong_in_a_file_is_not_blamed_on_the_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    groups = "defaults:\n  - /model: resnet18\n  - /data: digits\n  - _self_\n"
+    path.write_text(f"{groups}passes:\n  cut: {{ratio: 0.5}}\n")
+    with pytest.raises(RecipeError) as caught:
+        compose([f"recipe={path}", "passes.cut.round_to=8", "model=resnet18"])
+    assert str(caught.value).startswith(f"{path}: passes.cut.pass: missing")
+
+
+def test_a_seed_that_no_library_takes_is_refused() -> None:
+    assert "seed: Input should be less than 4294967296" in _lines("seed=99999999999999999999999")[0]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from edgepipe.__main__ import main
-from edgepipe.compose import launch
+from edgepipe.compose import _no_plugin, launch
 from edgepipe.metrics import read_metrics
 from tests.small import arguments
 
@@ -156,3 +156,80 @@ def test_a_run_logs_into_its_folder_and_leaves_the_logging_of_its_process_alone(
 def test_overrides_that_would_be_ignored_are_refused(override: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipe=ptq", override]) == 2
     assert "the log is edgepipe.log in the run's folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["passes.prune.ratio"], "'passes.prune.ratio' cannot be read: missing EQUAL"),
+        (["-m", "passes.prune.ratio=[1,"], "'passes.prune.ratio=[1,' cannot be read"),
+        ([""], "'' cannot be read"),
+        (["a b"], "'a b' cannot be read"),
+        (["~passes.prnue"], "~passes.prnue: nothing of this name is there to remove"),
+        (["hydra.run.dir="], "hydra.run.dir: is empty"),
+        (["-m", "hydra/launcher=nonsense"], "there is no launcher 'nonsense'. Known: basic"),
+        (["-m", "hydra.launcher=joblib"], "hydra/launcher=joblib"),
+        (["-m", "hydra.launcher.n_jobs=2"], "hydra.launcher.n_jobs: the launcher in use has no such setting"),
+        (["hydra.run.dirr=x"], "Did you mean 'hydra.run.dir'?"),
+    ],
+)
+def test_overrides_that_cannot_be_meant_are_refused_in_words(
+    argv: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["recipe=resnet18_int8", *argv]) == 2
+    text = capsys.readouterr().err
+    assert said in text
+    assert "internal error" not in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_launcher_of_an_extra_that_is_not_installed_names_the_extra() -> None:
+    known = ["basic"]
+    assert "pip install 'edgepipe[sweep]'" in _no_plugin("launcher", "joblib", known)
+    assert "pip install 'edgepipe[slurm]'" in _no_plugin("launcher", "submitit_local", known)
+
+
+@pytest.mark.parametrize("argv", [[], ["query=bash"], ["install=nonsense"], ["install=bash", "query=bash"]])
+def test_shell_completion_asked_for_wrongly_says_how(
+    argv: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COMP_LINE", raising=False)
+    assert main(["--shell-completion", *argv]) == 2
+    assert 'eval "$(edgepipe --shell-completion install=bash)"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [["recipe=resnet18_int8", "--help"], ["plan", "--help"], ["list", "-h"]])
+def test_help_runs_nothing(
+    argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == 0
+    assert capsys.readouterr().out.startswith("edgepipe: declarative")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("argv", [["doctor", "nonsense"], ["schema", "nonsense"], [""]])
+def test_words_that_mean_nothing_are_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 2
+    assert capsys.readouterr().err.startswith("error: command line: ")
+
+
+def test_plan_names_the_files_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    here = tmp_path / "here.safetensors"
+    here.touch()
+    asked = ["plan", "recipe=resnet18_ptq", f"data.root={tmp_path}/nowhere"]
+    assert main([*asked, f"model.weights={tmp_path}/none.pth"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: resnet18_ptq: model.weights: there is no {tmp_path}/none.pth here",
+        f"error: resnet18_ptq: data.root: there is no {tmp_path}/nowhere here",
+    ]
+    assert main([*asked[:2], f"data.root={tmp_path}", f"model.weights={here}"]) == 0
+
+
+def test_a_run_in_a_folder_with_someone_elses_metrics_removes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"loss": 0.5}')
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "steps" / "precious.txt").write_text("mine")
+    assert main(arguments(tmp_path, f"hydra.run.dir={tmp_path}")) == 0
+    assert (tmp_path / "steps" / "precious.txt").read_text() == "mine"

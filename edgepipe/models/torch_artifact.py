@@ -13,6 +13,7 @@ the parameters come from the safetensors file itself, so no pruning history has 
 from __future__ import annotations
 
 import json
+import re
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -183,7 +184,7 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     except SafetensorError as error:
         raise ModelError(f"model.weights: {path}: damaged or no safetensors file ({error}). Save it again") from None
     except Exception as error:
-        text = str(error).partition("\n")[0][:200]
+        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).partition(". ")[0].partition("\n")[0][:200]
         raise ModelError(
             f"model.weights: {path}: cannot be read with weights_only=True ({text}). A checkpoint that needs pickle is "
             "refused: save the state dict alone, torch.save(model.state_dict(), PATH), or a .safetensors file"
