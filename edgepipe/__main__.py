@@ -18,6 +18,7 @@ Run a recipe:
 Look before you run:
   edgepipe plan recipe=NAME [key=value ...]   the typed steps, and every problem found
   edgepipe list passes|recipes|models|data|targets
+  edgepipe sensitivity recipe=NAME ...        what each layer alone costs in int8, or pruned with --prune RATIO
   edgepipe doctor                             versions, CPU instruction sets, what extras are missing
 
 After a run:
@@ -84,6 +85,11 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
         return main_search(argv)
 
+    def sensitivity(argv: list[str]) -> int:
+        from edgepipe.sensitivity import main_sensitivity
+
+        return main_sensitivity(argv)
+
     def explain(argv: list[str]) -> int:
         from edgepipe.housekeeping import main_explain
 
@@ -133,6 +139,7 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
         "compare": compare,
         "report": report,
         "search": search,
+        "sensitivity": sensitivity,
         "explain": explain,
         "store": store,
         "verify": verify,

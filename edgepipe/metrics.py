@@ -102,6 +102,27 @@ class Audit(_Record):
     leftover_casts: int = Field(0, description="Cast nodes left in the optimized graph")
 
 
+class LayerEffect(_Record):
+    """One layer alone quantized, or one group of layers alone pruned: how the whole model then answers."""
+
+    name: str = Field(description="the layer's weight, without what exporters append; of a group, its layers")
+    node: str | None = Field(None, description="name of the ONNX node, as `exclude` wants it; null: pruned, not int8")
+    operator: str
+    weight_shape: list[int]
+    macs: int = Field(description="multiply-accumulates of the layer for one example; of a group, those removed")
+    sqnr_db: float | None = Field(
+        None, description="decibels: energy of the float outputs over energy of the error; null: no error at all"
+    )
+    error_share: float = Field(description="share of what the layers, each alone, make together; in [0, 1]")
+    agreement: float | None = Field(None, description="share answered as the float model answers; classifiers only")
+    top1: float | None = Field(None, description="share of right answers; null without labels")
+    int8: bool = Field(True, description="whether the recipe's settings run it in int8")
+    float_bytes: int = Field(0, description="bytes that the file grows by if the layer stays float; pruned: it saves")
+    float_ms: float | None = Field(
+        None, description="milliseconds that keeping it float adds by the table of kernel costs: an estimate"
+    )
+
+
 class WrongAnswer(_Record):
     """An evaluation example that the step answers wrongly though the baseline was right."""
 
@@ -310,6 +331,25 @@ class Environment(_Record):
     cores: int
     threads: int = Field(description="threads of the latency measurement")
     libraries: dict[str, str]
+
+
+class Sensitivity(_Record):
+    """What `edgepipe sensitivity` finds: every layer alone, the worst first."""
+
+    recipe: str
+    examples: int = Field(description="evaluation examples that the answers rest on")
+    calibration_examples: int
+    label: str = Field(description="the step of the recipe that quantizes")
+    settings: dict[str, JsonValue] = {}
+    top1: float | None = Field(None, description="of the float model on the same examples")
+    every: LayerEffect | None = Field(None, description="all layers at once, as the recipe's settings place them")
+    layers: list[LayerEffect] = []
+    prune_label: str | None = None
+    prune_ratio: float | None = None
+    prune_top1: float | None = Field(None, description="of the network before it is pruned")
+    pruned: list[LayerEffect] = []
+    seconds: float = 0.0
+    environment: Environment
 
 
 class Metrics(_Record):

@@ -228,6 +228,32 @@ class _Run:
         )
 
 
+def incoming(
+    recipe: Recipe, plan: Plan, store: Store, data: DataSource, wanted: set[str], watcher: Watcher = SILENT
+) -> dict[str, Artifact]:
+    """The models that come into the wanted steps; earlier steps through the store, nothing measured.
+
+    Args:
+        wanted: labels of steps of the plan; nothing behind the last of them is applied.
+    """
+    state = _Run(recipe, plan, Path(), store, data, watcher)
+    found: dict[str, Artifact] = {}
+    current: Artifact | None = None
+    for number, step in enumerate(plan.steps):
+        if current is not None and step.label in wanted:
+            found[step.label] = current
+            if len(found) == len(wanted):
+                break
+        watcher.begin(step.label, number + 1, len(plan.steps))
+        if step.settings is None or current is None:
+            current = state.load().entry.artifact
+        else:
+            current = state.apply(step.label, step.name, step.settings, current).entry.artifact
+        if step.label == plan.baseline:
+            state.baseline_artifact = current
+    return found
+
+
 def copy_artifact(artifact: Artifact, place: Path) -> None:
     """Copy an artifact's folder. Copies, not links: a user may edit what lies in the run's folder."""
     part = place.with_name(f".{place.name}.part")

@@ -54,6 +54,64 @@ def count(network: nn.Module, example: torch.Tensor) -> tuple[int, int]:
     return int(macs), int(parameters)
 
 
+def _groups(
+    network: nn.Module, example: torch.Tensor, keep: Sequence[nn.Module], label: str
+) -> tuple[Any, list[tuple[Any, list[str], list[str]]]]:
+    """The dependency graph, and the groups that may lose channels: each with the layers that make and that read them.
+
+    Raises:
+        PassError: the dependency graph cannot follow the network.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d) and type(module) is not nn.Conv2d:
+            raise PassError(
+                f"passes.{label}: module '{name}' is a {type(module).__name__}, not exactly nn.Conv2d: what its own "
+                "forward does cannot be followed. Replace it by nn.Conv2d, or prune no channels"
+            )
+    ignored = [*keep, *_classifiers(network, example)]
+    names = {id(module): name for name, module in network.named_modules()}
+    for parameter in network.parameters():
+        parameter.requires_grad_(True)  # the dependency graph is traced through autograd
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that parameters outside layers (a class token) lose channels too
+            graph = tp.DependencyGraph().build_dependency(network, example_inputs=example)
+    except Exception as error:
+        raise PassError(
+            f"passes.{label}: the network cannot be followed ({type(error).__name__}: {error}), so no channel of it "
+            "can be removed. Leave this step out"
+        ) from error
+    found: list[tuple[Any, list[str], list[str]]] = []
+    for group in graph.get_all_groups(ignored_layers=ignored, root_module_types=list(_WIDE)):
+        heads = max((getattr(item.dep.target.module, "groups", 1) for item in group), default=1)
+        depthwise = any(_is_depthwise(item.dep.target.module) for item in group)
+        if heads > 1 and not depthwise:
+            continue  # grouped convolutions would need equal cuts in every group
+        if any(
+            item.dep.target.module in ignored and graph.is_out_channel_pruning_fn(item.dep.handler) for item in group
+        ):
+            continue
+        makes: list[str] = []
+        feeds: list[str] = []
+        for item in group:
+            name = names.get(id(item.dep.target.module))
+            if name is not None and isinstance(item.dep.target.module, _WIDE):
+                (makes if graph.is_out_channel_pruning_fn(item.dep.handler) else feeds).append(name)
+        found.append((group, makes, feeds))
+    return graph, found
+
+
+def coupled(network: nn.Module, input_shape: tuple[int, ...], label: str) -> list[list[str]]:
+    """Names of the layers that lose channels together, one list for each group that `remove` may cut.
+
+    Raises:
+        PassError: as `remove`.
+    """
+    order = {name: number for number, (name, _) in enumerate(network.named_modules())}
+    groups = _groups(network, torch.zeros((2, *input_shape)), (), label)[1]
+    return [sorted(set(makes), key=order.__getitem__) for _, makes, _ in groups]
+
+
 def remove(
     network: nn.Module,
     input_shape: tuple[int, ...],
@@ -83,42 +141,16 @@ def remove(
         PassError: the dependency graph cannot follow the network, or nothing can be removed.
     """
     example = torch.zeros((2, *input_shape))
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d) and type(module) is not nn.Conv2d:
-            raise PassError(
-                f"passes.{label}: module '{name}' is a {type(module).__name__}, not exactly nn.Conv2d: what its own "
-                "forward does cannot be followed. Replace it by nn.Conv2d, or prune no channels"
-            )
-    ignored = [*keep, *_classifiers(network, example)]
+    graph, groups = _groups(network, example, keep, label)
     macs_before, parameters_before = count(network, example[:1])
     names = {id(module): name for name, module in network.named_modules()}
-    for parameter in network.parameters():
-        parameter.requires_grad_(True)  # the dependency graph is traced through autograd
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that parameters outside layers (a class token) lose channels too
-            graph = tp.DependencyGraph().build_dependency(network, example_inputs=example)
-    except Exception as error:
-        raise PassError(
-            f"passes.{label}: the network cannot be followed ({type(error).__name__}: {error}), so no channel of it "
-            "can be removed. Leave this step out"
-        ) from error
     roots = []
     parts: list[Root] = []
-    groups = list(graph.get_all_groups(ignored_layers=ignored, root_module_types=list(_WIDE)))
-    for number, group in enumerate(groups):
+    for number, (group, makes, feeds) in enumerate(groups):
         progress(0.1 + 0.3 * number / max(1, len(groups)), "ranking channels")
         first = group[0]
         module, function = first.dep.target.module, first.dep.handler
         channels = graph.get_out_channels(module)
-        heads = max((getattr(item.dep.target.module, "groups", 1) for item in group), default=1)
-        depthwise = any(_is_depthwise(item.dep.target.module) for item in group)
-        if heads > 1 and not depthwise:
-            continue  # grouped convolutions would need equal cuts in every group
-        if any(
-            item.dep.target.module in ignored and graph.is_out_channel_pruning_fn(item.dep.handler) for item in group
-        ):
-            continue
         scores = importance(group)
         if scores is None or channels != len(scores):
             continue
@@ -127,12 +159,6 @@ def remove(
         multiple = math.lcm(round_to, *attention)
         whole = channels if widths is None else widths.setdefault(names[id(module)], channels)
         roots.append((module, function, channels, whole, scores.detach(), multiple))
-        makes: list[str] = []
-        feeds: list[str] = []
-        for item in group:
-            name = names.get(id(item.dep.target.module))
-            if name is not None and isinstance(item.dep.target.module, _WIDE):
-                (makes if graph.is_out_channel_pruning_fn(item.dep.handler) else feeds).append(name)
         parts.append(Root(whole, scores.detach() if comparable else scores.detach() / scores.mean(), feeds, makes))
     if not roots:
         raise PassError(f"passes.{label}: no group of channels can be removed. Remove this step, or shorten `exclude`")

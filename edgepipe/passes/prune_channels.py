@@ -13,6 +13,8 @@ from edgepipe.errors import PassError
 from edgepipe.passes.training_settings import Recovery
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgepipe.models.allocation import LatencyTable
 
 
@@ -121,6 +123,19 @@ class PruneChannels(Pass):
         if (self.ratio is None) == (self.times_faster is None):
             raise ValueError("set ratio, as in 0.5, or with scope=latency times_faster, as in 3")
         return self
+
+    def prunable(self, model: Artifact, label: str) -> list[list[str]]:
+        """Names of the layers that lose channels together, a list for each group."""
+        from edgepipe.models import channels, torch_artifact
+
+        network = torch_artifact.build(model)
+        torch_artifact.bake_masks(network)
+        return channels.coupled(network, model.signature.input_shape, label)
+
+    def alone(self, ratio: float, exclude: Sequence[str]) -> PruneChannels:
+        """The same settings for one cut of what is not excluded."""
+        once = {"scope": "uniform", "times_faster": None, "steps": 1, "recover": None}
+        return self.model_copy(update={**once, "ratio": ratio, "exclude": tuple(exclude)})
 
     def _table(self, model: Artifact, label: str) -> LatencyTable | None:
         from edgepipe.models.allocation import TABLE_FILE, LatencyTable

@@ -41,20 +41,12 @@ class PruneWeights(Pass):
     exclude: tuple[str, ...] = Field((), description="names of modules that stay whole")
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
-        import torch
-
         from edgepipe.models import torch_artifact
         from edgepipe.registry import did_you_mean
 
         architecture = torch_artifact.read_architecture(model)
         network = torch_artifact.build(model)
-        layers = {
-            name: module
-            for name, module in network.named_modules()
-            if isinstance(module, (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d, torch.nn.Linear))
-            # An attention layer reads this weight without calling its module, so no mask would hold in training.
-            and type(module).__name__ != "NonDynamicallyQuantizableLinear"
-        }
+        layers = self._layers(network)
         for name in self.exclude:
             if name not in layers:
                 hint = did_you_mean(name, layers)
@@ -64,8 +56,9 @@ class PruneWeights(Pass):
             raise PassError(f"passes.{job.label}: there is no convolution or linear layer to prune")
         for number in range(self.steps):
             if self.pattern is not None:
-                skipped = [name for name, module in layers.items() if module in dict(chosen) and not self._fold(module)]
-                job.facts["without_pattern"] = skipped
+                job.facts["without_pattern"] = [
+                    name for name, module in layers.items() if module in dict(chosen) and not self._fold(module)
+                ]
             elif self.amount:
                 # Cubic: most weights go while many are left to take over.
                 share = self.amount * (1 - (1 - (number + 1) / self.steps) ** 3)
@@ -80,6 +73,29 @@ class PruneWeights(Pass):
         total = sum(module.weight.numel() for module, _ in chosen)
         job.facts["zero_share"] = zeros / total
         return torch_artifact.write(network, architecture, job.out, model.signature)
+
+    def prunable(self, model: Artifact, label: str) -> list[list[str]]:
+        """Names of the layers that lose weights, each in a list of its own."""
+        from edgepipe.models import torch_artifact
+
+        del label
+        return [[name] for name in self._layers(torch_artifact.build(model))]
+
+    def alone(self, ratio: float, exclude: Sequence[str]) -> PruneWeights:
+        """The same settings for one cut of what is not excluded."""
+        once = {"pattern": None, "steps": 1, "recover": None, "scope": "layer"}
+        return self.model_copy(update={**once, "amount": ratio, "exclude": tuple(exclude)})
+
+    def _layers(self, network: Any) -> dict[str, Any]:
+        import torch
+
+        return {
+            name: module
+            for name, module in network.named_modules()
+            if isinstance(module, (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d, torch.nn.Linear))
+            # An attention layer reads this weight without calling its module, so no mask would hold in training.
+            and type(module).__name__ != "NonDynamicallyQuantizableLinear"
+        }
 
     @model_validator(mode="after")
     def _one_of_both(self) -> PruneWeights:

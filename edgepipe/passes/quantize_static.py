@@ -12,17 +12,13 @@ from edgepipe.contract import Job, Pass, Split
 from edgepipe.errors import PassError
 
 if TYPE_CHECKING:
-    import onnx
-
     from edgepipe.quant.placement import Placement
-    from edgepipe.quant.qdq import QdqWriter
+    from edgepipe.quant.static import StaticQuantizer
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"observer": "mse", "equalize": False, "rounding": "nearest", "bias_correction": False},
     "accurate": {"observer": "mse", "equalize": True, "rounding": "learned", "bias_correction": True},
 }
-_COLUMNS = 16_384
-"""Columns that a layer's second moment is taken from; more change no answer and cost minutes on large pictures."""
 
 
 class QuantizeStatic(Pass):
@@ -63,30 +59,23 @@ class QuantizeStatic(Pass):
     keep_float: Literal["auto", "never"] = Field(
         "auto", description="auto: what int8 would not make faster stays float, by a table of kernel costs"
     )
+    keep_worst: int = Field(
+        0, ge=0, description="so many layers stay float: those that alone in int8 hurt most, on calibration examples"
+    )
     fitting_examples: int = Field(
-        64, ge=1, description="calibration examples that equalization and observer=least_error look at"
+        64, ge=1, description="calibration examples that equalization, observer=least_error and keep_worst look at"
     )
     batch_size: int = Field(25, ge=1, description="calibration examples per run")
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import onnx
 
-        from edgepipe.models.lower import clean
-        from edgepipe.quant.curves import lookups
-        from edgepipe.quant.exclude import excluded_nodes
-        from edgepipe.quant.guards import guard_floats
-        from edgepipe.quant.norms import norms_to_convolutions
         from edgepipe.quant.placement import NOT_WORTH_IT, place
-        from edgepipe.quant.prepare import prepare
-        from edgepipe.quant.qdq import QdqWriter
 
-        chosen = self.resolved()
-        network = prepare(model.onnx, job.label)
-        norms_to_convolutions(network)
-        excluded = excluded_nodes(network, self.exclude, job.label)
-        if chosen["equalize"]:
-            job.facts["equalized"] = len(self._equalize(network, job))
-        placement = place(network, excluded, self.keep_float)
+        quantizer, excluded = self.quantizer(model, job)
+        placement = place(quantizer.network, excluded, self.keep_float)
+        if self.keep_worst and placement.nodes:
+            placement = self._without_worst(quantizer, placement, excluded, job)
         job.facts["kept_float"] = dict(sorted(placement.kept_float.items()))
         if not placement.nodes and NOT_WORTH_IT in placement.kept_float.values():
             job.facts["notes"] = ["int8 would not be faster than float for this model: it stays float"]
@@ -98,108 +87,85 @@ class QuantizeStatic(Pass):
                 f"passes.{job.label}: nothing to quantize: the model has no convolution or matrix product with "
                 "constant float32 weights. Remove this step"
             )
-        ranges = placement.limited(self._ranges(network, placement, job, str(chosen["observer"])))
+        quantizer.calibrate([placement])
         job.progress(0.6, "quantizing")
-        writer = QdqWriter(
-            network, per_channel=self.per_channel, pair_safe=self.saturation_safe, search=self.weight_search
-        )
-        try:
-            fitted = self._fit(writer, placement, ranges, job, chosen)
-            parameters = writer.write(placement, ranges, **fitted)
-        except ValueError as error:
-            raise PassError(f"passes.{job.label}: {error}. The float model is broken there") from None
-        lookups(network, placement)
-        guard_floats(network)
-        clean(network)
+        if not self.keep_worst:  # else it is fitted already
+            quantizer.fit(placement)
+        network, tensors = quantizer.write(placement)
         onnx.checker.check_model(network, full_check=False)
         onnx.save(network, job.out / ONNX_FILE)
-        job.facts["chosen"] = chosen
+        if quantizer.observers:
+            job.facts["observers"] = dict(sorted(quantizer.observers.items()))
+        if quantizer.gain:
+            job.facts["rounding_error_share"] = {name: round(share, 4) for name, share in quantizer.gain.items()}
+        job.facts["chosen"] = self.resolved()
         job.facts["int8_nodes"] = len(placement.nodes)
-        job.facts["quantized_tensors"] = len(parameters)
+        job.facts["quantized_tensors"] = tensors
         return job.seal(Kind.ONNX, model.signature)
+
+    def quantizer(self, model: Artifact, job: Job) -> tuple[StaticQuantizer, set[str]]:
+        """The model prepared and equalized, not yet calibrated; and the names of the nodes that `exclude` names."""
+        from edgepipe.quant.equalize import equalize
+        from edgepipe.quant.exclude import excluded_nodes
+        from edgepipe.quant.norms import norms_to_convolutions
+        from edgepipe.quant.prepare import prepare
+        from edgepipe.quant.static import How, StaticQuantizer
+
+        chosen = self.resolved()
+        network = prepare(model.onnx, job.label)
+        norms_to_convolutions(network)
+        excluded = excluded_nodes(network, self.exclude, job.label)
+        if chosen["equalize"]:
+            equalized = equalize(
+                network,
+                job.data,
+                examples=self.fitting_examples,
+                batch_size=self.batch_size,
+                progress=lambda share, text: job.progress(0.1 * share, text),
+            )
+            job.facts["equalized"] = len(equalized)
+        how = How(
+            observer=chosen["observer"],
+            percentile=self.percentile,
+            per_channel=self.per_channel,
+            saturation_safe=self.saturation_safe,
+            weight_search=self.weight_search,
+            learned=chosen["rounding"] == "learned",
+            bias_correction=chosen["bias_correction"],
+            examples=self.fitting_examples,
+            batch_size=self.batch_size,
+        )
+        return StaticQuantizer(network, job.data, how, job.label, job.progress), excluded
+
+    def _without_worst(
+        self, quantizer: StaticQuantizer, placement: Placement, excluded: set[str], job: Job
+    ) -> Placement:
+        """The placement with the layers in float that hurt most alone; measured on calibration examples."""
+        from edgepipe.quant.answers import answers, examples_of
+        from edgepipe.quant.placement import place
+        from edgepipe.quant.sensitivity import alone, layer_effects, why_float
+
+        singles = {name: single for name, single in alone(quantizer).items() if name in placement.nodes}
+        if self.keep_worst >= len(singles):
+            raise PassError(
+                f"passes.{job.label}.keep_worst: {self.keep_worst} of {len(singles)} layers that run in int8 would "
+                "leave none. Choose fewer, or remove this step"
+            )
+        quantizer.calibrate([placement, *singles.values()])
+        quantizer.fit(placement)
+        with examples_of(job.data, Split.CALIBRATION, self.fitting_examples) as examples:
+            wanted = answers(quantizer.network, examples.rows)
+            effects = layer_effects(quantizer, placement, singles, examples, wanted, job.progress)
+        worst = effects[: self.keep_worst]
+        job.facts["sensitivity"] = [item.model_dump(mode="json") for item in effects]
+        job.facts["kept_worst"] = [str(item.node) for item in worst]
+        job.facts["notes"] = [why_float(item) for item in worst]
+        kept = {str(item.node): "keep_worst: alone in int8 it hurts most" for item in worst}
+        without = place(quantizer.network, excluded | kept.keys(), self.keep_float)
+        without.kept_float.update(kept)
+        return without
 
     def resolved(self) -> dict[str, Any]:
         """The settings that the preset decides where the recipe does not."""
         preset = _PRESETS[self.preset]
         return {name: getattr(self, name) if getattr(self, name) is not None else preset[name] for name in preset}
-
-    def _equalize(self, network: onnx.ModelProto, job: Job) -> list[str]:
-        from edgepipe.quant.equalize import equalize
-
-        return equalize(
-            network,
-            job.data,
-            examples=self.fitting_examples,
-            batch_size=self.batch_size,
-            progress=lambda share, text: job.progress(0.1 * share, text),
-        )
-
-    def _ranges(
-        self, network: onnx.ModelProto, placement: Placement, job: Job, observer: str
-    ) -> dict[str, tuple[float, float]]:
-        from edgepipe.quant.calibrate import calibrate
-        from edgepipe.quant.choose import choose_ranges
-
-        observers = calibrate(
-            network,
-            [name for name in placement.tensors if name not in placement.same_as],
-            job.data,
-            batch_size=self.batch_size,
-            histogram=observer not in ("min_max", "moving_average"),
-            label=job.label,
-            progress=lambda share, text: job.progress(0.1 + 0.3 * share, f"calibrating {text}"),
-        )
-        if observer != "least_error":
-            return {name: watched.range(observer, self.percentile) for name, watched in observers.items()}  # type: ignore[arg-type]
-        ranges, names = choose_ranges(
-            network,
-            placement,
-            observers,
-            job.data,
-            percentile=self.percentile,
-            examples=self.fitting_examples,
-            batch_size=self.batch_size,
-            progress=lambda share, text: job.progress(0.4 + 0.2 * share, text),
-        )
-        job.facts["observers"] = dict(sorted(names.items()))
-        return ranges
-
-    def _fit(
-        self,
-        writer: QdqWriter,
-        placement: Placement,
-        ranges: dict[str, tuple[float, float]],
-        job: Job,
-        chosen: dict[str, Any],
-    ) -> dict[str, Any]:
-        """Weights rounded and biases corrected to what the layers compute, as arguments of `QdqWriter.write`."""
-        learned = chosen["rounding"] == "learned"
-        if not learned and not chosen["bias_correction"]:
-            return {}
-        from edgepipe.quant.calibrate import stream
-        from edgepipe.quant.fit import fit
-        from edgepipe.quant.moments import watch
-
-        parameters = writer.parameters(placement, ranges)
-        layers = {node.name: (node, writer.wiring.constants[node.input[1]].dims) for node in writer.layers(placement)}
-        examples = max(1, job.data.count(Split.CALIBRATION))
-        moments, take = watch(layers, parameters, second=learned, per_example=-(-_COLUMNS // examples))
-        stream(
-            writer.model,
-            sorted({node.input[0] for node, _ in layers.values()}),
-            job.data,
-            take,
-            batch_size=self.batch_size,
-            progress=lambda share, text: job.progress(0.6 + 0.2 * share, f"fitting {text}"),
-        )
-        weights, biases, gain = fit(
-            writer,
-            placement,
-            parameters,
-            moments,
-            learned=learned,
-            correct=bool(chosen["bias_correction"]),
-            progress=lambda share, text: job.progress(0.8 + 0.2 * share, text),
-        )
-        job.facts["rounding_error_share"] = {name: round(share, 4) for name, share in gain.items()}
-        return {"weights": weights, "biases": biases}

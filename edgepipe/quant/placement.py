@@ -6,7 +6,7 @@ Two questions: what can (there is a kernel, and its inputs can be had in int8), 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 
 from edgepipe.quant.wiring import ANCHORS, Unit, Wiring, attribute, weight_axis
-from edgepipe.quant.worth import cheapest
+from edgepipe.quant.worth import cheapest, predicted
 
-__all__ = ["KeepFloat", "Placement", "Wiring", "attribute", "place", "weight_axis"]
+__all__ = ["KeepFloat", "Placement", "Wiring", "attribute", "milliseconds", "place", "weight_axis"]
 
 KeepFloat = Literal["auto", "never"]
 
@@ -99,6 +99,12 @@ def place(model: onnx.ModelProto, excluded: Iterable[str], keep_float: KeepFloat
     placement.tensors = list(tensors)
     placement.limits = {name: found for name in tensors if (found := _flat_beyond(name, wiring)) is not None}
     return placement
+
+
+def milliseconds(model: onnx.ModelProto) -> Callable[[set[str]], float]:
+    """A function from the names of int8 nodes to the time that the table of kernel costs predicts."""
+    wiring = Wiring(model)
+    return predicted(model, wiring, list(_units(wiring, set(), {})))
 
 
 def _units(wiring: Wiring, skipped: set[str], kept_float: dict[str, str]) -> Iterator[Unit]:

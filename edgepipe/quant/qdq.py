@@ -90,8 +90,13 @@ class QdqWriter:
         exact_sums(self.model, placement, found)
         return found
 
-    def weights(self, placement: Placement, parameters: Mapping[str, Parameters]) -> dict[WeightKey, Weight]:
-        """Integers and scales of every weight of the placement, each rounded to the nearest.
+    def weights(
+        self,
+        placement: Placement,
+        parameters: Mapping[str, Parameters],
+        known: Mapping[WeightKey, Weight] | None = None,
+    ) -> dict[WeightKey, Weight]:
+        """Integers and scales of every weight of the placement, each rounded to the nearest, or as `known` already.
 
         Raises:
             ValueError: a weight holds NaN or infinity; the message names it.
@@ -106,7 +111,8 @@ class QdqWriter:
             if bias is not None:
                 wanted = least_scales(np.broadcast_to(bias, wanted.shape), parameters[node.input[0]][0])
             least[key] = np.maximum(least.get(key, wanted), wanted)
-        return {key: self._integers(*key, floor) for key, floor in least.items()}
+        found = known or {}
+        return {key: found[key] if key in found else self._integers(*key, floor) for key, floor in least.items()}
 
     def layers(self, placement: Placement) -> list[onnx.NodeProto]:
         """Nodes of the placement that have a weight."""

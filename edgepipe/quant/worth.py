@@ -11,7 +11,7 @@ and the audit of every run says whether the bet was won.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -64,6 +64,8 @@ QUANTIZE = Cost(2000, 500)
 DEQUANTIZE = Cost(2000, 300)
 RELAYOUT = Cost(2000, 400)
 """Pictures lie channels-last in int8 and blocked in float: a border between them also moves them."""
+_SMALL = 4096
+"""Elements of a constant whose values shape inference may need: a new shape, axes, pads."""
 INT8_PREFERRED = 0.7
 """What the table cannot tell apart runs in int8: fewer bytes, and the same answers on every instruction set."""
 
@@ -77,7 +79,7 @@ def cheapest(model: onnx.ModelProto, wiring: Wiring, units: Sequence[Unit], *, f
     Args:
         forced: convolutions and matrix products do not stay float for the sake of time.
     """
-    shapes = _shapes(model)
+    shapes = shapes_of(model)
     costs = {unit.node.name: _costs(unit, wiring, shapes) for unit in units}
     chosen = _cut(wiring, units, costs, shapes, _price_of_bytes(units, wiring, costs), forced=forced)
     if forced or _total(wiring, units, costs, shapes, chosen) <= sum(cost[0] for cost in costs.values()):
@@ -170,6 +172,22 @@ def _nanoseconds(cost: Cost, tensor: str, shapes: dict[str, tuple[int, ...]]) ->
     return round(sum(part.node + part.elements * prod(shape) / 1000 for part in parts))
 
 
+def macs_of(node: onnx.NodeProto, wiring: Wiring, shapes: dict[str, tuple[int, ...]]) -> int:
+    """Multiply-accumulates of a convolution or matrix product with constant weights, for one example."""
+    out = shapes.get(node.output[0], ())
+    weight = tuple(wiring.constants[node.input[1]].dims)
+    if node.op_type == "Conv":
+        return int(prod(out) * prod(weight[1:]))
+    return int(prod(weight) * prod(out) // max(1, out[-1] if out else 1))
+
+
+def predicted(model: onnx.ModelProto, wiring: Wiring, units: Sequence[Unit]) -> Callable[[set[str]], float]:
+    """A function from the names of int8 nodes to milliseconds of one run by the table, of what can be int8."""
+    shapes = shapes_of(model)
+    costs = {unit.node.name: _costs(unit, wiring, shapes) for unit in units}
+    return lambda chosen: _total(wiring, units, costs, shapes, chosen) / 1e6
+
+
 def _costs(unit: Unit, wiring: Wiring, shapes: dict[str, tuple[int, ...]]) -> tuple[int, int]:
     """Nanoseconds of a node in float and in int8."""
     node = unit.node
@@ -179,28 +197,36 @@ def _costs(unit: Unit, wiring: Wiring, shapes: dict[str, tuple[int, ...]]) -> tu
     if node.op_type in ANCHORS:
         shape = tuple(wiring.constants[node.input[1]].dims)
         weights = prod(shape)
+        macs = macs_of(node, wiring, shapes)
         if node.op_type == "Conv":
-            groups, each = int(attribute(node, "group", 1)), prod(shape[1:])
+            groups = int(attribute(node, "group", 1))
             kernel = DEPTHWISE if groups > 1 and shape[1] == 1 else DENSE
-            macs = elements * each
             taps = 0 if kernel is DEPTHWISE or prod(shape[2:]) == 1 else macs * groups // (shape[0] * shape[1])
         else:
             kernel = PRODUCT
-            macs = weights * elements // max(1, shapes.get(tensor, (1,))[-1])
     return tuple(  # type: ignore[return-value]
         round(c.node + (c.elements * elements + c.macs * macs + c.taps * taps + c.weights * weights) / 1000)
         for c in kernel
     )
 
 
-def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+def shapes_of(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     """Shapes for one example, as far as inference knows them."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    _one_example(copy.graph.input)
-    _one_example(copy.graph.output)
-    del copy.graph.value_info[:]
-    inferred = onnx.shape_inference.infer_shapes(copy, data_prop=True).graph
+    graph = onnx.GraphProto(name="shapes")
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    graph.output.extend(model.graph.output)
+    _one_example(graph.input)
+    _one_example(graph.output)
+    known = {item.name for item in graph.input}
+    for item in model.graph.initializer:
+        if prod(item.dims) <= _SMALL:
+            graph.initializer.append(item)
+        elif item.name not in known:  # weights are told by their shape: copying them takes longer than all the rest
+            graph.input.append(onnx.helper.make_tensor_value_info(item.name, item.data_type, item.dims))
+    bare = onnx.ModelProto(ir_version=max(model.ir_version, 4), graph=graph)
+    bare.opset_import.extend(model.opset_import)
+    inferred = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
     return {
         item.name: tuple(dim.dim_value or 1 for dim in item.type.tensor_type.shape.dim)
         for item in (*inferred.input, *inferred.value_info, *inferred.output)

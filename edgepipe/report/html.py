@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgepipe.files import write_text
-from edgepipe.metrics import Audit, Metrics, StepRecord, quality
+from edgepipe.metrics import Audit, LayerEffect, Metrics, StepRecord, quality
 from edgepipe.report.page import page, table, tile
 from edgepipe.report.proofs import PROOF_COLUMNS, proof_notes, proof_row
+from edgepipe.report.sensitivity import layers_section
 from edgepipe.report.svg import Bar, bars, lines
 from edgepipe.report.table import columns, estimate_line, goal_line, markdown_table, percent, points, row, times
 
@@ -51,6 +52,7 @@ def _body(metrics: Metrics) -> Iterator[str]:
         yield "<h2>Findings</h2><ul>"
         yield from (f"<li><b>{html.escape(label)}</b>: {html.escape(text)}</li>" for label, text in found)
         yield "</ul>"
+    yield from _sensitivity(metrics.passes)
     yield from _curves(metrics.passes)
     done = [step for step in metrics.passes if step.audit is not None]
     if done and done[-1].audit is not None:
@@ -178,6 +180,16 @@ def _curves(steps: Sequence[StepRecord]) -> Iterator[str]:
             }
             yield lines(series, x_title="epoch", y_title=name.replace("_", " "))
         yield "</div>"
+
+
+def _sensitivity(steps: Sequence[StepRecord]) -> Iterator[str]:
+    for step in steps:
+        layers, kept = step.facts.get("sensitivity"), step.facts.get("kept_worst")
+        if not isinstance(layers, list) or not isinstance(kept, list):
+            continue
+        yield f"<h2>Sensitivity: each layer of {html.escape(step.label)} alone in int8, on calibration examples</h2>"
+        yield from layers_section([LayerEffect.model_validate(item) for item in layers], [str(node) for node in kept])
+        yield '<p class="soft">The bold layers were kept in float.</p>'
 
 
 def _audit(label: str, audit: Audit) -> Iterator[str]:

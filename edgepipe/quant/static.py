@@ -1,0 +1,164 @@
+"""Static quantization of one float model: calibrated and fitted once, written for any choice of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from edgepipe.contract import DataSource, Progress, Split
+from edgepipe.errors import PassError
+from edgepipe.models.lower import clean
+from edgepipe.quant.calibrate import calibrate, stream
+from edgepipe.quant.choose import choose_ranges
+from edgepipe.quant.curves import lookups
+from edgepipe.quant.fit import fit
+from edgepipe.quant.guards import guard_floats
+from edgepipe.quant.moments import watch
+from edgepipe.quant.placement import Placement
+from edgepipe.quant.qdq import QdqWriter, Weight, WeightKey
+
+_COLUMNS = 16_384
+"""Columns that a layer's second moment is taken from; more change no answer and cost minutes on large pictures."""
+
+
+@dataclass(frozen=True)
+class How:
+    """The settings of `quantize_static` that say how, with the preset's filled in."""
+
+    observer: str
+    percentile: float
+    per_channel: bool
+    saturation_safe: bool
+    weight_search: bool
+    learned: bool
+    bias_correction: bool
+    examples: int
+    batch_size: int
+
+
+class StaticQuantizer:
+    """A prepared float model, what calibration knows of it, and the int8 graph of any placement.
+
+    Attributes:
+        network: the prepared model; never written to.
+        observers: tensor to the observer that its range comes from, where they were chosen one by one.
+        gain: layer to the share of its rounding error that learned rounding leaves.
+    """
+
+    def __init__(self, network: onnx.ModelProto, data: DataSource, how: How, label: str, progress: Progress) -> None:
+        self.network, self.data, self.how, self.label, self.progress = network, data, how, label, progress
+        self.observers: dict[str, str] = {}
+        self.gain: dict[str, float] = {}
+        self._ranges: dict[str, tuple[float, float]] = {}
+        self._weights: dict[WeightKey, Weight] = {}
+        self._biases: dict[str, NDArray[np.float32]] = {}
+
+    def calibrate(self, placements: Iterable[Placement]) -> None:
+        """Learn the range of every tensor of the placements that is not known yet; the first has the say in how.
+
+        Raises:
+            PassError: a tensor holds NaN or infinity.
+        """
+        found = list(placements)
+        tensors = {name: None for placement in found for name in placement.tensors if name not in placement.same_as}
+        missing = [name for name in tensors if name not in self._ranges]
+        if not missing:
+            return
+        observers = calibrate(
+            self.network,
+            missing,
+            self.data,
+            batch_size=self.how.batch_size,
+            histogram=self.how.observer not in ("min_max", "moving_average"),
+            label=self.label,
+            progress=lambda share, text: self.progress(0.1 + 0.3 * share, f"calibrating {text}"),
+        )
+        if self.how.observer != "least_error":
+            self._ranges |= {
+                name: watched.range(self.how.observer, self.how.percentile)  # type: ignore[arg-type]
+                for name, watched in observers.items()
+            }
+            return
+        ranges, names = choose_ranges(
+            self.network,
+            found[0],
+            observers,
+            self.data,
+            percentile=self.how.percentile,
+            examples=self.how.examples,
+            batch_size=self.how.batch_size,
+            progress=lambda share, text: self.progress(0.4 + 0.2 * share, text),
+        )
+        self._ranges |= ranges
+        self.observers |= names
+
+    def fit(self, placement: Placement) -> None:
+        """Round the weights and correct the biases of a calibrated placement to what its layers compute.
+
+        Raises:
+            PassError: a weight holds NaN or infinity.
+        """
+        if not self.how.learned and not self.how.bias_correction:
+            return
+        writer = self._writer(self.network)
+        parameters = writer.parameters(placement, self._limited(placement))
+        layers = {node.name: (node, writer.wiring.constants[node.input[1]].dims) for node in writer.layers(placement)}
+        examples = max(1, self.data.count(Split.CALIBRATION))
+        moments, take = watch(layers, parameters, second=self.how.learned, per_example=-(-_COLUMNS // examples))
+        stream(
+            self.network,
+            sorted({node.input[0] for node, _ in layers.values()}),
+            self.data,
+            take,
+            batch_size=self.how.batch_size,
+            progress=lambda share, text: self.progress(0.6 + 0.2 * share, f"fitting {text}"),
+        )
+        try:
+            self._weights, self._biases, self.gain = fit(
+                writer,
+                placement,
+                parameters,
+                moments,
+                learned=self.how.learned,
+                correct=self.how.bias_correction,
+                progress=lambda share, text: self.progress(0.8 + 0.2 * share, text),
+            )
+        except ValueError as error:
+            raise self._broken(error) from None
+
+    def write(self, placement: Placement) -> tuple[onnx.ModelProto, int]:
+        """The int8 graph of a calibrated placement, and how many tensors are quantized in it.
+
+        Layers that `fit` has seen keep what it found; others are rounded to the nearest.
+
+        Raises:
+            PassError: a weight holds NaN or infinity.
+        """
+        model = onnx.ModelProto()
+        model.CopyFrom(self.network)
+        writer = self._writer(model)
+        ranges = self._limited(placement)
+        try:
+            weights = writer.weights(placement, writer.parameters(placement, ranges), self._weights)
+        except ValueError as error:
+            raise self._broken(error) from None
+        parameters = writer.write(placement, ranges, weights=weights, biases=self._biases)
+        lookups(model, placement)
+        guard_floats(model)
+        clean(model)
+        return model, len(parameters)
+
+    def _writer(self, model: onnx.ModelProto) -> QdqWriter:
+        how = self.how
+        return QdqWriter(model, per_channel=how.per_channel, pair_safe=how.saturation_safe, search=how.weight_search)
+
+    def _limited(self, placement: Placement) -> dict[str, tuple[float, float]]:
+        return placement.limited({name: self._ranges[name] for name in placement.tensors if name in self._ranges})
+
+    def _broken(self, error: Any) -> PassError:
+        return PassError(f"passes.{self.label}: {error}. The float model is broken there")

@@ -1,0 +1,144 @@
+"""What each layer alone costs: as a table, as Markdown, and as a section of a page."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from edgepipe.files import write_text
+from edgepipe.metrics import LayerEffect, Sensitivity
+from edgepipe.report.page import page, table
+from edgepipe.report.svg import Bar, bars
+from edgepipe.report.table import markdown_rows, percent
+
+_COSTS = ("MMACs", "float: kB more", "float: ms more")
+_SAVES = ("MMACs less", "kB less")
+_ANSWERS = ("SQNR, dB", "share of error", "agreement", "top-1")
+_MOST_BARS = 24
+
+
+def quantized_columns() -> tuple[str, ...]:
+    """The heads of the table of layers alone in int8."""
+    return ("alone in int8", "operator", *_ANSWERS, *_COSTS)
+
+
+def quantized_row(item: LayerEffect) -> tuple[str, ...]:
+    """The cells of one layer, in the order of `quantized_columns`."""
+    kept = "" if item.int8 else " (stays float)"
+    ms = "-" if item.float_ms is None else f"{item.float_ms:+.3f}"
+    return (f"{item.name}{kept}", item.operator, *_answered(item), _mmacs(item), f"{item.float_bytes / 1e3:,.1f}", ms)
+
+
+def pruned_columns() -> tuple[str, ...]:
+    """The heads of the table of layers alone pruned."""
+    return ("alone pruned", "layer", *_ANSWERS, *_SAVES)
+
+
+def pruned_row(item: LayerEffect) -> tuple[str, ...]:
+    """The cells of one group of layers, in the order of `pruned_columns`."""
+    return (item.name, item.operator, *_answered(item), _mmacs(item), f"{item.float_bytes / 1e3:,.1f}")
+
+
+def _answered(item: LayerEffect) -> tuple[str, str, str, str]:
+    noise = "exact" if item.sqnr_db is None else f"{item.sqnr_db:.1f}"
+    return noise, percent(item.error_share, 1), percent(item.agreement), percent(item.top1)
+
+
+def _mmacs(item: LayerEffect) -> str:
+    return f"{item.macs / 1e6:.{1 if item.macs >= 1e5 else 4}f}"
+
+
+def summary(found: Sensitivity) -> str:
+    """What was looked at, in one sentence."""
+    float_model = "" if found.top1 is None else f"; the float model: top-1 {percent(found.top1)}"
+    return (
+        f"{found.recipe}, step {found.label}: {len(found.layers)} layers, each alone in int8, on {found.examples:,} "
+        f"evaluation examples, calibrated on {found.calibration_examples:,}{float_model}"
+    )
+
+
+def prune_summary(found: Sensitivity) -> str:
+    """The same of what was pruned."""
+    whole = "" if found.prune_top1 is None else f"; before: top-1 {percent(found.prune_top1)}"
+    return f"step {found.prune_label}: {percent(found.prune_ratio, 0)} of each pruned alone, without training{whole}"
+
+
+def _tables(found: Sensitivity) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    rows = [quantized_row(item) for item in found.layers]
+    if found.every is not None:
+        rows.append((found.every.name, *quantized_row(found.every)[1:]))
+    yield summary(found), quantized_columns(), rows
+    if found.pruned:
+        yield prune_summary(found), pruned_columns(), [pruned_row(item) for item in found.pruned]
+
+
+def rich_sensitivity(found: Sensitivity) -> Group:
+    """For a terminal; Markdown, so that it can be pasted."""
+    parts: list[Text | Table] = []
+    for text, columns, rows in _tables(found):
+        shown = Table(box=box.MARKDOWN, padding=0)
+        for index, name in enumerate(columns):
+            shown.add_column(f" {name} ", justify="left" if index == 0 else "right", no_wrap=True)
+        for cells in rows:
+            shown.add_row(*[Text(f" {cell} ") for cell in cells])
+        parts += [Text(text, style="bold"), shown]
+    return Group(*parts)
+
+
+def markdown_sensitivity(found: Sensitivity) -> str:
+    """For a pull request."""
+    return "\n".join(f"**{text}**\n\n{markdown_rows(columns, rows)}\n" for text, columns, rows in _tables(found))
+
+
+def layers_section(layers: Sequence[LayerEffect], kept: Sequence[str] = ()) -> Iterator[str]:
+    """Bars and a table of layers alone in int8; those whose nodes are `kept` in float are bold."""
+    shown = layers[:_MOST_BARS]
+    yield '<div class="charts">'
+    yield bars(
+        [
+            Bar(_short(item.name), item.error_share, percent(item.error_share, 1), None, item.node in kept)
+            for item in shown
+        ],
+        title="Share of the error that all layers make, each alone in int8",
+    )
+    yield "</div>"
+    strong = [index for index, item in enumerate(layers) if item.node in kept]
+    yield table(quantized_columns(), [quantized_row(item) for item in layers], left=(1,), strong=strong)
+    yield (
+        '<p class="soft">SQNR: energy of the float model\'s outputs over that of the error, in decibels; 6 dB are '
+        "one bit. Kept float, a layer's weights take four bytes each; its milliseconds are those that the table of "
+        "kernel costs predicts.</p>"
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 20 else f"…{name[-19:]}"
+
+
+def write_sensitivity(found: Sensitivity, path: Path) -> None:
+    """One self-contained page; it appears whole or not at all."""
+    write_text(path, page(f"edgepipe: sensitivity of {found.recipe}", _body(found)))
+
+
+def _body(found: Sensitivity) -> Iterator[str]:
+    yield f"<h1>{html.escape(found.recipe)}: sensitivity</h1>"
+    yield f'<div class="soft">{html.escape(summary(found))}, {html.escape(found.environment.cpu)}</div>'
+    yield "<h2>Each layer alone in int8</h2>"
+    yield from layers_section(found.layers)
+    if found.every is not None:
+        yield "<h2>All layers at once</h2>"
+        row = (found.every.name, *quantized_row(found.every)[1:])
+        yield table(quantized_columns(), [row], left=(1,))
+    if found.pruned:
+        yield "<h2>Each group of layers alone pruned</h2>"
+        yield f"<p>{html.escape(prune_summary(found))}</p>"
+        yield table(pruned_columns(), [pruned_row(item) for item in found.pruned], left=(1,))
+    yield "<h2>For a pull request</h2>"
+    pasted = html.escape(markdown_sensitivity(found))
+    yield f"<details><summary>The tables as Markdown</summary><pre>{pasted}</pre></details>"
