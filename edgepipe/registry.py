@@ -38,6 +38,7 @@ PASSES: Mapping[str, str] = {
     "reestimate_batchnorm": "edgepipe.passes.reestimate_batchnorm:ReestimateBatchNorm",
     "swap_operators": "edgepipe.passes.swap_operators:SwapOperators",
     "tabulate_latency": "edgepipe.passes.tabulate_latency:TabulateLatency",
+    "time_int8": "edgepipe.passes.time_int8:TimeInt8",
     "to_float16": "edgepipe.passes.to_float16:ToFloat16",
     "train": "edgepipe.passes.train:Train",
 }

@@ -128,7 +128,6 @@ def _measure(
 ) -> Sensitivity:
     from edgepipe.passes.prune_alone import pruned_effects
     from edgepipe.quant.answers import answers, effect, examples_of
-    from edgepipe.quant.placement import place
     from edgepipe.quant.sensitivity import alone, layer_effects
     from edgepipe.targets.machine import environment
 
@@ -137,7 +136,7 @@ def _measure(
     assert isinstance(settings, QuantizeStatic)
     share = 0.5 if prune is not None else 1.0
     quantizer, excluded = settings.quantizer(models[quantize.label], job)
-    placement = place(quantizer.network, excluded, settings.keep_float)
+    placement = settings.placed(quantizer.network, excluded, models[quantize.label], quantize.label)
     singles = alone(quantizer)
     if not singles:
         raise EdgepipeError("sensitivity: the model has no convolution or matrix product that could run in int8")

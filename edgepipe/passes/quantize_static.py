@@ -12,6 +12,8 @@ from edgepipe.contract import Job, Pass, Split
 from edgepipe.errors import PassError
 
 if TYPE_CHECKING:
+    import onnx
+
     from edgepipe.quant.placement import Placement
     from edgepipe.quant.static import StaticQuantizer
 
@@ -56,8 +58,10 @@ class QuantizeStatic(Pass):
     saturation_safe: bool = Field(True, description="weights that AVX2's 16-bit sums cannot overflow")
     weight_search: bool = Field(True, description="scale of least squared error per channel, not the largest weight")
     exclude: tuple[str, ...] = Field((), description="node names or operator types that stay float")
-    keep_float: Literal["auto", "never"] = Field(
-        "auto", description="auto: what int8 would not make faster stays float, by a table of kernel costs"
+    keep_float: Literal["auto", "never", "measured"] = Field(
+        "auto",
+        description="auto: what int8 would not make faster stays float, by a table of kernel costs; measured: as a "
+        "time_int8 before this step found fastest",
     )
     keep_worst: int = Field(
         0, ge=0, description="so many layers stay float: those that alone in int8 hurt most, on calibration examples"
@@ -70,12 +74,12 @@ class QuantizeStatic(Pass):
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import onnx
 
-        from edgepipe.quant.placement import NOT_WORTH_IT, place
+        from edgepipe.quant.placement import NOT_WORTH_IT
 
         quantizer, excluded = self.quantizer(model, job)
-        placement = place(quantizer.network, excluded, self.keep_float)
+        placement = self.placed(quantizer.network, excluded, model, job.label)
         if self.keep_worst and placement.nodes:
-            placement = self._without_worst(quantizer, placement, excluded, job)
+            placement = self._without_worst(quantizer, placement, excluded, model, job)
         job.facts["kept_float"] = dict(sorted(placement.kept_float.items()))
         if not placement.nodes and NOT_WORTH_IT in placement.kept_float.values():
             job.facts["notes"] = ["int8 would not be faster than float for this model: it stays float"]
@@ -102,6 +106,23 @@ class QuantizeStatic(Pass):
         job.facts["int8_nodes"] = len(placement.nodes)
         job.facts["quantized_tensors"] = tensors
         return job.seal(Kind.ONNX, model.signature)
+
+    def placed(self, network: onnx.ModelProto, excluded: set[str], model: Artifact, label: str) -> Placement:
+        """What runs in int8.
+
+        Args:
+            network: `model`, prepared.
+        Raises:
+            PassError: keep_float=measured, and no time_int8 has measured directly before.
+        """
+        from edgepipe.passes.time_int8 import measured_times
+        from edgepipe.quant.placement import NOT_WORTH_IT, Placement, place
+
+        mode = measured_times(model, label).choice if self.keep_float == "measured" else self.keep_float
+        if mode == "float":
+            able = place(network, excluded, "never")
+            return Placement(kept_float=dict.fromkeys(able.nodes, NOT_WORTH_IT) | able.kept_float)
+        return place(network, excluded, mode)
 
     def quantizer(self, model: Artifact, job: Job) -> tuple[StaticQuantizer, set[str]]:
         """The model prepared and equalized, not yet calibrated; and the names of the nodes that `exclude` names."""
@@ -138,11 +159,10 @@ class QuantizeStatic(Pass):
         return StaticQuantizer(network, job.data, how, job.label, job.progress), excluded
 
     def _without_worst(
-        self, quantizer: StaticQuantizer, placement: Placement, excluded: set[str], job: Job
+        self, quantizer: StaticQuantizer, placement: Placement, excluded: set[str], model: Artifact, job: Job
     ) -> Placement:
         """The placement with the layers in float that hurt most alone; measured on calibration examples."""
         from edgepipe.quant.answers import answers, examples_of
-        from edgepipe.quant.placement import place
         from edgepipe.quant.sensitivity import alone, layer_effects, why_float
 
         singles = {name: single for name, single in alone(quantizer).items() if name in placement.nodes}
@@ -161,7 +181,7 @@ class QuantizeStatic(Pass):
         job.facts["kept_worst"] = [str(item.node) for item in worst]
         job.facts["notes"] = [why_float(item) for item in worst]
         kept = {str(item.node): "keep_worst: alone in int8 it hurts most" for item in worst}
-        without = place(quantizer.network, excluded | kept.keys(), self.keep_float)
+        without = self.placed(quantizer.network, excluded | kept.keys(), model, job.label)
         without.kept_float.update(kept)
         return without
 

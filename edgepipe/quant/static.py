@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,17 +141,11 @@ class StaticQuantizer:
         """
         model = onnx.ModelProto()
         model.CopyFrom(self.network)
-        writer = self._writer(model)
-        ranges = self._limited(placement)
         try:
-            weights = writer.weights(placement, writer.parameters(placement, ranges), self._weights)
+            tensors = _write(self._writer(model), placement, self._limited(placement), self._weights, self._biases)
         except ValueError as error:
             raise self._broken(error) from None
-        parameters = writer.write(placement, ranges, weights=weights, biases=self._biases)
-        lookups(model, placement)
-        guard_floats(model)
-        clean(model)
-        return model, len(parameters)
+        return model, tensors
 
     def _writer(self, model: onnx.ModelProto) -> QdqWriter:
         how = self.how
@@ -162,3 +156,31 @@ class StaticQuantizer:
 
     def _broken(self, error: Any) -> PassError:
         return PassError(f"passes.{self.label}: {error}. The float model is broken there")
+
+
+def write_untuned(network: onnx.ModelProto, placement: Placement) -> onnx.ModelProto:
+    """The int8 graph of a placement with scales that fit no data: as fast as the real one, and of no other use.
+
+    Every activation is said to lie in [0, 1]: the range performs each ReLU and clip behind a layer, as a real one does.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(network)
+    writer = QdqWriter(model, per_channel=True, pair_safe=True, search=False)
+    _write(writer, placement, dict.fromkeys(placement.tensors, (0.0, 1.0)), {}, {})
+    return model
+
+
+def _write(
+    writer: QdqWriter,
+    placement: Placement,
+    ranges: Mapping[str, tuple[float, float]],
+    weights: Mapping[WeightKey, Weight],
+    biases: Mapping[str, NDArray[np.float32]],
+) -> int:
+    """Rewrite the writer's model in place, ready to be saved; returns how many tensors are quantized."""
+    known = writer.weights(placement, writer.parameters(placement, ranges), weights)
+    parameters = writer.write(placement, ranges, weights=known, biases=biases)
+    lookups(writer.model, placement)
+    guard_floats(writer.model)
+    clean(writer.model)
+    return len(parameters)
