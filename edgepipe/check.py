@@ -116,7 +116,8 @@ def _verdicts(metrics: Metrics, baseline: Baseline) -> Iterator[Verdict]:
             status, why = "missing", "the run did not measure it"
         elif name in _SPEED and here != baseline.instruction_sets:
             status = "not_judged"
-            why = f"other processor: {', '.join(here)} here, {', '.join(baseline.instruction_sets)} in the baseline"
+            sets = [", ".join(names) or "none" for names in (here, baseline.instruction_sets)]
+            why = f"other processor: int8 by {sets[0]} here, by {sets[1]} in the baseline"
         elif _worse(value, expected.value, expected.better, tolerance):
             if _within_chance(metrics, name, limit):
                 why = "beyond the limit, but no more than chance explains"
@@ -162,6 +163,16 @@ def _began(metrics: Metrics, baseline: Baseline, name: str, better: str, toleran
     return None
 
 
+def incomparable(metrics: Metrics) -> list[str]:
+    """Why a run's metrics are worth no comparison, a sentence each; empty: they can be compared."""
+    if metrics.status == "failed":
+        failure = metrics.failure
+        step = f"step {failure.step}: " if failure and failure.step else ""
+        why = step + failure.message if failure else "no reason recorded"
+        return [f"the run failed, so nothing can be compared: {why}"]
+    return [f"not verified: {proof.where}: {proof.why}" for proof in metrics.proofs if proof.status == "failed"]
+
+
 def read_baseline(path: Path) -> Baseline:
     """A baseline file.
 
@@ -169,9 +180,14 @@ def read_baseline(path: Path) -> Baseline:
         InputError: there is none, or it is not one.
     """
     baseline = read_record(path, Baseline, f"Make it: edgepipe accept RUN --baseline {path}")
-    for name in baseline.metrics:
+    for name, expected in baseline.metrics.items():
         if name not in GATED:
             raise InputError(f"{path}: metrics.{name}: no metric that can be checked.{did_you_mean(name, GATED)}")
+        if expected.better != GATED[name].better:
+            raise InputError(
+                f"{path}: metrics.{name}.better: '{expected.better}', but of {name} the {GATED[name].better} value is "
+                "the better one. Put that in"
+            )
     return baseline
 
 
@@ -201,13 +217,16 @@ def _sentence(item: Verdict) -> str:
 
 def github_annotations(metrics: Metrics, verdicts: list[Verdict]) -> str:
     """GitHub's workflow commands: an error for each regression, a notice for what was not judged."""
-    lines = []
+    said = [("error", text) for text in incomparable(metrics)]
     for item in verdicts:
         level = {"worse": "error", "missing": "error", "not_judged": "notice"}.get(item.status)
         if level is not None:
-            text = _sentence(item).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-            title = f"edgepipe {metrics.recipe}".replace("%", "%25").replace(",", "%2C").replace(":", "%3A")
-            lines.append(f"::{level} title={title}::{text}\n")
+            said.append((level, _sentence(item)))
+    lines = []
+    for level, sentence in said:
+        text = sentence.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+        title = f"edgepipe {metrics.recipe}".replace("%", "%25").replace(",", "%2C").replace(":", "%3A")
+        lines.append(f"::{level} title={title}::{text}\n")
     return "".join(lines)
 
 
@@ -215,6 +234,9 @@ def markdown(metrics: Metrics, verdicts: list[Verdict]) -> str:
     """The check as Markdown, for a pull request."""
     from edgepipe.report.table import markdown_rows
 
+    reasons = incomparable(metrics)
+    if reasons:
+        return "".join(f"**{metrics.recipe}: {reason}**\n" for reason in reasons)
     rows = [
         (
             item.name,
@@ -233,13 +255,18 @@ def markdown(metrics: Metrics, verdicts: list[Verdict]) -> str:
 def junit(metrics: Metrics, verdicts: list[Verdict]) -> str:
     """The check as JUnit XML, which every CI system reads."""
     bad = [item for item in verdicts if item.status in ("worse", "missing")]
+    reasons = incomparable(metrics)
     suite = ElementTree.Element(
         "testsuite",
         name=f"edgepipe.{metrics.recipe}",
-        tests=str(len(verdicts)),
-        failures=str(len(bad)),
+        tests=str(len(verdicts) + len(reasons)),
+        failures=str(len(bad) + len(reasons)),
+        errors="0",
         skipped=str(sum(item.status == "not_judged" for item in verdicts)),
     )
+    for reason in reasons:
+        case = ElementTree.SubElement(suite, "testcase", classname=f"edgepipe.{metrics.recipe}", name="run")
+        ElementTree.SubElement(case, "failure", message=reason)
     for item in verdicts:
         case = ElementTree.SubElement(suite, "testcase", classname=f"edgepipe.{metrics.recipe}", name=item.name)
         said = _sentence(item)
@@ -282,19 +309,10 @@ def main_check(argv: list[str]) -> int:
             f"{args.baseline}: recipe: it is for '{baseline.recipe}', the run is of '{metrics.recipe}'. "
             "Name the baseline of this recipe"
         )
-    console = Console(highlight=False, soft_wrap=True)
-    if metrics.status == "failed":
-        why = metrics.failure.message if metrics.failure else "no reason recorded"
-        console.print(f"{metrics.recipe}: the run failed, so nothing can be compared: {why}", markup=False)
-        return 1
-    if metrics.status == "not_verified":
-        for proof in metrics.proofs:
-            if proof.status == "failed":
-                console.print(f"{metrics.recipe}: not verified: {proof.where}: {proof.why}", markup=False)
-        return 1
-    verdicts = compare(metrics, baseline)
+    reasons = incomparable(metrics)
+    verdicts = [] if reasons else compare(metrics, baseline)
     text = markdown(metrics, verdicts)
-    console.print(text, markup=False, end="")
+    Console(highlight=False, soft_wrap=True).print(text, markup=False, end="")
     if args.markdown:
         _write(args.markdown, text)
     if args.junit:
@@ -304,7 +322,7 @@ def main_check(argv: list[str]) -> int:
         summary = os.environ.get("GITHUB_STEP_SUMMARY")
         if summary:
             _append(Path(summary), text + "\n")
-    return 1 if any(item.status in ("worse", "missing") for item in verdicts) else 0
+    return 1 if reasons or any(item.status in ("worse", "missing") for item in verdicts) else 0
 
 
 def main_accept(argv: list[str]) -> int:

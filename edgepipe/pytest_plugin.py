@@ -29,7 +29,7 @@ def edgepipe_run(tmp_path: Path) -> Callable[..., Metrics]:
     def run(recipe: str, *overrides: str, baseline: str | Path | None = None) -> Metrics:
         nonlocal count
         from edgepipe.__main__ import main
-        from edgepipe.check import compare, markdown, read_baseline
+        from edgepipe.check import compare, incomparable, markdown, read_baseline
         from edgepipe.metrics import read_metrics
 
         expected = read_baseline(Path(baseline)) if baseline is not None else None
@@ -39,8 +39,9 @@ def edgepipe_run(tmp_path: Path) -> Callable[..., Metrics]:
         if not (folder / "metrics.json").is_file():
             pytest.fail(f"edgepipe recipe={recipe}: refused with exit code {code}; see the captured output", False)
         metrics = read_metrics(folder)
-        if metrics.failure is not None:
-            pytest.fail(f"edgepipe recipe={recipe}: step {metrics.failure.step}: {metrics.failure.message}", False)
+        reasons = incomparable(metrics)
+        if reasons:
+            pytest.fail(f"edgepipe recipe={recipe}: " + "; ".join(reasons), False)
         if expected is None:
             missed = [f"{goal.name}: {goal.got}, goal {goal.wanted}" for goal in metrics.goal if not goal.met]
             if missed:

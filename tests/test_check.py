@@ -57,11 +57,16 @@ def test_a_worse_metric_exits_1_and_is_named(
     assert "worse" in (tmp_path / "c.md").read_text()
 
 
-def test_speed_is_not_judged_on_another_processor(run: Path, baseline: Path) -> None:
+def test_speed_is_not_judged_on_another_processor_and_it_says_so(
+    run: Path, baseline: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     changed(baseline, "times_faster", value=50.0)
     content = json.loads(baseline.read_text()) | {"instruction_sets": ["NEON"]}
     baseline.write_text(json.dumps(content))
     assert main(["check", str(run), "--baseline", str(baseline)]) == 0
+    out = capfd.readouterr().out
+    assert "not judged (other processor: int8 by " in out
+    assert "by NEON in the baseline)" in out
 
 
 def test_accepting_again_keeps_the_tolerances_people_set(run: Path, baseline: Path) -> None:
@@ -81,6 +86,7 @@ def test_accepting_again_keeps_the_tolerances_people_set(run: Path, baseline: Pa
         ('{"recipe": "ptq", "instruction_sets": [], "metrics": {}}', "metrics"),
         (_ONE % ("top2", "0.5"), "metrics.top2: no metric that can be checked. Did you mean 'top1'?"),
         (_ONE % ("top1", "NaN"), "metrics.top1.value"),
+        (_ONE % ("size_bytes", "5"), "metrics.size_bytes.better: 'higher', but of size_bytes the lower value is the"),
         ((_ONE % ("top1", "0.5"))[:-1] + ', "schema_version": 2}', "schema_version"),
     ],
 )
@@ -144,3 +150,45 @@ def test_github_gets_annotations_and_a_summary(
     assert main(["check", str(run), "--baseline", str(baseline)]) == 1
     assert "::error title=edgepipe ptq::size_bytes: " in capfd.readouterr().out
     assert "| size_bytes |" in (tmp_path / "summary.md").read_text()
+
+
+@pytest.mark.parametrize("status", ["failed", "not_verified"])
+def test_a_run_that_cannot_be_compared_is_a_failure_in_every_form(
+    run: Path,
+    baseline: Path,
+    tmp_path: Path,
+    status: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture,
+) -> None:
+    content = json.loads((run / "metrics.json").read_text()) | {"status": status}
+    if status == "failed":
+        content["failure"] = {"step": "quantize", "error": "PassError", "message": "it could not"}
+    else:
+        content["proofs"] = [
+            {"target": "arm64", "place": "A72", "status": "failed", "why": "other bits", "examples": 4}
+        ]
+    (tmp_path / "metrics.json").write_text(json.dumps(content))
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    files = ["--markdown", str(tmp_path / "c.md"), "--junit", str(tmp_path / "c.xml")]
+    assert main(["check", str(tmp_path), "--baseline", str(baseline), *files]) == 1
+    said = {"failed": "step quantize: it could not", "not_verified": "not verified: arm64: A72: other bits"}[status]
+    suite = ElementTree.parse(tmp_path / "c.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+    assert [said in str(failure.get("message")) for failure in suite.iter("failure")] == [True]
+    assert said in (tmp_path / "c.md").read_text()
+    assert "::error title=edgepipe ptq::" in (out := capfd.readouterr().out)
+    assert out.count(said) == 2
+    assert main(["accept", str(tmp_path), "--baseline", str(tmp_path / "new.json")]) == 2
+    assert not (tmp_path / "new.json").exists()
+
+
+def test_a_metric_that_the_run_lacks_is_missed_by_name(
+    run: Path, baseline: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads(baseline.read_text())
+    content["metrics"]["r2"] = {"value": 0.9, "better": "higher", "worse_by": 0.1}
+    baseline.write_text(json.dumps(content))
+    assert main(["check", str(run), "--baseline", str(baseline)]) == 1
+    assert "| r2 | 0.9000 | 0.8000 | - | missing (the run did not measure it) |" in capfd.readouterr().out

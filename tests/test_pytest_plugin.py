@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,9 @@ def test_missed(edgepipe_run):
 
 def test_refused(edgepipe_run):
     edgepipe_run("ptqq")
+
+def test_unverified(edgepipe_run):
+    edgepipe_run("ptq", {overrides}, "verify=[arm64]", "require_verify=true", baseline="b.json")
 """)
     return tmp_path
 
@@ -40,13 +44,15 @@ def test_the_fixture_passes_fails_and_says_why(project: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", "test_it.py"],
         cwd=project,
+        env={**os.environ, "PATH": "/nowhere"},  # so that no emulator is found
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
-    assert "3 failed, 1 passed" in done.stdout, done.stdout + done.stderr
+    assert "4 failed, 1 passed" in done.stdout, done.stdout + done.stderr
     assert "since step quantize" in done.stdout
     assert "times_smaller: " in done.stdout
     assert "goal 90" in done.stdout
+    assert "not verified: arm64: " in done.stdout
     assert "refused with exit code 2" in done.stdout
