@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -94,6 +95,7 @@ class Job:
         facts: what the pass found out (a ratio it achieved, a learning curve); JSON values only,
             stored beside the artifact and shown in metrics.json and the report.
         teacher: the recipe's baseline artifact, where a pass needs the float model (distillation).
+        alone: entered while time is measured: nothing else on this machine measures meanwhile.
     """
 
     out: Path
@@ -104,6 +106,7 @@ class Job:
     progress: Progress = _no_progress
     facts: dict[str, JsonValue] = field(default_factory=dict)
     teacher: Artifact | None = None
+    alone: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def seal(self, kind: Kind, signature: Signature) -> Artifact:
         """Close `out` as an artifact of `kind`."""
@@ -118,6 +121,7 @@ class Pass(BaseModel):
         data: splits whose content the result may depend on; those of `splits()` enter the cache key.
         libraries: distributions whose versions the result depends on; they enter the cache key.
         needs_teacher: whether `Job.teacher` (the baseline) is used; its digest enters the cache key.
+        timed: whether the result holds times measured here; the machine enters the cache key.
     """
 
     # A class keyword (`class P(Pass, frozen=True)`) would break mypy --strict in subclasses.
@@ -128,6 +132,7 @@ class Pass(BaseModel):
     data: ClassVar[tuple[Split, ...]] = ()
     libraries: ClassVar[tuple[str, ...]] = ()
     needs_teacher: ClassVar[bool] = False
+    timed: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, model: Artifact, job: Job) -> Artifact:

@@ -36,7 +36,8 @@ def main_explain(argv: list[str]) -> int:
         if step.key is None:
             table.add_row(step.label, step.status, "-", "it has no stored result")
             continue
-        why = "nothing it depends on changed" if step.cached else "; ".join(step.computed_because)
+        because = [*step.computed_because, *(f"measured: {text}" for text in step.measured_because)]
+        why = "; ".join(because) or ("nothing it depends on changed" if step.cached else "-")
         measured = "-" if step.measurements is None else ("reused" if step.measurement_cached else "measured")
         table.add_row(step.label, "reused" if step.cached else "computed", measured, why)
     console = output_console()

@@ -156,6 +156,9 @@ class StepRecord(_Record):
         default=[], description="what differed from the nearest stored result; empty when it was reused"
     )
     measurement_cached: bool = False
+    measured_because: list[str] = Field(
+        default=[], description="what differed from the nearest stored measurement; empty when it was reused"
+    )
     artifact: ArtifactRef | None = None
     measurements: Measurements | None = None
     versus_baseline: Versus | None = None

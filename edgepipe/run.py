@@ -111,6 +111,7 @@ class _Run:
                     label=what,
                     progress=self.watcher.progress,
                     teacher=self.baseline_artifact,
+                    alone=self.store.machine,
                 )
                 started = time.perf_counter()
                 made = work(job)
@@ -125,6 +126,8 @@ class _Run:
 
     def apply(self, label: str, name: str, settings: Pass, model: Artifact) -> Found:
         """Apply a pass to an artifact, through the store."""
+        from edgepipe.targets.machine import fingerprint
+
         if settings.needs_teacher and self.baseline_artifact is None:
             raise PassError(f"{label}: needs the baseline, but '{self.plan.baseline}' comes later in the recipe")
         for split in settings.splits():
@@ -141,6 +144,7 @@ class _Run:
             "seed": self.recipe.seed,
             "code": code_digest(type(settings)),
             "libraries": library_versions((*settings.libraries, "numpy")),
+            **({"machine": fingerprint()} if settings.timed else {}),
             "teacher": self.baseline_artifact.digest if settings.needs_teacher and self.baseline_artifact else None,
         }
         return self._lookup_or(parts, label, lambda job: settings.apply(model, job), settings.writes)
@@ -171,8 +175,8 @@ class _Run:
             return artifact
         return self.apply(LOWER, LOWER, self.recipe.lowering, artifact).entry.artifact
 
-    def measured(self, artifact: Artifact) -> tuple[Any, bool]:
-        """An artifact's measurements against the baseline, through the store; whether they were stored."""
+    def measured(self, artifact: Artifact) -> tuple[Any, list[str] | None]:
+        """An artifact's measurements against the baseline, through the store; why they were taken, None: stored."""
         from edgepipe.measure.measure import measure
         from edgepipe.measure.stored import load, save
         from edgepipe.targets.machine import fingerprint
@@ -189,12 +193,14 @@ class _Run:
             "libraries": library_versions(("onnxruntime", "onnx", "numpy")),
         }
         key = key_of(parts)
+        because: list[str] | None = None
         found = self.store.find_measurement(key)
-        cached = found is not None
         if found is None:
+            why = self.store.why_not_measured(key, parts)
             with self.store.lock(key, "measurement"):
-                found = self.store.find_measurement(key)
+                found = self.store.find_measurement(key)  # another process may have taken it while we waited
                 if found is None:
+                    because = why
                     with self.store.workspace() as space:
                         result = measure(
                             artifact.onnx,
@@ -206,8 +212,8 @@ class _Run:
                             exclusive=self.store.machine,
                         )
                         save(result, space)
-                        found = self.store.commit_measurement(key, space)
-        return load(found), cached
+                        found = self.store.commit_measurement(key, space, parts)
+        return load(found), because
 
     def measure_settings(self) -> Any:
         """The recipe's measurement settings; threads follow the target unless set."""
@@ -364,7 +370,7 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
     state.records.append(StepRecord.model_validate(record))  # known even if measuring fails
     onnx = state.lowered(entry.artifact)
     before = next((r for r in reversed(state.records[:-1]) if r.measurements), None)
-    result, measurement_cached = state.measured(onnx)
+    result, measured_because = state.measured(onnx)
     compared = state.baseline is not None or step.label == state.plan.baseline
     if step.label == state.plan.baseline:
         state.baseline, state.baseline_onnx, state.baseline_artifact = result, onnx, entry.artifact
@@ -385,7 +391,8 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
     state.records[-1] = state.records[-1].model_copy(
         update={
             "measurements": result.measurements,
-            "measurement_cached": measurement_cached,
+            "measurement_cached": measured_because is None,
+            "measured_because": measured_because or [],
             # What comes before the baseline (an untrained network) is compared with nothing.
             "versus_baseline": result.versus if compared else None,
             "audit": result.audit,

@@ -85,7 +85,7 @@ def main_sensitivity(argv: list[str]) -> int:
                         for path in space.iterdir():  # what passes have written meanwhile
                             shutil.rmtree(path)
                         write_text(space / _FILE, result.model_dump_json(indent=1))
-                        found = store.commit_measurement(key, space)
+                        found = store.commit_measurement(key, space, parts)
             result = Sensitivity.model_validate_json((found / _FILE).read_text(encoding="utf-8"))
     _publish(result, folder)
     from edgepipe.report.sensitivity import rich_sensitivity

@@ -2,7 +2,7 @@
 
     ROOT/steps/<key>/artifact/…      a sealed artifact
     ROOT/steps/<key>/record.json     seconds it took, what the pass found out, what the key was made of
-    ROOT/measurements/<key>/…        measured.json and the answers on the evaluation examples
+    ROOT/measurements/<key>/…        measured.json, the answers on the evaluation examples, what the key was made of
     ROOT/state/<key>/…               resumable state of a step that is not finished
     ROOT/cache/…                     hashes of the user's files
     ROOT/tmp/…                       what is being written now
@@ -18,21 +18,22 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from edgepipe import machine_lock
 from edgepipe.artifact import Artifact, canonical_json, open_artifact
 from edgepipe.errors import StoreError
 
 RECORD = "record.json"
+_KEY = "key.json"
 
 
 def key_of(parts: Mapping[str, Any]) -> str:
@@ -89,6 +90,7 @@ class Store:
         self.root = root.absolute()
         self.notice = notice
         self._damaged: dict[str, str] = {}
+        self._noted_machine = False
         try:
             for room in ("steps", "measurements", "state", "cache", "tmp", "locks"):
                 (self.root / room).mkdir(parents=True, exist_ok=True)
@@ -120,13 +122,23 @@ class Store:
 
     @contextmanager
     def machine(self) -> Iterator[None]:
-        """Hold the machine for a latency measurement: two at once would spoil each other's numbers.
+        """Hold the machine for a measurement of time: two at once would spoil each other's numbers.
 
-        One lock per user and machine, whatever the store.
+        One lock for all users and stores of the machine; where that cannot be had, one for this store, and a note.
         """
-        user = os.getuid() if hasattr(os, "getuid") else 0
-        path = Path(tempfile.gettempdir()) / f"edgepipe-latency-{user}.lock"
-        with self._waiting(path, "speed: another process is measuring on this machine"):
+        with ExitStack() as stack:
+            path = machine_lock.shared_folder() / machine_lock.NAME
+            try:
+                stack.enter_context(machine_lock.alone(path, self.notice))
+            except OSError as error:
+                if not self._noted_machine:
+                    self._noted_machine = True
+                    self.notice(
+                        f"speed: {path}: cannot be used ({error.strerror or error}), so only the jobs of this store "
+                        "are kept apart while time is measured. Have its owner remove it"
+                    )
+                own = self.root / "locks" / "latency.lock"
+                stack.enter_context(self._waiting(own, "speed: another process is measuring with this store"))
             yield
 
     def _waiting(self, path: Path, why: str) -> AbstractContextManager[None]:
@@ -172,27 +184,35 @@ class Store:
         """What differs from the nearest stored result of the same pass, in words; for a key that is not stored."""
         if key in self._damaged:
             return [f"the stored result was damaged: {self._damaged[key]}"]
-        wanted = _leaves(parts)
-        nearest: tuple[int, float, dict[str, Any]] | None = None
-        for path in (self.root / "steps").glob(f"*/{RECORD}"):
-            try:
-                known = json.loads(path.read_text(encoding="utf-8"))["key"]
-                used = path.stat().st_mtime
-            except (OSError, ValueError, KeyError, TypeError):
-                continue  # damaged or just removed
-            if known.get("pass") != parts["pass"]:
-                continue
-            leaves = _leaves(known)
-            distance = sum(leaves.get(name) != wanted.get(name) for name in {*leaves, *wanted})
-            if nearest is None or (distance, -used) < nearest[:2]:
-                nearest = (distance, -used, leaves)
-        if nearest is None:
+        known = ((path, content.get("key")) for path, content in self._contents(f"steps/*/{RECORD}"))
+        same = [(path, _leaves(item)) for path, item in known if item and item.get("pass") == parts["pass"]]
+        differing = _differing(same, _leaves(parts))
+        if differing is None:
             return ["no result of this pass is stored"]
+        return [_difference(name, old, new, _STEP) for name, old, new in differing]
+
+    def why_not_measured(self, key: str, parts: Mapping[str, Any]) -> list[str]:
+        """What differs from the nearest stored measurement, of the same model if there is one, in words."""
+        if key in self._damaged:
+            return [f"the stored measurement was damaged: {self._damaged[key]}"]
+        known = ((path, item) for path, item in self._contents(f"measurements/*/{_KEY}") if item.keys() == parts.keys())
+        differing = _differing([(path, _leaves(item)) for path, item in known], _leaves(parts), first="artifact")
+        if differing is None:
+            return [_MEASUREMENT["artifact"]]
+        new = any(name == "artifact" for name, _, _ in differing)
         return [
-            _difference(name, nearest[2].get(name), wanted.get(name))
-            for name in sorted({*nearest[2], *wanted})
-            if nearest[2].get(name) != wanted.get(name)
+            _difference(name, old, now, _MEASUREMENT)
+            for name, old, now in differing
+            if not (new and name == "baseline")  # what another model was compared with says nothing of this one
         ]
+
+    def _contents(self, pattern: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """The JSON files that a pattern finds, without those that are damaged or just removed."""
+        for path in self.root.glob(pattern):
+            with suppress(OSError, ValueError):
+                content = json.loads(path.read_text(encoding="utf-8"))
+                if isinstance(content, dict):
+                    yield path, content
 
     def find_measurement(self, key: str, *, use: bool = True) -> Path | None:
         """The folder of a stored measurement, digests verified, or None; `use` as in `find`."""
@@ -263,8 +283,9 @@ class Store:
         moved = Artifact(target / "artifact", artifact.manifest, artifact.digest)
         return Entry(moved, float(record["seconds"]), dict(record["facts"]))
 
-    def commit_measurement(self, key: str, work: Path) -> Path:
-        """Move the files of a measurement into the store, with their digests."""
+    def commit_measurement(self, key: str, work: Path, parts: Mapping[str, Any]) -> Path:
+        """Move the files of a measurement into the store, with their digests and what the key was made of."""
+        (work / _KEY).write_text(canonical_json(parts), encoding="utf-8")
         sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(work.iterdir())}
         (work / RECORD).write_text(json.dumps(sums), encoding="utf-8")
         target = self.root / "measurements" / key
@@ -425,12 +446,38 @@ def _leaves(value: Any, place: str = "") -> dict[str, Any]:
     return {place: value}
 
 
-def _difference(name: str, old: Any, new: Any) -> str:
-    fixed = {
-        "input": "input: another model comes in from the step before",
-        "code": "code: the source of edgepipe or of the pass changed",
-        "teacher": "teacher: the baseline is another model",
-    }
+def _differing(
+    known: Iterable[tuple[Path, dict[str, Any]]], wanted: dict[str, Any], first: str = ""
+) -> list[tuple[str, Any, Any]] | None:
+    """(name, old, new) of what differs from the nearest; those of the same `first` are nearer than all others."""
+    nearest: tuple[bool, int, float] | None = None
+    found: list[tuple[str, Any, Any]] | None = None
+    for path, leaves in known:
+        names = [name for name in sorted({*leaves, *wanted}) if leaves.get(name) != wanted.get(name)]
+        with suppress(OSError):  # just removed
+            rank = (first in names, len(names), -path.with_name(RECORD).stat().st_mtime)
+            if nearest is None or rank < nearest:
+                nearest, found = rank, [(name, leaves.get(name), wanted.get(name)) for name in names]
+    return found
+
+
+_MACHINE = "machine: another one, or another processor, number of cores or version of Python or ONNX Runtime"
+_STEP = {
+    "input": "input: another model comes in from the step before",
+    "code": "code: the source of edgepipe or of the pass changed",
+    "teacher": "teacher: the baseline is another model",
+    "machine": _MACHINE,
+}
+_MEASUREMENT = {
+    "artifact": "this model was not measured before",
+    "baseline": "it is compared with another baseline",
+    "code": "code: the source of the measurements changed",
+    "data": "evaluation data: other content",
+    "machine": _MACHINE,
+}
+
+
+def _difference(name: str, old: Any, new: Any, fixed: Mapping[str, str]) -> str:
     if name in fixed:
         return fixed[name]
     if name.partition(".")[0] in ("data", "files"):

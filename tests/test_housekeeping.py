@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from edgepipe import run
 from edgepipe.__main__ import main
 from edgepipe.metrics import read_metrics
 from edgepipe.store import Store
-from tests.small import arguments
+from edgepipe.targets import machine
+from tests.small import arguments, npz
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,53 @@ def test_explain_names_what_differed(made: Path, capfd: pytest.CaptureFixture[st
     out = capfd.readouterr().out
     assert "nothing it depends on changed" in out
     assert 'settings.observer: absent -> "min_max"' in out
+
+
+_EVALUATION = "data.evaluation={folder}/other.npz"
+
+
+@pytest.mark.parametrize(
+    ("differs", "why"),
+    [
+        ("measure.latency_seconds=0.1", "settings.latency_seconds: 2.0 -> 0.1"),
+        (_EVALUATION, "evaluation data: other content"),
+        ("machine", "machine: another one, or another processor, number of cores"),
+        ("code", "code: the source of the measurements changed"),
+        ("damage", "the stored measurement was damaged"),
+    ],
+)
+def test_explain_says_why_a_measurement_was_repeated(
+    differs: str, why: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    overrides = [differs.format(folder=folder)] if "=" in differs else []
+    if differs == _EVALUATION:
+        npz(folder / "other.npz", 100, 7)
+    elif differs == "machine":
+        monkeypatch.setattr(machine, "fingerprint", lambda: "another")
+    elif differs == "code":
+        monkeypatch.setattr(run, "package_digest", lambda *_: "another")
+    elif differs == "damage":
+        for file in (folder / "store" / "measurements").glob("*/measured.json"):
+            file.write_text("{")
+    assert main(arguments(folder, f"hydra.run.dir={folder}/b", *overrides)) == 0
+    steps = read_metrics(folder / "b").passes
+    assert all(step.cached and not step.measurement_cached for step in steps if step.label != "export")
+    assert all(why in "; ".join(step.measured_because) for step in steps if step.label != "export")
+    capfd.readouterr()
+    assert main(["explain", str(folder / "b")]) == 0
+    out = capfd.readouterr().out
+    (load,) = [line for line in out.splitlines() if line.startswith("| load")]
+    assert f"measured: {why}" in load
+
+
+def test_a_new_model_and_another_baseline_are_told_apart(folder: Path) -> None:
+    assert main(arguments(folder, f"hydra.run.dir={folder}/b", "passes.quantize.observer=percentile")) == 0
+    because = {step.label: step.measured_because for step in read_metrics(folder / "b").passes}
+    assert because["load"] == []
+    assert because["quantize"] == ["this model was not measured before"]
+    assert main(arguments(folder, f"hydra.run.dir={folder}/c", "baseline=quantize")) == 0
+    because = {step.label: step.measured_because for step in read_metrics(folder / "c").passes}
+    assert "it is compared with another baseline" in because["quantize"]
 
 
 def test_changed_data_and_seed_are_named(made: Path) -> None:

@@ -37,6 +37,7 @@ def test_joblib_jobs_train_the_shared_baseline_once(tmp_path: Path) -> None:
     assert sum(not step.cached for metrics in found for step in metrics.passes if step.label == "train") == 1
     assert len({metrics.final.macs for metrics in found if metrics.final}) == 4
     assert "another process is" in err
+    assert {metrics.environment.cores for metrics in found} == {max(1, (os.cpu_count() or 1) // 2)}
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ class TabulateLatency(Pass):
 
     reads: ClassVar[Kind] = Kind.TORCH
     writes: ClassVar[Kind] = Kind.TORCH
+    timed: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "onnx", "onnxruntime", "safetensors")
 
     precision: Literal["int8", "float32"] = Field("int8", description="arithmetic that will be deployed")
@@ -46,7 +47,8 @@ class TabulateLatency(Pass):
             job.progress(number / len(layers), f"timing {name}")
             if layer not in known:
                 ins, outs, options = _options(layer, self.round_to, first=number == 0, last=name == list(layers)[-1])
-                times = layer_milliseconds(options, int8=self.precision == "int8", threads=self.threads)
+                with job.alone():
+                    times = layer_milliseconds(options, int8=self.precision == "int8", threads=self.threads)
                 rows = tuple(tuple(times[i * len(outs) : (i + 1) * len(outs)]) for i in range(len(ins)))
                 known[layer] = allocation.LayerTable(ins=ins, outs=outs, milliseconds=rows)
             found[name] = known[layer]

@@ -58,6 +58,7 @@ class TimeInt8(Pass):
 
     reads: ClassVar[Kind] = Kind.ONNX
     writes: ClassVar[Kind] = Kind.ONNX
+    timed: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
 
     threads: int = Field(1, ge=1, description="threads of the runtime")
@@ -99,9 +100,10 @@ class TimeInt8(Pass):
                 job.progress(number / 2, f"timing int8 ({mode})")
                 file = Path(folder) / f"{mode}.onnx"
                 onnx.save(write_untuned(network, placement), file)
-                paired = paired_latency(
-                    model.onnx, file, example, threads=self.threads, seconds=self.seconds, seed=job.seed
-                )
+                with job.alone():
+                    paired = paired_latency(
+                        model.onnx, file, example, threads=self.threads, seconds=self.seconds, seed=job.seed
+                    )
                 found[mode] = (paired.times_faster, *paired.times_faster_ci95)
         processor = environment(threads=self.threads).cpu
         times = Int8Times(processor=processor, threads=self.threads, times_faster=found)

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from edgepipe.errors import VerifyError
 from edgepipe.targets.machine import available_cores, versions
@@ -83,6 +84,7 @@ class EmulatedArm:
     """The aarch64 runtime under `qemu-aarch64-static -cpu CPU`."""
 
     core: Core
+    timed: ClassVar[bool] = False
     threads: int = 1
 
     @property

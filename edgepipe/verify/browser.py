@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -75,6 +75,7 @@ def _answers(raw: bytes, said: dict[str, Any], count: int, name: str) -> Answers
 class Node:
     """WebAssembly in Node: the browser's engine without the browser."""
 
+    timed: ClassVar[bool] = True
     threads: int
 
     @property
@@ -101,6 +102,7 @@ class Node:
 class Chromium:
     """A page in headless Chromium, served with the headers without which it would have one thread only."""
 
+    timed: ClassVar[bool] = True
     threads: int
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from numpy.typing import NDArray
 
@@ -30,7 +30,9 @@ Done = Callable[[int], None]
 
 
 class Place(Protocol):
-    """One processor or runtime."""
+    """One processor or runtime. `timed`: its milliseconds are real ones, taken while nothing else measures here."""
+
+    timed: ClassVar[bool]
 
     @property
     def name(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,7 @@ class _Work:
     examples: Examples
     folder: Path
     progress: Progress
+    alone: Callable[[], AbstractContextManager[None]]
     _here: Answers | None = None
     _floats: list[str] | None = None
     _inputs: Path | None = field(default=None)
@@ -102,9 +104,12 @@ class _Work:
         work = self.folder / f"place-{len(list(self.folder.iterdir()))}"
         work.mkdir()
         count = self.examples.count
-        found = place.answer(
-            self.model, self._inputs, count, work, lambda n: self.progress(n / count, f"{place.name} {n}/{count}")
-        )
+
+        def done(n: int) -> None:
+            self.progress(n / count, f"{place.name} {n}/{count}")
+
+        with self.alone() if place.timed else nullcontext():
+            found = place.answer(self.model, self._inputs, count, work, done)
         if len(found.outputs) != count:
             raise VerifyError(f"{place.name}: answered {len(found.outputs)} of {count} examples")
         return found
@@ -138,7 +143,7 @@ def prove(
     """
     proofs: list[Proof] = []
     with store.workspace() as folder:
-        work = _Work(model, examples, folder, progress)
+        work = _Work(model, examples, folder, progress, store.machine)
         for name in dict.fromkeys(targets):
             target = target_of(name)
             lacking = target.lacking()
@@ -152,18 +157,17 @@ def prove(
 
 
 def _stored(work: _Work, store: Store, target: str, place: Place) -> Proof:
-    key = key_of(
-        {
-            "proof": target,
-            "place": place.name,
-            "threads": place.threads,
-            "identity": place.identity(),
-            "model": file_sha256(work.model),
-            "examples": work.examples.digest,
-            "machine": fingerprint(),
-            "code": package_digest("verify"),
-        }
-    )
+    parts = {
+        "proof": target,
+        "place": place.name,
+        "threads": place.threads,
+        "identity": place.identity(),
+        "model": file_sha256(work.model),
+        "examples": work.examples.digest,
+        "machine": fingerprint(),
+        "code": package_digest("verify"),
+    }
+    key = key_of(parts)
     found = store.find_measurement(key)
     if found is None:
         with store.lock(key, f"verify: {place.name}"):
@@ -175,7 +179,7 @@ def _stored(work: _Work, store: Store, target: str, place: Place) -> Proof:
                     return Proof(target=target, place=place.name, status="failed", why=str(error), examples=0)
                 with store.workspace() as space:
                     write_text(space / _FILE, proof.model_dump_json())
-                    found = store.commit_measurement(key, space)
+                    found = store.commit_measurement(key, space, parts)
     return Proof.model_validate_json((found / _FILE).read_text(encoding="utf-8"))
 
 

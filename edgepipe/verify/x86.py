@@ -9,6 +9,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from edgepipe.targets.machine import available_cores, versions
 from edgepipe.verify.place import Answers, Done, Place
@@ -41,6 +42,7 @@ class Here:
     """
 
     name: str = "this machine"
+    timed: ClassVar[bool] = False
     threads: int = 1
 
     def identity(self) -> dict[str, str]:
@@ -62,6 +64,7 @@ class Emulated:
 
     name: str
     cpu: str
+    timed: ClassVar[bool] = False
     threads: int = 1
 
     def identity(self) -> dict[str, str]:

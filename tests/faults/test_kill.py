@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -68,6 +70,12 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch(tmp_path: Path) -> 
     metrics = read_metrics(project / "run")
     assert (project / "run" / "final" / "model.onnx").read_bytes() == wanted
     assert metrics.passes[1].facts["resumed_from_epoch"] >= 1
+    # And once more: everything is stored, and a run that only reads does not wait for torch to be imported.
+    code = "import sys; sys.modules['torch'] = None; from edgepipe.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    cached = [sys.executable, "-c", code, *TINY, *more]
+    done = subprocess.run(cached, cwd=project, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(step.cached and step.measurement_cached for step in read_metrics(project / "run").passes)
 
 
 @pytest.mark.slow

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -86,6 +89,21 @@ def test_the_table_is_part_of_the_artifact_and_changes_no_answer(bench: Workbenc
     assert found.layers["block.0"].ins == (8, 16, 24, 32)
     assert found.layers["fc"].outs == (10,)
     assert (bench.torch_logits(tabled) == bench.torch_logits(bench.loaded)).all()
+
+
+def test_times_are_taken_alone_and_belong_to_this_machine(bench: Workbench) -> None:
+    entered: list[str] = []
+
+    @contextmanager
+    def alone() -> Iterator[None]:
+        entered.append("in")
+        yield
+        entered.append("out")
+
+    what = TabulateLatency(round_to=16)
+    bench.do(what, bench.loaded, alone=alone)
+    assert entered == ["in", "out"] * (len(entered) // 2) != []
+    assert what.timed  # so `run` puts the machine into the key
 
 
 @pytest.mark.slow  # on layers this small a busy machine's times need not grow with the width
