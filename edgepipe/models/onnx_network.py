@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -46,11 +46,13 @@ class OnnxNetwork(nn.Module):
         PassError: an operator has no counterpart here; names the operator and where it occurs.
     """
 
+    operators: ClassVar[Mapping[str, Operator]] = OPERATORS
+
     def __init__(self, model: onnx.ModelProto, label: str) -> None:
         super().__init__()
         graph = model.graph
         unknown = sorted(
-            {n.op_type for n in graph.node if n.op_type not in OPERATORS or n.domain not in ("", "ai.onnx")}
+            {n.op_type for n in graph.node if n.op_type not in self.operators or n.domain not in ("", "ai.onnx")}
         )
         if unknown:
             raise PassError(
@@ -95,7 +97,7 @@ class OnnxNetwork(nn.Module):
             )
             own = onnx.NodeProto()
             own.CopyFrom(node)  # the graph may be rewritten while this network goes on
-            yield Call(own, OPERATORS[node.op_type], attributes, tuple(node.input), tuple(node.output), drops)
+            yield Call(own, self.operators[node.op_type], attributes, tuple(node.input), tuple(node.output), drops)
 
     @property
     def _known(self) -> set[str]:

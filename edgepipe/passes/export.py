@@ -24,12 +24,12 @@ class Export(Pass):
     reads: ClassVar[Kind] = Kind.ONNX
     writes: ClassVar[Kind] = Kind.ONNX
     data: ClassVar[tuple[Split, ...]] = (Split.EVALUATION,)  # inputs only, for the parity gate
-    libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime", "openvino", "ai-edge-litert")
+    libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime", "openvino", "ai-edge-litert", "executorch")
 
-    formats: tuple[Literal["onnx", "ort", "openvino", "tflite"], ...] = Field(
+    formats: tuple[Literal["onnx", "ort", "openvino", "tflite", "pte"], ...] = Field(
         ("onnx",),
         min_length=1,
-        description="onnx; ort: model.ort and the operator list for a minimal build; openvino and tflite: extras",
+        description="onnx; ort: model.ort and the operator list for a minimal build; openvino, tflite, pte: extras",
     )
     batch: Literal["keep", "dynamic"] | int = Field("keep", description="batch axis: keep, dynamic, or a fixed number")
     opset: int | None = Field(None, ge=13, le=23, description="convert to this operator set; null: as it is")
@@ -86,7 +86,7 @@ class Export(Pass):
         from edgepipe.models.lower import session_answers
         from edgepipe.quant.layers import int8_layers
 
-        module = {"openvino": "openvino", "tflite": "ai_edge_litert"}[name]
+        module = {"openvino": "openvino", "tflite": "ai_edge_litert", "pte": "executorch"}[name]
         if importlib.util.find_spec(module) is None:
             raise PassError(f"{job.label}: {name} needs {module}, not installed here: pip install 'edgepipe[{name}]'")
         job.progress(0.7, f"writing {name}")

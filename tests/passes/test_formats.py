@@ -24,6 +24,12 @@ def needs(module: str, extra: str) -> pytest.MarkDecorator:
 
 
 OPENVINO, TFLITE = needs("openvino", "openvino"), needs("ai_edge_litert", "tflite")
+PTE = needs("executorch", "pte")
+OTHERS = [
+    pytest.param("openvino", marks=OPENVINO),
+    pytest.param("tflite", marks=TFLITE),
+    pytest.param("pte", marks=PTE),
+]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +90,7 @@ def small(bench: Workbench, model: Artifact) -> Artifact:
     return bench.do(QuantizeStatic(keep_float="never"), model)[0]
 
 
-@pytest.mark.parametrize("name", [pytest.param("openvino", marks=OPENVINO), pytest.param("tflite", marks=TFLITE)])
+@pytest.mark.parametrize("name", OTHERS)
 def test_an_int8_model_stays_int8_and_agrees_in_the_other_runtime(bench: Workbench, small: Artifact, name: str) -> None:
     out, job = bench.do(Export(formats=("onnx", name), agreement=0.9), small)
     facts = job.facts["formats"][name]  # type: ignore[index]
@@ -96,7 +102,7 @@ def test_an_int8_model_stays_int8_and_agrees_in_the_other_runtime(bench: Workben
     assert str(bench.folder).encode() not in b"".join((out.path / file).read_bytes() for file in facts["files"])
 
 
-@pytest.mark.parametrize("name", [pytest.param("openvino", marks=OPENVINO), pytest.param("tflite", marks=TFLITE)])
+@pytest.mark.parametrize("name", OTHERS)
 def test_a_float_model_answers_to_the_last_digits(bench: Workbench, model: Artifact, name: str) -> None:
     _, job = bench.do(Export(formats=("onnx", name)), model)
     facts = job.facts["formats"][name]  # type: ignore[index]
@@ -113,6 +119,24 @@ def test_the_weights_of_the_litert_file_take_a_byte_each_and_pictures_have_chann
     full, _ = bench.do(Export(formats=("tflite",)), model)
     assert (eight.path / "model.tflite").stat().st_size < 0.6 * (full.path / "model.tflite").stat().st_size
     assert job.facts["formats"]["tflite"]["input_shape"] == [1, 32, 32, 3]  # type: ignore[index]
+
+
+@PTE
+def test_an_executorch_file_is_the_same_every_time_and_its_weights_take_a_byte_each(
+    bench: Workbench, small: Artifact, model: Artifact
+) -> None:
+    eight, _ = bench.do(Export(formats=("pte",), agreement=0.9), small)
+    again, _ = bench.do(Export(formats=("pte",), agreement=0.9), small)
+    assert (eight.path / "model.pte").read_bytes() == (again.path / "model.pte").read_bytes()
+    full, _ = bench.do(Export(formats=("pte",)), model)
+    assert len((eight.path / "model.pte").read_bytes()) < len((full.path / "model.pte").read_bytes())
+
+
+@PTE
+def test_what_executorch_cannot_keep_is_refused(bench: Workbench, model: Artifact) -> None:
+    dynamic, _ = bench.do(QuantizeDynamic(), model)
+    with pytest.raises(PassError, match=r"pte.*DynamicQuantizeLinear"):
+        bench.do(Export(formats=("pte",)), dynamic)
 
 
 @TFLITE
