@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import urllib.parse
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -120,13 +120,13 @@ class Tracking(BaseModel):
         return uri
 
 
-def _inner(error: ValidationError, fields: Mapping[str, Any]) -> ValidationError:
+def _inner(error: ValidationError, kind_of_settings: type[BaseModel]) -> ValidationError:
     """The inner model's problems as line errors, which pydantic then prefixes with the outer location."""
     details = []
     for line in error.errors():
         place = tuple(part for part in line["loc"])
         if line["type"] == "extra_forbidden":
-            hint = did_you_mean(str(place[-1]), fields)
+            hint = did_you_mean(str(place[-1]), _fields_at([str(part) for part in place[:-1]], kind_of_settings))
             kind = PydanticCustomError("unknown_key", "{text}", {"text": f"unknown key.{hint}"})
             details.append(InitErrorDetails(type=kind, loc=place, input=line["input"]))
         else:
@@ -139,7 +139,7 @@ def _build(kind: Any, value: Mapping[str, Any]) -> Any:
     try:
         return kind.model_validate(dict(value))
     except ValidationError as error:
-        raise _inner(error, kind.model_fields) from None
+        raise _inner(error, kind) from None
 
 
 def _refuse(key: str, text: str, value: object) -> ValidationError:
@@ -287,9 +287,12 @@ class Recipe(BaseModel):
 
 def problems_of(error: ValidationError) -> list[tuple[str, str, Any]]:
     """(dotted key, sentence, value found) of every problem of a recipe."""
-    found = []
+    found: dict[str, tuple[str, Any]] = {}
     for line in error.errors():
         place = [str(part) for part in line["loc"]]
+        # Of a setting that may be one thing or another, pydantic says which it tried: no key of the recipe.
+        tried = next((at for at, part in enumerate(place) if _TRIED.match(part)), len(place))
+        alternative, place = tried < len(place), place[:tried]
         key = ".".join(place)
         text = line["msg"]
         if line["type"] == "extra_forbidden":
@@ -298,16 +301,29 @@ def problems_of(error: ValidationError) -> list[tuple[str, str, Any]]:
             text = "missing"
         elif line["type"] == "baseline":
             key, _, text = text.partition(": ")
-        found.append((key, text.removeprefix("Value error, "), line["input"]))
-    return found
+        text = text.removeprefix("Value error, ").replace("a valid tuple", "a list, as in [1,2]")
+        text = re.sub(r"a valid dictionary or instance of \w+", "a mapping", text)
+        if alternative and key in found:
+            before, value = found[key]
+            found[key] = f"{before}, or: {text}", value
+        else:
+            while key in found:
+                key += " "  # two problems of one key
+            found[key] = text, line["input"]
+    return [(key.rstrip(), text, value) for key, (text, value) in found.items()]
 
 
-def _fields_at(place: list[str]) -> list[str]:
-    kind: Any = Recipe
+_TRIED = re.compile(r"(constrained-\w+|literal\[.*|tuple\[.*|list\[.*|dict\[.*|function-\w+.*|int|float|str|bool)$")
+
+
+def _fields_at(place: list[str], kind: Any = None) -> list[str]:
+    """Names of the settings at a place of the recipe, or of the settings `kind`."""
+    kind = kind or Recipe
     for part in place:
         field = kind.model_fields.get(part)
-        kind = field.annotation if field is not None else None
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        kind = next((item for item in kinds if isinstance(item, type) and issubclass(item, BaseModel)), None)
+        if kind is None:
             return []
     return [name for name in kind.model_fields if name != "name"]
 

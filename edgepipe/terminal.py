@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from typing import Any
 
 from rich.console import Console
@@ -45,6 +46,15 @@ class Arguments(argparse.ArgumentParser):
             return None
 
 
+def time_left(elapsed_seconds: float, share: float) -> str:
+    """`2:05 left`, when the share of the work in [0, 1] went on evenly; nothing where that is a guess."""
+    if elapsed_seconds < 2 or not 0.01 <= share < 1:
+        return ""
+    minutes, seconds = divmod(round(elapsed_seconds * (1 - share) / share), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours}:{minutes:02d}" if hours else str(minutes)) + f":{seconds:02d} left"
+
+
 class LiveWatcher:
     """Shows a run's steps on standard error."""
 
@@ -52,6 +62,7 @@ class LiveWatcher:
         self.console = error_console()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._share, self._since = 0.0, time.monotonic()
 
     def __enter__(self) -> LiveWatcher:
         if self.console.is_terminal and sys.stderr.isatty():
@@ -60,6 +71,7 @@ class LiveWatcher:
                 BarColumn(bar_width=24),
                 TextColumn("{task.fields[text]}"),
                 TimeElapsedColumn(),
+                TextColumn("{task.fields[left]}"),
                 console=self.console,
                 transient=True,
             )
@@ -78,12 +90,17 @@ class LiveWatcher:
             return
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(title.replace("[", "\\["), total=1.0, text="")
+        self._task = self._bar.add_task(title.replace("[", "\\["), total=1.0, text="", left="")
+        self._share, self._since = 0.0, time.monotonic()
 
     def progress(self, share: float, text: str) -> None:
         """The current step has done `share` of its work."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=share, text=text)
+            if share < self._share:  # another part of the step begins: training, then measuring
+                self._since = time.monotonic()
+            self._share = share
+            left = time_left(time.monotonic() - self._since, share)
+            self._bar.update(self._task, completed=share, text=text, left=left)
 
     def notice(self, text: str) -> None:
         """Something worth a line."""

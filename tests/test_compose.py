@@ -145,3 +145,19 @@ def test_what_is_wrong_in_a_file_is_not_blamed_on_the_command_line(tmp_path: Pat
 
 def test_a_seed_that_no_library_takes_is_refused() -> None:
     assert "seed: Input should be less than 4294967296" in _lines("seed=99999999999999999999999")[0]
+
+
+def test_a_setting_of_several_kinds_is_one_problem_under_its_own_key() -> None:
+    (line,) = _lines("data.image_size=0")
+    assert line.startswith("command line: data.image_size: Input should be greater than or equal to 1, or: ")
+    (line,) = _lines("lowering.batch=0")
+    assert line.startswith("command line: lowering.batch: Input should be 'dynamic', or: ")
+    (line,) = _lines("passes.export.batch=-1")
+    assert line.startswith("command line: passes.export.batch: Input should be 'keep' or 'dynamic', or: ")
+    (line,) = _lines("passes.prune.exclude=conv1")
+    assert "passes.prune.exclude: Input should be a list, as in [1,2]" in line
+
+
+def test_an_unknown_key_deep_inside_is_compared_with_the_names_there() -> None:
+    (line,) = _lines("passes.prune.recover.epocs=3")
+    assert "passes.prune.recover.epocs: unknown key. Did you mean 'epochs'?" in line

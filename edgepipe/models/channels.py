@@ -205,6 +205,16 @@ def remove(
     }
 
 
+def told(facts: dict[str, Any]) -> str:
+    """What was achieved, in a sentence: rounding to whole multiples may have changed the share asked for."""
+    wanted = facts.get("wanted_channel_share")
+    asked = "" if wanted is None else f" ({wanted:.0%} asked for)"
+    return (
+        f"{facts['removed_channel_share']:.0%} of the channels removed{asked}; {facts['macs_left_share']:.0%} of the "
+        f"multiply-accumulates and {facts['parameters_left_share']:.0%} of the parameters are left"
+    )
+
+
 def magnitude(norm: int) -> Any:
     """Scores by the norm of a group's weights."""
     return tp.importance.MagnitudeImportance(p=norm)

@@ -165,6 +165,8 @@ def write(network: nn.Module, architecture: Architecture, out: Path, signature: 
             raise ModelError(f"{key}: holds NaN or infinity")
     (out / ARCHITECTURE_FILE).write_text(canonical_json(architecture), encoding="utf-8")
     save_file(dict(sorted(state.items())), out / WEIGHTS_FILE)
+    # safetensors writes for the owner alone; others of a shared store may read it as they may the files beside it.
+    (out / WEIGHTS_FILE).chmod((out / ARCHITECTURE_FILE).stat().st_mode & 0o777)
     return seal(out, Kind.TORCH, signature)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
@@ -31,7 +31,9 @@ class Export(Pass):
         min_length=1,
         description="onnx; ort: model.ort and the operator list for a minimal build; openvino, tflite, pte: extras",
     )
-    batch: Literal["keep", "dynamic"] | int = Field("keep", description="batch axis: keep, dynamic, or a fixed number")
+    batch: Literal["keep", "dynamic"] | Annotated[int, Field(ge=1)] = Field(
+        "keep", description="batch axis: keep, dynamic, or a fixed number"
+    )
     opset: int | None = Field(None, ge=13, le=23, description="convert to this operator set; null: as it is")
     tolerance: float = Field(1e-3, gt=0, description="largest logit difference, as a share of the largest logit")
     agreement: float = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -24,7 +24,9 @@ class Lower(Pass):
     libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime")
 
     opset: int = Field(20, ge=18, le=23, description="ONNX operator set")
-    batch: Literal["dynamic"] | int = Field("dynamic", description="batch axis: dynamic, or a fixed number")
+    batch: Literal["dynamic"] | Annotated[int, Field(ge=1)] = Field(
+        "dynamic", description="batch axis: dynamic, or a fixed number"
+    )
     parity_tolerance: float = Field(1e-3, gt=0, description="largest logit difference, as a share of the largest logit")
     parity_examples: int = Field(256, ge=1, description="examples the two are compared on")
 

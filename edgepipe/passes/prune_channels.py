@@ -112,6 +112,7 @@ class PruneChannels(Pass):
         if masked:
             architecture["edits"].append(channels.mask_zeros(network, masked))
         job.facts.update(facts)
+        job.facts["notes"] = [channels.told(facts)]
         result = torch_artifact.write(network, architecture, job.out, model.signature)
         channels.check_reload(network, result, label=job.label)
         return result

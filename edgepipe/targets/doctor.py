@@ -68,7 +68,7 @@ def _machine() -> Iterator[Row]:
             "int8",
             "no VNNI: plain U8S8 weights may saturate" if saturates else "cannot tell whether there is VNNI",
             "warning",
-            "on such processors quantize weights to 7 bits (reduce_range), or accept a small loss",
+            "quantize_static keeps its weights within those sums: leave saturation_safe=true, its default",
         )
     elif "DOTPROD" not in machine.instruction_sets() and "NEON" in machine.instruction_sets():
         yield Row("machine", "int8", "no dot-product instructions: int8 gains less here", "warning")

@@ -114,7 +114,7 @@ def warnings(
                 f"passes.{label}.saturation_safe=false: {target.saturates_u8s8.value} "
                 f"({target.saturates_u8s8.source}): answers will differ there; leave it true"
             )
-        if name == "quantize_dynamic":
+        if name == "quantize_dynamic" and settings.get("convolutions"):
             yield f"passes.{label}: convolutions become ConvInteger, which ONNX Runtime runs slower than float"
         if name == "prune_weights":
             yield f"passes.{label}: zeros in place save neither time nor bytes in ONNX Runtime; prune_channels does"

@@ -133,6 +133,15 @@ def test_channels_are_rounded_to_nearest_and_never_to_nothing(
     assert job.facts
 
 
+def test_the_achieved_ratio_is_reported_where_rounding_changed_it(bench: Workbench, trained) -> None:
+    pruned, job = bench.do(PruneChannels(ratio=0.3, round_to=64), trained[0])
+    assert job.facts["removed_channel_share"] == pytest.approx(0.27, abs=0.05)
+    share = f"{job.facts['removed_channel_share']:.0%}"
+    assert job.facts["notes"][0].startswith(f"{share} of the channels removed (30% asked for); ")
+    files = [pruned.path / name for name in ("weights.safetensors", "architecture.json")]
+    assert len({file.stat().st_mode for file in files}) == 1  # whoever may read one may read the other
+
+
 @pytest.mark.parametrize("more", [{"importance": "l1"}, {"scope": "global"}, {"exclude": ("layer1.0.conv1",)}])
 def test_the_choices_of_channel_pruning_choose(bench: Workbench, trained, more) -> None:
     plain = torch_artifact.build(bench.do(PruneChannels(ratio=0.4), trained[0])[0])

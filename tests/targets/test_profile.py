@@ -95,6 +95,12 @@ def test_energy_of_an_unknown_machine_is_refused_before_any_work(
     assert "goal.energy_mj: the target 'host' states no facts" in capfd.readouterr().err
 
 
+def test_only_dynamic_quantization_that_takes_convolutions_is_warned_of() -> None:
+    for convolutions in (False, True):
+        steps = [("quantize", "quantize_dynamic", {"convolutions": convolutions})]
+        assert any("ConvInteger" in text for text in warnings(profile("host"), steps, [])) == convolutions
+
+
 def test_plan_shows_the_preflight(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     argv = arguments(tmp_path, "target=x86_avx2", "passes.quantize.saturation_safe=false", "verify=[x86_avx2]")
     assert main(["plan", *argv]) == 0
