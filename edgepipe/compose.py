@@ -25,7 +25,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, OverrideParseException
 from hydra.plugins.config_source import ConfigResult
@@ -179,7 +179,15 @@ def _prepare(overrides: list[str]) -> list[str]:
         if key in ("hydra.run.dir", "hydra.sweep.dir") and equals and not value.strip("'\" "):
             raise RecipeError(f"command line: {key}: is empty: give a folder")
         if key == "recipe" and equals:
-            ready.append("recipe=" + ",".join(_recipe_name(part) for part in value.split(",")))
+            # choice(a,b) and glob(*) are Hydra's to read; names in quotes are names.
+            named = value if "(" in value else ",".join(_recipe_name(part.strip("'\" ")) for part in value.split(","))
+            ready.append(f"recipe={named}")
+        elif key in GROUPS and value == "null":
+            if key != "tracking":
+                raise RecipeError(
+                    f"command line: {key}: cannot be null: name one of: {', '.join(sorted(group_options(key)))}"
+                )
+            ready.append("~tracking")
         elif equals and re.fullmatch(r"[A-Za-z_][\w.-]*", key) and key not in GROUPS and not key.startswith("hydra."):
             ready.append(f"++{override}")
         else:
@@ -307,7 +315,7 @@ def _where(key: str, choices: dict[str, str], overrides: list[str]) -> str:
         if any(item.startswith(f"{place}.") for item in typed):
             return "command line"
         place = place.rpartition(".")[0]
-    return _shown(recipe or group) if recipe or group else "recipe"
+    return _shown(group or recipe) if recipe or group else "recipe"
 
 
 def _content(path: Path) -> Any:
@@ -510,7 +518,16 @@ def _first_of_a_sweep(overrides: list[str]) -> None:
     """
     for override in _overrides(overrides):
         if override.key_or_group == "recipe" and override.is_sweep_override():
-            first = next(iter(override.sweep_string_iterator()), None)
+            value = override.value()
+            if isinstance(value, Glob):
+                names = value.filter(sorted(recipe_names()))
+                if not names:
+                    raise RecipeError(f"command line: recipe: no recipe is named like {', '.join(value.include)}")
+            else:
+                names = [name.strip("'\"") for name in override.sweep_string_iterator()]
+                for name in names:
+                    _recipe_name(name)
+            first = names[0] if names else None
             structure = {**_STRUCTURE, "defaults": [*_STRUCTURE["defaults"][:-1], {"recipe": first}]}
             ConfigStore.instance().store(name=PRIMARY, node=OmegaConf.create(structure))
 

@@ -16,7 +16,7 @@ from edgepipe.errors import InputError, RecipeError
 from edgepipe.models.settings import is_path
 from edgepipe.recipe import Recipe
 from edgepipe.registry import DATA, MODELS, did_you_mean, pass_class, pass_names, source_class
-from edgepipe.terminal import Arguments, print_error
+from edgepipe.terminal import Arguments, output_console, print_error
 
 
 def _console() -> Console:
@@ -67,8 +67,12 @@ def main_list(argv: list[str]) -> int:
 
         table = Table(box=None, padding=(0, 2), show_header=False)
         for name, path in sorted((recipe_names() if what == "recipes" else group_options("target")).items()):
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-            table.add_row(name, str((content or {}).get("description", "")))
+            try:
+                content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError, yaml.YAMLError):
+                content = None
+            described = isinstance(content, dict)
+            table.add_row(name, str(content.get("description", "")) if described else f"not a recipe: {path}")
         console.print(table)
         return 0
     classes = _named_classes(what)
@@ -221,8 +225,8 @@ def main_compare(argv: list[str]) -> int:
         metrics = read_metrics(given)
         folder = given if given.is_dir() else given.parent
         runs.append(([f"recipe={metrics.recipe}", *metrics.overrides], metrics, folder))
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(rich_sweep(runs))
+    console = output_console()
+    console.print(rich_sweep(runs), soft_wrap=True)
     if args.out is not None:
         try:
             write_sweep(runs, args.out)

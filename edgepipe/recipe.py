@@ -88,7 +88,7 @@ class StoreSettings(BaseModel):
 
     model_config = _FROZEN
 
-    root: str = Field("outputs/.store", description="folder of the store; may be shared between projects")
+    root: str = Field("outputs/.store", min_length=1, description="folder of the store; may be shared between projects")
 
 
 class Tracking(BaseModel):

@@ -134,7 +134,7 @@ class _Run:
             if self.data.count(split) == 0:
                 raise DataError(
                     f"passes.{label}: {name} needs {split} examples, and the recipe's data has none. "
-                    f"Set data.{split} or remove the step"
+                    f"Set data.{split} or data.{split}_size, or remove the step"
                 )
         parts: dict[str, Any] = {
             "pass": name,

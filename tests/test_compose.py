@@ -161,3 +161,7 @@ def test_a_setting_of_several_kinds_is_one_problem_under_its_own_key() -> None:
 def test_an_unknown_key_deep_inside_is_compared_with_the_names_there() -> None:
     (line,) = _lines("passes.prune.recover.epocs=3")
     assert "passes.prune.recover.epocs: unknown key. Did you mean 'epochs'?" in line
+
+
+def test_what_a_group_leaves_open_is_blamed_on_its_file() -> None:
+    assert "data/npz.yaml: data.evaluation: missing" in _lines("data=npz")[0]

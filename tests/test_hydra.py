@@ -170,6 +170,8 @@ def test_overrides_that_would_be_ignored_are_refused(override: str, capsys: pyte
         (["-m", "hydra/launcher=nonsense"], "there is no launcher 'nonsense'. Known: basic"),
         (["-m", "hydra.launcher=joblib"], "hydra/launcher=joblib"),
         (["-m", "hydra.launcher.n_jobs=2"], "hydra.launcher.n_jobs: the launcher in use has no such setting"),
+        (["model=null"], "model: cannot be null: name one of: "),
+        (["store.root="], "store.root: String should have at least 1 character"),
         (["hydra.run.dirr=x"], "Did you mean 'hydra.run.dir'?"),
     ],
 )
@@ -233,3 +235,41 @@ def test_a_run_in_a_folder_with_someone_elses_metrics_removes_nothing(tmp_path: 
     (tmp_path / "steps" / "precious.txt").write_text("mine")
     assert main(arguments(tmp_path, f"hydra.run.dir={tmp_path}")) == 0
     assert (tmp_path / "steps" / "precious.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("value", ["glob(mine_*)", "choice(mine_b,mine_a)", "'mine_a','mine_b'"])
+def test_recipes_are_swept_in_every_way_that_hydra_knows(
+    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine_a", "mine_b"):
+        _plain(tmp_path / "recipes" / f"{name}.yaml", name)
+    seen: list[str] = []
+    launch(["-m", f"recipe={value}", "model=resnet50"], lambda config: seen.append(str(config.description)))
+    assert sorted(seen) == ["mine_a", "mine_b"]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("glob(nosuch*)", "no recipe is named like nosuch*"), ("choice(ptqq,ptq)", "Did you mean 'ptq'?")],
+)
+def test_a_sweep_over_no_recipe_is_refused(value: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-m", f"recipe={value}", "seed=1"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_tracking_may_be_set_to_null() -> None:
+    assert main(["recipe=resnet18_int8", "tracking=null", "--cfg", "job"]) == 0
+
+
+def test_recipes_are_listed_beside_files_that_are_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _plain(tmp_path / "recipes" / "mine.yaml", "the one I wrote")
+    for name, content in (("alist", b"- a\n"), ("broken", b"passes: {a: "), ("binary", b"\xff\xfe\x00")):
+        (tmp_path / "recipes" / f"{name}.yaml").write_bytes(content)
+    assert main(["list", "recipes"]) == 0
+    shown = capsys.readouterr().out
+    assert "the one I wrote" in shown
+    assert shown.count("not a recipe: ") == 3
