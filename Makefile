@@ -26,7 +26,7 @@ verify: $(READY)
 	$(BIN)/python -m edgepipe bundle verify outputs/verify
 
 test: lint types layers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
