@@ -21,7 +21,7 @@ _COST = ("MB", "smaller", "ms", "faster (95%)")
 _GOALS = {
     "times_smaller": ("smaller", "{:.2f}x"),
     "times_faster": ("faster", "{:.2f}x"),
-    "accuracy_drop": ("accuracy drop", "{:.2%}"),
+    "accuracy_drop": ("accuracy drop", "{:.2f} points"),
     "size_bytes": ("bytes", "{:,.0f}"),
     "agreement": ("agreement", "{:.2%}"),
     "top1": ("top-1", "{:.2%}"),
@@ -106,14 +106,16 @@ def row(step: StepRecord) -> tuple[str, ...]:
 def goal_line(result: GoalResult) -> str:
     """One line of the goal: what was wanted, what came, and the margin."""
     name, form = _GOALS.get(result.name, (result.name, "{:.4g}"))
+    unit = 100 if form.endswith("points") else 1
+    wanted = form.format(unit * result.wanted)
     if result.got is None or result.margin is None:
-        return f"{name}: wanted {form.format(result.wanted)}, not measured"
+        return f"{name}: wanted {wanted}, not measured"
     word = "met" if result.met else "MISSED"
     side = "to spare" if result.met else "short"
     estimate = f" (estimate: {result.method})" if result.method else ""
     return (
-        f"{name}: {form.format(result.got)}, goal {form.format(result.wanted)}: {word}, "
-        f"{form.format(abs(result.margin))} {side}{estimate}"
+        f"{name}: {form.format(unit * result.got)}, goal {wanted}: {word}, "
+        f"{form.format(unit * abs(result.margin))} {side}{estimate}"
     )
 
 

@@ -134,3 +134,11 @@ def test_compared_runs_of_equal_names_and_odd_folders_are_told_apart_and_linked(
     assert len({record["name"] for record in records}) == 2
     page = (tmp_path / "sweep.html").read_text()
     assert page.count('href="a%20%231%3F/run/report.html"') == 4  # the table and three scatters
+
+
+def test_a_drop_of_accuracy_is_said_in_points() -> None:
+    from edgepipe.metrics import GoalResult
+    from edgepipe.report.table import goal_line
+
+    result = GoalResult(name="accuracy_drop", wanted=0.01, got=0.0011, met=True, margin=0.0089)
+    assert goal_line(result) == "accuracy drop: 0.11 points, goal 1.00 points: met, 0.89 points to spare"
