@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.quant.answers import answers, effect, examples_of
 from tests.measure.graphs import save, tensor
 from tests.small import arguments, npz
+
+SHARED = Path(__file__).parents[2] / "shared"
 
 
 def brittle(path: Path, *, huge: float = 0.0) -> Path:
@@ -175,6 +178,28 @@ def test_the_command_ranks_every_layer_and_answers_from_the_store_the_second_tim
     assert main(command(tmp_path, "--examples", "40")) == 0
     other = json.loads((tmp_path / "out" / "sensitivity.json").read_text(encoding="utf-8"))
     assert other["examples"] == 40
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is not there")
+def test_a_resnet18_on_500_pictures_takes_well_under_two_minutes_of_one_core(tmp_path: Path) -> None:
+    told = [
+        "recipe=resnet18_ptq",
+        "model.num_classes=10",
+        f"model.weights={SHARED}/models/resnet18_cifar10.safetensors",
+        f"data.root={SHARED}/data/cifar10.zip",
+        "data.image_size=64",
+        "data.calibration_size=200",
+        f"store.root={tmp_path}/store",
+    ]
+    started = time.process_time()
+    assert main(["sensitivity", *told, "--out", str(tmp_path)]) == 0
+    assert time.process_time() - started < 100
+    found = Sensitivity.model_validate_json((tmp_path / "sensitivity.json").read_text(encoding="utf-8"))
+    assert len(found.layers) == 21
+    assert found.top1 is not None
+    assert found.top1 > 0.8
+    assert all(layer.top1 is not None and abs(layer.top1 - found.top1) < 0.02 for layer in found.layers)
 
 
 @pytest.mark.parametrize(

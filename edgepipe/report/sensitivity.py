@@ -118,7 +118,7 @@ def layers_section(layers: Sequence[LayerEffect], kept: Sequence[str] = ()) -> I
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 20 else f"…{name[-19:]}"
+    return name if len(name) <= 16 else f"…{name[-15:]}"  # what the chart has room for
 
 
 def write_sensitivity(found: Sensitivity, path: Path) -> None:
