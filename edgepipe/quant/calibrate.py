@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -57,11 +58,7 @@ def stream(
 
 def open_probe(model: onnx.ModelProto) -> tuple[Callable[[NDArray[np.float32]], list[NDArray[np.float32]]], int | None]:
     """A function from inputs to all outputs, over every core, Q/DQ run as written; and the batch where it is fixed."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = available_cores()
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = probe_session(model)
     first = session.get_inputs()[0]
     kind = numpy_type(first.type)
 
@@ -70,6 +67,15 @@ def open_probe(model: onnx.ModelProto) -> tuple[Callable[[NDArray[np.float32]], 
         return values
 
     return run, first.shape[0] if isinstance(first.shape[0], int) else None
+
+
+def probe_session(model: onnx.ModelProto) -> Any:
+    """A session over every core, Q/DQ run as written."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = available_cores()
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def calibrate(

@@ -12,10 +12,11 @@ from math import prod
 
 from edgepipe.contract import Progress
 from edgepipe.metrics import LayerEffect
-from edgepipe.quant.answers import Effect, Examples, Floats, answers, effect
+from edgepipe.quant.answers import Effect, Examples, Floats, effect
 from edgepipe.quant.placement import Placement, Wiring, milliseconds, place, weight_axis
 from edgepipe.quant.qdq import WEIGHTED
 from edgepipe.quant.static import StaticQuantizer
+from edgepipe.quant.trunk import Trunk
 from edgepipe.quant.worth import macs_of, shapes_of
 
 _SUFFIXES = (".weight", "_weight")
@@ -47,9 +48,12 @@ def layer_effects(
         wanted: answers of the float model to the examples.
     """
     found: dict[str, Effect] = {}
-    for number, (name, single) in enumerate(singles.items()):
+    trunk = Trunk(quantizer.network, examples.rows)
+    starts = {name: trunk.start_of(single.tensors) for name, single in singles.items()}
+    for number, name in enumerate(sorted(singles, key=starts.__getitem__)):
         progress(number / len(singles), f"{name} alone")
-        found[name] = effect(answers(quantizer.write(single)[0], examples.rows), wanted, examples)
+        got = trunk.answers(quantizer.write(singles[name])[0], starts[name])
+        found[name] = effect(got, wanted, examples)
     return _records(quantizer, placement, found)
 
 
