@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.contract import DataSource, Split
-from edgepipe.errors import MeasureError
+from edgepipe.errors import DataError, MeasureError
 from edgepipe.measure import session as runtime
 from edgepipe.measure.intervals import newcombe
 from edgepipe.measure.values import Values, values_of
@@ -89,10 +89,12 @@ def predict(
         threads: of the runtime; None takes every core this process may use.
     Raises:
         MeasureError: no evaluation examples, not a classifier, or scores that are NaN or infinite.
+        DataError: a label is none of the classes that the model scores.
     """
     found = list(_outputs(onnx, data, batch_size, threads, progress))
     ranked = np.concatenate([_ranked(output, count, str(onnx)) for output, count, _ in found])
     labels = [np.asarray(part, dtype=np.int64) for _, _, part in found if part is not None]
+    _check_labels(labels, found[0][0], str(onnx))
     return Predictions(ranked[:, 0].copy(), ranked, np.concatenate(labels) if labels else None)
 
 
@@ -166,6 +168,18 @@ def _ranked(output: NDArray[Any], count: int, artifact: str) -> NDArray[np.int64
             "(often a value beyond float16, or a scale of zero)"
         )
     return np.argsort(-scores, axis=1, kind="stable")[:, :5].astype(np.int64)
+
+
+def _check_labels(labels: list[NDArray[np.int64]], output: NDArray[Any], artifact: str) -> None:
+    """Labels that count from 1, or another model's, would silently score as wrong answers."""
+    if not labels or output.dtype.kind != "f" or output.ndim < 2:
+        return
+    largest = max(int(part.max()) for part in labels)
+    if largest >= output.shape[1]:
+        raise DataError(
+            f"the evaluation data has a label {largest}, but {artifact} scores {output.shape[1]} classes, 0 to "
+            f"{output.shape[1] - 1}. Labels count from 0: correct them, or choose a model with as many classes"
+        )
 
 
 def _depends_on_batch(path: Path) -> bool:

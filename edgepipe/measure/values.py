@@ -57,7 +57,7 @@ def _truth(values: Values, baseline: Values | None, artifact: str) -> NDArray[np
     if truth.shape != values.values.shape:
         raise MeasureError(
             f"{artifact}: gives {values.values.shape[1]} values for an example, compared with {truth.shape[1]}: "
-            "labels are (examples,) or (examples, values)"
+            "labels are (examples,) or (examples, values). Float labels mean a regression: save classes as int64"
         )
     return truth
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
-from edgepipe.errors import MeasureError
+from edgepipe.errors import DataError, MeasureError
 from edgepipe.measure.accuracy import Predictions, agreement, paired_drop, predict, top1, top5
 from tests.measure.graphs import Arrays, dynamic, pictures, save, small_network
 
@@ -87,6 +87,14 @@ def test_a_wrong_input_shape_is_explained(tmp_path: Path) -> None:
         predict(model, Arrays(np.zeros((2, 5), np.float32), None))
     with pytest.raises(MeasureError, match=r"m\.onnx: ONNX Runtime failed on input .*\(2, 4, 16, 16\)"):
         predict(model, Arrays(np.zeros((2, 4, 16, 16), np.float32), None))
+
+
+def test_labels_that_the_model_cannot_answer_are_refused(tmp_path: Path) -> None:
+    model = identity_scores(tmp_path / "m.onnx")
+    scores = np.eye(6, dtype=np.float32)
+    assert top1(predict(model, Arrays(scores, np.arange(6)))) == 1.0
+    with pytest.raises(DataError, match=r"a label 6, but .*m\.onnx scores 6 classes, 0 to 5\. Labels count from 0"):
+        predict(model, Arrays(scores, np.arange(1, 7)))
 
 
 def test_a_model_that_is_no_classifier_and_an_unreadable_file_are_refused(tmp_path: Path) -> None:
