@@ -15,7 +15,7 @@ import pytest
 from edgepipe.metrics import read_metrics
 from edgepipe.models.training_state import read_checkpoint
 from edgepipe.store import Store
-from tests.faults.processes import finish, start, training_project
+from tests.faults.processes import finish, fork, join, start, training_project
 from tests.small import arguments
 
 TINY = ("recipe=tiny", "trust_code=true", "store.root=store", "hydra.run.dir=run")
@@ -82,11 +82,11 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch(tmp_path: Path) -> 
 def killed_and_finished(folder: Path, after_seconds: float) -> bytes:
     """The final model of a run that was killed, and of the same command behind it."""
     project = training_project(folder)
-    process = start(*TINY, cwd=project, OMP_NUM_THREADS="1")
+    process = fork(*TINY, cwd=project, log=project / "killed.log")
     time.sleep(after_seconds)
     process.kill()
-    process.communicate()
-    finish(start(*TINY, cwd=project, OMP_NUM_THREADS="1"))
+    process.join()
+    join(fork(*TINY, cwd=project, log=project / "finished.log"), project / "finished.log")
     no_halves(project / "store")
     found = (project / "run" / "final" / "model.onnx").read_bytes()
     shutil.rmtree(project)
@@ -98,11 +98,11 @@ def killed_and_finished(folder: Path, after_seconds: float) -> bytes:
 def test_twenty_kills_twenty_recoveries(tmp_path: Path) -> None:
     project = training_project(tmp_path / "undisturbed")
     began = time.perf_counter()
-    finish(start(*TINY, cwd=project, OMP_NUM_THREADS="1"))
+    join(fork(*TINY, cwd=project, log=project / "log"), project / "log")
     length = time.perf_counter() - began
     wanted = (project / "run" / "final" / "model.onnx").read_bytes()
     random_moments = random.Random(7)
-    moments = [random_moments.uniform(0.1, 1.0) * length for _ in range(20)]
+    moments = [random_moments.uniform(0.05, 1.0) * length for _ in range(20)]
     with ThreadPoolExecutor(2) as pool:  # one for each core
         found = list(pool.map(killed_and_finished, [tmp_path / str(number) for number in range(20)], moments))
     assert [model == wanted for model in found] == [True] * 20

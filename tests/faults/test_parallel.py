@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgepipe.metrics import read_metrics
-from tests.faults.processes import finish, start
+from tests.faults.processes import finish, fork, join, start
 from tests.small import arguments
 
 
@@ -17,9 +17,12 @@ def race(folder: Path, processes: int, repetitions: int) -> None:
     for repetition in range(repetitions):
         shutil.rmtree(folder / "store", ignore_errors=True)
         runs = [folder / f"run{repetition}_{number}" for number in range(processes)]
-        started = [start(*argv, f"hydra.run.dir={run}", cwd=folder) for run in runs]
-        for process in started:
-            finish(process)
+        logs = [folder / f"{run.name}.log" for run in runs]
+        started = [
+            fork(*argv, f"hydra.run.dir={run}", cwd=folder, log=log) for run, log in zip(runs, logs, strict=True)
+        ]
+        for process, log in zip(started, logs, strict=True):
+            join(process, log)
         found = [read_metrics(run) for run in runs]
         computed = [step.label for metrics in found for step in metrics.passes if not step.cached]
         assert sorted(computed) == ["export", "load", "quantize"]
