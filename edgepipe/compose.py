@@ -343,15 +343,15 @@ def to_recipe(config: DictConfig, choices: dict[str, str], overrides: list[str])
     # Without Hydra's own section, whose interpolations resolve only inside a job.
     config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
-        content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        missing = sorted(OmegaConf.missing_keys(config))
+        content = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "?"
         text = str(error).strip().splitlines()[0]
-        where = _where(key, choices, overrides)
-        if "Missing mandatory value" in text:
-            text = f"missing: set it on the command line, as in {key}=VALUE"
-        raise RecipeError(f"{where}: {key}: {text}") from None
+        raise RecipeError(f"{_where(key, choices, overrides)}: {key}: {text}") from None
     assert isinstance(content, dict)
+    for key in missing:
+        _forget(content, key.split("."))
     plain: dict[str, Any] = {str(key): value for key, value in content.items()}
     plain["name"] = choices.get("recipe", "recipe")
     try:
@@ -360,9 +360,19 @@ def to_recipe(config: DictConfig, choices: dict[str, str], overrides: list[str])
         problems: list[tuple[str, str, Any]] = list(plan.problems)
     except ValidationError as error:
         problems = problems_of(error)
+    problems = [problem for problem in problems if problem[0] not in missing]
+    problems += [(key, f"missing: set it on the command line, as in {key}=VALUE", None) for key in missing]
     if problems:
         raise RecipeError("\n".join(_line(key, text, value, choices, overrides) for key, text, value in problems))
     return recipe, plan
+
+
+def _forget(content: Any, place: list[str]) -> None:
+    """Take a setting that was never given out of the plain content, so that all others can be judged."""
+    for part in place[:-1]:
+        content = content.get(part) if isinstance(content, dict) else None
+    if isinstance(content, dict):
+        content.pop(place[-1], None)
 
 
 def _line(key: str, text: str, value: Any, choices: dict[str, str], overrides: list[str]) -> str:

@@ -165,3 +165,18 @@ def test_an_unknown_key_deep_inside_is_compared_with_the_names_there() -> None:
 
 def test_what_a_group_leaves_open_is_blamed_on_its_file() -> None:
     assert "data/npz.yaml: data.evaluation: missing" in _lines("data=npz")[0]
+
+
+def test_everything_that_is_missing_is_told_at_once_with_what_is_wrong() -> None:
+    with pytest.raises(RecipeError) as caught:
+        compose(["recipe=ptq", "model=onnx", "data=npz", "passes.quantize.obsrver=mse"])
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert "passes.quantize.obsrver: unknown key. Did you mean 'observer'?" in lines[0]
+    assert "data.evaluation: missing: set it on the command line, as in data.evaluation=VALUE" in lines[1]
+    assert "model.path: missing: set it on the command line, as in model.path=VALUE" in lines[2]
+
+
+def test_an_interpolation_that_leads_nowhere_is_a_problem_of_its_key() -> None:
+    (line,) = _lines("passes.train.epochs=${nosuch}")
+    assert line.startswith("command line: passes.train.epochs: Interpolation key 'nosuch' not found")

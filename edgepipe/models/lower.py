@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -55,9 +56,10 @@ def export(network: nn.Module, file: Path, input_shape: tuple[int, ...], *, opse
                 verbose=False,
             )
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0][:300]
+        cause = error.__cause__ or error  # the exporter wraps what went wrong in advice on the exporter
+        reason = re.sub(r"\x1b\[[0-9;]*m", "", str(cause)).strip().partition("\n")[0][:300]
         raise PassError(
-            f"the network cannot be lowered to ONNX: {type(error).__name__}: {reason}. "
+            f"the network cannot be lowered to ONNX: {type(cause).__name__}: {reason}. "
             "Try another lowering.opset, lowering.batch=1, or rewrite what torch.export cannot trace"
         ) from error
     finally:
