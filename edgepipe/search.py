@@ -20,6 +20,7 @@ from edgepipe.metrics import Metrics, quality, read_metrics
 from edgepipe.recipe import Recipe
 from edgepipe.registry import did_you_mean
 from edgepipe.run import describe, run
+from edgepipe.store import held
 from edgepipe.terminal import Arguments, error_console, output_console
 
 OBJECTIVES: dict[str, bool] = {
@@ -106,26 +107,28 @@ def _study(search: Search, seed: int) -> Any:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    storage = optuna.storages.RDBStorage(
-        f"sqlite:///{search.folder / 'study.db'}",
-        engine_kwargs={"connect_args": {"timeout": 120}},
-        heartbeat_interval=_HEARTBEAT_SECONDS,  # a killed process's trial is seen as such, and run again
-        heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=2),
-    )
-    study = optuna.create_study(
-        storage=storage,
-        study_name="search",
-        directions=["maximize" if OBJECTIVES[name] else "minimize" for name in search.objectives],
-        load_if_exists=True,
-    )
-    known = study.user_attrs.get("search")
-    if known is None:
-        study.set_user_attr("search", search.described())
-    elif known != search.described():
-        raise RecipeError(
-            f"command line: --out: {search.folder} holds the study of another search (other settings, values or "
-            "objectives). Name another folder, or run that one's command to go on with it"
+    # Two processes that start at once would both make the tables, and one of them would fail.
+    with held(search.folder / "study.lock", "another process opens this study", lambda _: None):
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{search.folder / 'study.db'}",
+            engine_kwargs={"connect_args": {"timeout": 120}},
+            heartbeat_interval=_HEARTBEAT_SECONDS,  # a killed process's trial is seen as such, and run again
+            heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=2),
         )
+        study = optuna.create_study(
+            storage=storage,
+            study_name="search",
+            directions=["maximize" if OBJECTIVES[name] else "minimize" for name in search.objectives],
+            load_if_exists=True,
+        )
+        known = study.user_attrs.get("search")
+        if known is None:
+            study.set_user_attr("search", search.described())
+        elif known != search.described():
+            raise RecipeError(
+                f"command line: --out: {search.folder} holds the study of another search (other settings, values or "
+                "objectives). Name another folder, or run that one's command to go on with it"
+            )
     # Processes that share a study must not draw the same points: the seed moves with what is there already.
     study.sampler = optuna.samplers.TPESampler(
         seed=seed + len(study.trials), n_startup_trials=8, multivariate=True, group=True
