@@ -327,7 +327,7 @@ def run(
     except OSError as error:
         failure = Failure(step=label, error=type(error).__name__, message=f"{error}. Finished steps are kept")
         log.info("failed", exc_info=True)
-    except Exception as error:  # a defect: the traceback goes to the log, the run's record is still written
+    except (Exception, SystemExit) as error:  # a defect: the traceback goes to the log, the record is still written
         failure = Failure(
             step=label,
             error=type(error).__name__,

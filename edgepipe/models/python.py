@@ -129,9 +129,14 @@ def call_factory(factory: str, kwargs: dict[str, Any]) -> nn.Module:
         found = getattr(importlib.import_module(module_name), function)
     except (ImportError, AttributeError) as error:
         raise ModelError(f"model.factory: '{factory}' cannot be imported: {error}") from None
+    except (Exception, SystemExit) as error:  # a script without a main guard may even leave the process
+        raise ModelError(
+            f"model.factory: importing {module_name} failed: {type(error).__name__}: {error}. "
+            'What a script runs belongs below `if __name__ == "__main__":`'
+        ) from error
     try:
         network = found(**kwargs)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = inspect.getsourcefile(found) if callable(found) else module_name
         raise ModelError(f"model.factory: {factory} failed ({where}): {type(error).__name__}: {error}") from error
     if not isinstance(network, nn.Module):

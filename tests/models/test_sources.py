@@ -14,6 +14,7 @@ from edgepipe.__main__ import main
 from edgepipe.artifact import Signature
 from edgepipe.data.digits import DigitsData
 from edgepipe.errors import ModelError
+from edgepipe.metrics import read_metrics
 from edgepipe.models import torch_artifact
 from edgepipe.models.python import PythonModel
 from edgepipe.models.torchvision import TorchvisionModel
@@ -154,3 +155,35 @@ def test_a_factory_in_a_folder_without_init_is_found_and_what_it_imports_enters_
     assert single.digests() != before
     with pytest.raises(ModelError, match="there is no module 'nowhere_at_all"):
         PythonModel(factory="nowhere_at_all:make", trust_code=True).digests()
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import sys\nsys.exit(0)\n", "importing leaving0 failed: SystemExit: 0"),
+        ("def make():\n    raise SystemExit(0)\n", "leaving1:make failed"),
+        ("print(undefined)\n", "importing leaving2 failed: NameError"),
+    ],
+)
+def test_a_script_that_leaves_the_process_fails_the_run_and_is_recorded(
+    source: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    number = next(digit for digit in "012" if f"leaving{digit}" in said)
+    (tmp_path / f"leaving{number}.py").write_text(source)
+    code = main(
+        [
+            "recipe=ptq",
+            "model=python",
+            f"model.factory=leaving{number}:make",
+            "trust_code=true",
+            "data=digits",
+            "data.image_size=8",
+            f"hydra.run.dir={tmp_path}/run",
+            f"store.root={tmp_path}/store",
+        ]
+    )
+    assert code == 2
+    assert said in capfd.readouterr().err
+    assert read_metrics(tmp_path / "run").status == "failed"
