@@ -165,8 +165,9 @@ class _Network(OnnxNetwork):
         if call.node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
             if call.node.op_type == "Clip":  # the program's bounds are numbers, not tensors
                 bounds = [self.arrays[name].item() if name in self.arrays else None for name in call.reads[1:]]
-                if len(bounds) == 2 and None not in bounds:
-                    return functional.hardtanh(arguments[0], *bounds)  # what XNNPACK fuses with the layer before
+                low, high = bounds if len(bounds) == 2 else (None, None)
+                if low is not None and high is not None:
+                    return functional.hardtanh(arguments[0], low, high)  # what XNNPACK fuses with the layer before
                 arguments = [arguments[0], *bounds]
             return super().run_call(call, arguments)
         scale = self.arrays[call.reads[1]]
