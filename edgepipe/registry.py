@@ -163,12 +163,20 @@ def module_digest(module: str) -> str:
         if name in files or name in _ONLY_WORDS or not path.is_file():
             continue  # `from edgepipe.x import y`: y may be a name, not a module
         files[name] = path
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                waiting += [item.name for item in node.names if item.name.startswith("edgepipe.")]
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "edgepipe":
-                waiting += [str(node.module), *(f"{node.module}.{item.name}" for item in node.names)]
+        waiting += _imported(path)
     return _sources_digest(files.items())
+
+
+@cache  # the modules of a recipe's passes import much the same
+def _imported(path: Path) -> list[str]:
+    """What a file of edgepipe imports of edgepipe: modules, and names that may be modules."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [item.name for item in node.names if item.name.startswith("edgepipe.")]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "edgepipe":
+            found += [str(node.module), *(f"{node.module}.{item.name}" for item in node.names)]
+    return found
 
 
 def code_digest(kind: type[Any]) -> str:
