@@ -28,6 +28,7 @@ from edgepipe.metrics import (
     Proof,
     StepRecord,
 )
+from edgepipe.passes.training_settings import TrainingSettings
 from edgepipe.plan import LOAD, LOWER, Plan, PlannedStep
 from edgepipe.recipe import Recipe
 from edgepipe.registry import code_digest, library_versions, package_digest
@@ -36,6 +37,17 @@ from edgepipe.store import Entry, Store, key_of
 log = logging.getLogger("edgepipe")
 
 Status = Literal["ok", "failed", "missed_goal", "not_verified"]
+
+
+def _local(settings: Pass) -> dict[str, Any]:
+    """What of this machine a pass's result depends on: of a shared store, each machine takes what fits it."""
+    from edgepipe.targets.machine import fingerprint
+
+    found: dict[str, Any] = {"machine": fingerprint()} if settings.timed else {}
+    for part in (settings, *vars(settings).values()):  # a pass may hold training of its own, as `recover` is
+        if isinstance(part, TrainingSettings):
+            found |= part.local()
+    return found
 
 
 class Watcher(Protocol):
@@ -126,8 +138,6 @@ class _Run:
 
     def apply(self, label: str, name: str, settings: Pass, model: Artifact) -> Found:
         """Apply a pass to an artifact, through the store."""
-        from edgepipe.targets.machine import fingerprint
-
         if settings.needs_teacher and self.baseline_artifact is None:
             raise PassError(f"{label}: needs the baseline, but '{self.plan.baseline}' comes later in the recipe")
         for split in settings.splits():
@@ -144,7 +154,7 @@ class _Run:
             "seed": self.recipe.seed,
             "code": code_digest(type(settings)),
             "libraries": library_versions((*settings.libraries, "numpy")),
-            **({"machine": fingerprint()} if settings.timed else {}),
+            **_local(settings),
             "teacher": self.baseline_artifact.digest if settings.needs_teacher and self.baseline_artifact else None,
         }
         return self._lookup_or(parts, label, lambda job: settings.apply(model, job), settings.writes)

@@ -42,6 +42,14 @@ class TrainingSettings(BaseModel):
     horizontal_flip: bool = Field(False, description="mirror half of the pictures; wrong for digits and text")
     channels_last: bool = Field(True, description="memory layout; faster convolutions on most processors")
 
+    def local(self) -> dict[str, Any]:
+        """What of this machine the trained weights depend on; part of the cache key."""
+        from edgepipe.targets.machine import bf16_features, fingerprint
+
+        if self.minutes is not None:  # how many epochs fit
+            return {"machine": fingerprint()}
+        return {"bf16": bf16_features()} if self.precision == "auto" else {}
+
     @model_validator(mode="after")
     def _patience_needs_validation(self) -> TrainingSettings:
         if self.patience is not None and self.validation_share == 0:

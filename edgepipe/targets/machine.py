@@ -188,6 +188,12 @@ def linux_instruction_sets(cpuinfo: str) -> set[str]:
     return {name for word, name in _LINUX_FLAGS.items() if word in words}
 
 
+def bf16_features() -> list[str]:
+    """What decides whether training with `precision: auto` takes bf16 here; torch need not be loaded to know."""
+    gpu = ["GPU"] if Path("/dev/nvidiactl").exists() or Path("/dev/kfd").exists() else []
+    return [name for name in instruction_sets() if name.endswith("BF16")] + gpu
+
+
 def u8s8_saturates() -> bool | None:
     """Whether products of uint8 and full 8-bit weights overflow 16 bits on this machine; None: cannot be told.
 
