@@ -129,10 +129,10 @@ def _study(search: Search, seed: int) -> Any:
                 f"command line: --out: {search.folder} holds the study of another search (other settings, values or "
                 "objectives). Name another folder, or run that one's command to go on with it"
             )
-    # Processes that share a study must not draw the same points: the seed moves with what is there already.
-    study.sampler = optuna.samplers.TPESampler(
-        seed=seed + len(study.trials), n_startup_trials=8, multivariate=True, group=True
-    )
+        # Processes that share a study, at once or one after the other, must not draw the same points.
+        process = int(study.user_attrs.get("processes", 0))
+        study.set_user_attr("processes", process + 1)
+    study.sampler = optuna.samplers.TPESampler(seed=seed + process, n_startup_trials=8, multivariate=True, group=True)
     return study
 
 
