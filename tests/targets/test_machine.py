@@ -87,7 +87,7 @@ def test_doctor_warns_of_saturation(monkeypatch: pytest.MonkeyPatch) -> None:
     (row,) = [row for row in doctor.doctor() if row.name == "int8"]
     assert row.status == "warning"
     assert row.value == "no VNNI: plain U8S8 weights may saturate"
-    assert "reduce_range" in row.remedy
+    assert "saturation_safe" in row.remedy
 
 
 def test_doctor_names_what_an_extra_lacks_and_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
