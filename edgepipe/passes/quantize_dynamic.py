@@ -36,16 +36,11 @@ class QuantizeDynamic(Pass):
 
         from edgepipe.models.lower import clean
         from edgepipe.quant.embeddings import quantize_tables
+        from edgepipe.quant.exclude import check_named
         from edgepipe.quant.prepare import prepare
-        from edgepipe.registry import did_you_mean
 
         network = prepare(model.onnx, job.label)
-        names = {node.name for node in network.graph.node}
-        for name in self.exclude:
-            if name not in names:
-                raise PassError(
-                    f"passes.{job.label}.exclude: the graph has no node '{name}'.{did_you_mean(name, names)}"
-                )
+        check_named(network, self.exclude, job.label)
         kinds = ["MatMul", "Gemm", *(["Conv"] if self.convolutions else [])]
         count = sum(node.op_type in kinds and node.name not in self.exclude for node in network.graph.node)
         if count == 0:

@@ -40,17 +40,12 @@ class QuantizeWeights(Pass):
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
         from edgepipe.models.lower import clean
+        from edgepipe.quant.exclude import check_named
         from edgepipe.quant.prepare import prepare
         from edgepipe.quant.products import gemms_to_products, products
-        from edgepipe.registry import did_you_mean
 
         network = prepare(model.onnx, job.label)
-        names = {node.name for node in network.graph.node}
-        for name in self.exclude:
-            if name not in names:
-                raise PassError(
-                    f"passes.{job.label}.exclude: the graph has no node '{name}'.{did_you_mean(name, names)}"
-                )
+        check_named(network, self.exclude, job.label)
         gemms_to_products(network, self.smallest, self.exclude)
         chosen = [
             name for name, size in products(network).items() if size >= self.smallest and name not in self.exclude
