@@ -115,6 +115,7 @@ def session_answers(file: Path) -> Answers:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = available_cores()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # its callers compute between runs
     session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     first = session.get_inputs()[0]
     fixed = first.shape[0] if isinstance(first.shape[0], int) else None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edgepipe.artifact import Artifact, Kind
 from edgepipe.contract import Job
 from edgepipe.errors import PassError
-from edgepipe.passes.training_settings import TrainingPass
+from edgepipe.passes.teaching import TaughtPass
 
 
 class Student(BaseModel):
@@ -20,7 +20,7 @@ class Student(BaseModel):
     name: str = Field(description="a classification network of torchvision, as in mobilenet_v3_small")
 
 
-class Distill(TrainingPass):
+class Distill(TaughtPass):
     """Train with the answers of the recipe's baseline beside the labels: the parent of a pruned network, or any other.
 
     Sources: Hinton et al., 2015, arXiv:1503.02531 (answers); Zagoruyko and Komodakis, ICLR 2017, arXiv:1612.03928
@@ -32,15 +32,18 @@ class Distill(TrainingPass):
     epochs: int = Field(8, ge=1, description="passes over the train split")
     lr: float = Field(0.02, gt=0, description="largest learning rate")
     student: Student | None = Field(None, description="train this network instead of the one that comes in")
-    teacher_weight: float = Field(0.7, ge=0, le=1, description="share of the teacher's answers in the loss")
-    temperature: float = Field(4.0, gt=0, description="softness of the teacher's answers")
     attention: float = Field(0.0, ge=0, description="weight of attention maps, compared where heights and widths agree")
+
+    @model_validator(mode="after")
+    def _int8_answers_have_no_maps(self) -> Distill:
+        if self.attention > 0 and self.teacher_int8:
+            raise ValueError("attention compares feature maps, and an int8 teacher gives answers only: set one of them")
+        return self
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import torch
 
         from edgepipe.models import torch_artifact
-        from edgepipe.models.distillation import Distillation
         from edgepipe.models.training import train
 
         assert job.teacher is not None
@@ -63,14 +66,6 @@ class Distill(TrainingPass):
             network = torch_artifact.build(model)
         teacher = torch_artifact.build(job.teacher)
         torch_artifact.bake_masks(teacher)
-        objective = Distillation(
-            teacher,
-            model.signature,
-            weight=self.teacher_weight,
-            temperature=self.temperature,
-            label_smoothing=self.label_smoothing,
-            attention=self.attention,
-            label=job.label,
-        )
+        objective = self._lesson(teacher, job.teacher, job, self.attention)
         train(network, self, job, model.signature, objective)
         return torch_artifact.write(network, architecture, job.out, model.signature)

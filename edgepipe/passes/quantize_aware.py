@@ -9,7 +9,7 @@ from pydantic import Field
 from edgepipe.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract import Job, Split
 from edgepipe.errors import ParityError, PassError
-from edgepipe.passes.training_settings import TrainingPass
+from edgepipe.passes.teaching import TaughtPass
 
 if TYPE_CHECKING:
     from edgepipe.models.objective import Objective
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _PARITY_EXAMPLES = 1000
 
 
-class QuantizeAware(TrainingPass):
+class QuantizeAware(TaughtPass):
     """Quantize to 8 bits and train on, so that the weights learn to live with the rounding.
 
     The graph itself is trained, batch norm folded, with the placement of `quantize_static`: uint8 activations per
@@ -41,7 +41,6 @@ class QuantizeAware(TrainingPass):
         False, description="train the step sizes too (LSQ); else they follow the batches until they are frozen"
     )
     frozen_share: float = Field(0.3, ge=0, le=1, description="last share of training with step sizes that stay")
-    teacher_weight: float = Field(0.7, ge=0, le=1, description="share of the float model's answers in the loss")
     temperature: float = Field(2.0, gt=0, description="softness of the float model's answers")
     observer: Literal["min_max", "percentile", "mse"] = Field("mse", description="how the first ranges are chosen")
     saturation_safe: bool = Field(True, description="weights that AVX2's 16-bit sums cannot overflow")
@@ -102,20 +101,15 @@ class QuantizeAware(TrainingPass):
             label=job.label,
         )
 
+    def splits(self) -> tuple[Split, ...]:
+        return self.data
+
     def _objective(self, teacher, model: Artifact, job: Job) -> Objective:  # type: ignore[no-untyped-def]
-        from edgepipe.models.distillation import Distillation
         from edgepipe.models.objective import Objective
 
         if self.teacher_weight == 0:
             return Objective(self.label_smoothing)
-        return Distillation(
-            teacher,
-            model.signature,
-            weight=self.teacher_weight,
-            temperature=self.temperature,
-            label_smoothing=self.label_smoothing,
-            label=job.label,
-        )
+        return self._lesson(teacher, model, job)
 
     def _compare(self, network: SimulatedNetwork, job: Job) -> dict[str, float]:
         """The simulation against the file in ONNX Runtime; a single differing answer is always allowed."""

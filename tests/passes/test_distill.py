@@ -5,14 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import numpy_helper
+from pydantic import ValidationError
 
 from edgepipe.artifact import Artifact
+from edgepipe.contract import Job
 from edgepipe.errors import ModelError, PassError
 from edgepipe.models import swap, torch_artifact
+from edgepipe.passes import teaching
 from edgepipe.passes.distill import Distill
 from edgepipe.passes.prune_channels import PruneChannels
+from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.passes.swap_operators import SwapOperators
 from edgepipe.passes.train import Train
 from tests.passes.workbench import Workbench
@@ -49,6 +55,39 @@ def test_attention_maps_change_what_is_learned_and_leave_no_hook(bench: Workbenc
     assert plain.digest != watched.digest
     network = torch_artifact.build(watched)
     assert all(not module._forward_hooks for module in network.modules())
+
+
+def test_a_teacher_in_int8_teaches_as_well(bench: Workbench, teacher: Artifact) -> None:
+    pruned, _ = bench.do(PruneChannels(ratio=0.5), teacher)
+    taught, job = bench.do(Distill(epochs=4, teacher_weight=1.0, teacher_int8=True), pruned, teacher=teacher)
+    by_float, _ = bench.do(Distill(epochs=4, teacher_weight=1.0), pruned, teacher=teacher)
+    assert taught.digest != by_float.digest
+    assert job.facts["teacher_agreement"] >= 0.97
+    assert distance(bench, taught, teacher) < 1.3 * distance(bench, by_float, teacher)
+    assert not list(job.state.glob("teacher"))
+    again, _ = bench.do(Distill(epochs=4, teacher_weight=1.0, teacher_int8=True), pruned, teacher=teacher)
+    assert again.digest == taught.digest
+
+
+def test_a_teacher_that_int8_spoils_is_refused(
+    bench: Workbench, teacher: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = teaching.QuantizeStatic.apply
+
+    def spoiled(self: QuantizeStatic, model: Artifact, job: Job) -> Artifact:
+        """The last bias favours one class, as a broken calibration would."""
+        made = real(self, model, job)
+        file = onnx.load(made.onnx)
+        (bias,) = [item for item in file.graph.initializer if item.name.endswith("bias_quantized")][-1:]
+        bias.CopyFrom(numpy_helper.from_array((np.eye(10)[3] * 1e9).astype(np.int32), bias.name))
+        onnx.save(file, made.onnx)
+        return made
+
+    monkeypatch.setattr(teaching.QuantizeStatic, "apply", spoiled)
+    with pytest.raises(PassError, match="calibration examples otherwise than in float"):
+        bench.do(Distill(epochs=1, teacher_int8=True), teacher, teacher=teacher)
+    with pytest.raises(ValidationError, match="an int8 teacher gives answers only"):
+        Distill(attention=1.0, teacher_int8=True)
 
 
 def test_another_architecture_can_be_the_student(bench: Workbench, teacher: Artifact) -> None:

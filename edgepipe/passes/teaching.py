@@ -1,0 +1,103 @@
+"""What the passes share that learn from a teacher's answers; imports pydantic only."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from edgepipe.artifact import ONNX_FILE, Artifact, Kind, seal
+from edgepipe.contract import Job, Split
+from edgepipe.errors import PassError
+from edgepipe.passes.quantize_static import QuantizeStatic
+from edgepipe.passes.training_settings import TrainingPass
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgepipe.models.lower import Answers
+    from edgepipe.models.objective import Objective
+
+_OPSET = 20
+_LEAST_AGREEMENT = 0.97
+
+
+class TaughtPass(TrainingPass):
+    """A training pass whose loss holds a teacher's answers.
+
+    Source: Hinton et al., Distilling the Knowledge in a Neural Network, 2015, arXiv:1503.02531.
+    """
+
+    data: ClassVar[tuple[Split, ...]] = (Split.TRAIN, Split.CALIBRATION)  # the latter with teacher_int8 only
+    libraries: ClassVar[tuple[str, ...]] = (*TrainingPass.libraries, "onnx", "onnxscript", "onnxruntime")
+
+    teacher_weight: float = Field(0.7, ge=0, le=1, description="share of the teacher's answers in the loss")
+    temperature: float = Field(4.0, gt=0, description="softness of the teacher's answers")
+    teacher_int8: bool = Field(
+        False,
+        description="the teacher answers in int8 in ONNX Runtime, several times faster on a CPU; refused where its "
+        f"answers on calibration examples agree with its own in float on less than {_LEAST_AGREEMENT:.0%}",
+    )
+
+    def splits(self) -> tuple[Split, ...]:
+        return self.data if self.teacher_int8 else tuple(s for s in self.data if s is not Split.CALIBRATION)
+
+    def _lesson(self, teacher: nn.Module, model: Artifact, job: Job, attention: float = 0.0) -> Objective:
+        """What to minimize.
+
+        Args:
+            teacher: the float network.
+            model: the artifact that it was made from; torch or ONNX.
+        """
+        from edgepipe.models.distillation import Distillation, RuntimeTeacher
+
+        if self.teacher_int8:
+            teacher = RuntimeTeacher(self._int8_answers(teacher, model, job))
+        return Distillation(
+            teacher,
+            model.signature,
+            weight=self.teacher_weight,
+            temperature=self.temperature,
+            label_smoothing=self.label_smoothing,
+            attention=attention,
+            label=job.label,
+        )
+
+    def _int8_answers(self, network: nn.Module, model: Artifact, job: Job) -> Answers:
+        """The teacher quantized by quantize_static as it comes.
+
+        Raises:
+            PassError: it cannot be lowered or quantized, or answers otherwise then.
+        """
+        from edgepipe.models.lower import answers_of, export, session_answers
+
+        job.progress(0.0, "quantizing the teacher")
+        folder = job.state / "teacher"
+        shutil.rmtree(folder, ignore_errors=True)  # of a killed run
+        out = folder / "int8"
+        out.mkdir(parents=True)
+        if model.kind is not Kind.ONNX:
+            (folder / "float").mkdir()
+            export(network, folder / "float" / ONNX_FILE, model.signature.input_shape, opset=_OPSET, batch="dynamic")
+            model = seal(folder / "float", Kind.ONNX, model.signature)
+        QuantizeStatic().apply(model, replace(job, out=out, facts={}, progress=_silent))
+        answers = session_answers(out / ONNX_FILE)
+        count, same = job.data.count(Split.CALIBRATION), 0
+        network.eval()
+        for batch in job.data.batches(Split.CALIBRATION, 32):
+            wanted, got = answers_of(network, batch.inputs), answers(batch.inputs)
+            same += int((wanted.argmax(1) == got.argmax(1)).sum())
+        shutil.rmtree(folder)  # the session holds what it needs
+        job.facts["teacher_agreement"] = same / count
+        if same < _LEAST_AGREEMENT * count:
+            raise PassError(
+                f"passes.{job.label}.teacher_int8: in int8 the teacher answers {count - same} of {count} calibration "
+                "examples otherwise than in float. Set teacher_int8=false"
+            )
+        return answers
+
+
+def _silent(_share: float, _text: str) -> None:
+    """The bar shows training."""
