@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -74,8 +75,12 @@ class _Loop:
         self.average = copy.deepcopy(network) if settings.ema is not None else None
         objective.prepare(network, self.fabric)
         self.size = min(settings.batch_size, len(self.examples.rows))
-        # The last, smaller batch is left out: it upsets batch norm.
-        self.steps_per_epoch = max(1, len(self.examples.rows) // self.size)
+        self.share = settings.epoch_share
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The last, smaller batch is left out: it upsets batch norm."""
+        return max(1, int(self.share * len(self.examples.rows)) // self.size)
 
     def step(self, inputs: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> tuple[float, int]:
         """Train on one batch; its loss and how many answers were right."""
@@ -103,8 +108,12 @@ class _Loop:
             seen += len(labels)
         return total / seen, right / seen
 
-    def epochs_in(self, minutes: float) -> int:
-        """How many epochs fit, by the time of the first steps; weights, optimizer and random state are put back."""
+    def epochs_in(self, minutes: float) -> tuple[int, float]:
+        """How many epochs fit, and of what share of the examples, by the time of the first steps.
+
+        Weights, optimizer and random state are put back. The share is what spends the whole budget: one epoch more
+        than fits, each of them shorter.
+        """
         kept = {key: value.clone() for key, value in self.network.state_dict().items()}
         kept_average = copy.deepcopy(self.average)
         generator = torch.Generator().manual_seed(self.job.seed)
@@ -119,14 +128,23 @@ class _Loop:
             begun = time.perf_counter()
             if begun - started > _TIMED_SECONDS:
                 break
-        epoch = self.steps_per_epoch * float(np.median(seconds[1:] or seconds))  # the first one allocates
+        step = float(np.median(seconds[1:] or seconds))  # the first one allocates
+        whole = len(self.examples.rows) // self.size * step
+        judging = 0.0
         if self.examples.held_out:
             # Judging goes forwards only, a third of a step; it is not timed since it is small beside the rest.
-            epoch *= 1 + len(self.examples.held_out) / (3 * len(self.examples.rows))
+            judging = whole * len(self.examples.held_out) / (3 * len(self.examples.rows))
         self.network.load_state_dict(kept)
         self.average = kept_average
         self.optimizer.state.clear()
-        return max(1, int((60 * minutes - (time.perf_counter() - started)) / epoch))
+        left = 60 * minutes - (time.perf_counter() - started)
+        epochs = max(1, math.ceil(left / (whole + judging)))
+        return epochs, _rounded(min(1.0, max(0.0, left / epochs - judging) / whole))
+
+
+def _rounded(share: float) -> float:
+    """Down to what reads well in a recipe, and never zero."""
+    return max(0.001, math.floor(1000 * share) / 1000)
 
 
 def train(
@@ -157,19 +175,27 @@ def train(
     if state.resume() and state.epoch:
         job.facts["resumed_from_epoch"] = state.epoch
     if state.epochs is None:
-        state.epochs = settings.epochs if settings.minutes is None else loop.epochs_in(settings.minutes)
+        state.epochs, state.share = settings.epochs, settings.epoch_share
+        if settings.minutes is not None:
+            state.epochs, state.share = loop.epochs_in(settings.minutes)
         state.average = loop.average
         state.save()  # a resumed run must not time itself again: it would end elsewhere
+    loop.share = state.share
     for epoch in range(state.epoch, state.epochs):
         if settings.patience is not None and state.since_best >= settings.patience:
             break
         _epoch(loop, state, epoch, before_step)
     job.facts["curve"] = [dict(point) for point in state.curve]
     job.facts["epochs"] = state.epoch
+    if state.share < 1:
+        job.facts["epoch_share"] = state.share
     if settings.minutes is not None:
+        epochs = f"{state.epochs} epoch{'s' if state.epochs > 1 else ''}"
+        each = f" of {state.share:.1%} of train" if state.share < 1 else ""
+        also = f", epoch_share: {state.share:g}" if state.share < 1 else ""
         job.facts["notes"] = [
-            f"{settings.minutes:g} minutes made {state.epochs} epochs on this machine; to repeat it elsewhere, "
-            f"set epochs: {state.epochs} instead of minutes"
+            f"{settings.minutes:g} minutes made {epochs}{each} on this machine; to repeat it elsewhere, "
+            f"set epochs: {state.epochs}{also} instead of minutes"
         ]
     if settings.patience is not None and state.best is not None:
         network.load_state_dict(state.best)

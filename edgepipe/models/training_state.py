@@ -52,7 +52,8 @@ class TrainingState:
 
     Attributes:
         epoch: epochs finished.
-        epochs: epochs to do; settled once, so that a resumed run keeps its time budget.
+        epochs, share: epochs to do, and what part of the examples each of them sees; settled once, so that a resumed
+            run keeps its time budget.
         best: weights of the epoch of lowest validation loss, and how many epochs ago that was.
     """
 
@@ -61,6 +62,7 @@ class TrainingState:
         self.network, self.optimizer, self.average = network, optimizer, average
         self.epoch = 0
         self.epochs: int | None = None
+        self.share = 1.0
         self.curve: Curve = []
         self.best: dict[str, torch.Tensor] | None = None
         self.best_loss = float("inf")
@@ -88,6 +90,7 @@ class TrainingState:
         content = {
             "epoch": self.epoch,
             "epochs": self.epochs,
+            "share": self.share,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
@@ -111,6 +114,7 @@ class TrainingState:
             if self.average is not None:
                 self.average.load_state_dict(content["average"])
             self.epoch, self.epochs = int(content["epoch"]), int(content["epochs"])
+            self.share = float(content["share"])
             self.curve, self.best = list(content["curve"]), content["best"]
             self.best_loss, self.since_best = float(content["best_loss"]), int(content["since_best"])
         except Exception:  # a checkpoint that cannot be read costs time, never the run

@@ -18,8 +18,11 @@ class TrainingSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(ge=1, description="passes over the train split")
+    epoch_share: float = Field(1.0, gt=0, le=1, description="share of the train split that an epoch sees, drawn anew")
     minutes: float | None = Field(
-        None, gt=0, description="time budget: epochs becomes what fits on this machine, and is recorded; null: none"
+        None,
+        gt=0,
+        description="time budget: epochs and epoch_share become what fits here, and are recorded; null: none",
     )
     batch_size: int = Field(32, ge=2, description="examples per step")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd with Nesterov momentum, or adamw")

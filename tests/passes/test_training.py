@@ -45,15 +45,36 @@ def test_a_budget_of_minutes_becomes_a_recorded_number_of_epochs(bench: Workbenc
     ticks = itertools.count()
     monkeypatch.setattr(training.time, "perf_counter", lambda: 0.05 * next(ticks))  # every step takes 0.05 s
     _, job = bench.do(Train(minutes=0.1, lr=0.05), bench.loaded)
-    # 28 steps of 32 examples are 1.4 s an epoch; 6 s less the 0.65 s of timing hold three.
-    assert job.facts["epochs"] == len(job.facts["curve"]) == 3
-    assert "0.1 minutes made 3 epochs" in job.facts["notes"][0]
-    assert "set epochs: 3 instead of minutes" in job.facts["notes"][0]
+    # 28 steps of 32 examples are 1.4 s an epoch; 6 s less the 0.65 s of timing hold 3.8.
+    assert job.facts["epochs"] == len(job.facts["curve"]) == 4
+    assert job.facts["epoch_share"] == pytest.approx(3.8 / 4, abs=0.02)
+    share = job.facts["epoch_share"]
+    assert f"0.1 minutes made 4 epochs of {share:.1%} of train on this machine" in job.facts["notes"][0]
+    assert f"set epochs: 4, epoch_share: {share:g} instead of minutes" in job.facts["notes"][0]
+
+
+def test_a_budget_below_one_epoch_is_kept_too(bench: Workbench, monkeypatch) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(training.time, "perf_counter", lambda: 0.05 * next(ticks))
+    _, job = bench.do(Train(minutes=0.02, lr=0.05), bench.loaded)
+    assert job.facts["epochs"] == 1
+    assert 0 < job.facts["epoch_share"] < 0.5  # 1.2 s less the timing, of 1.4 s
+
+
+def test_an_epoch_may_see_a_share_of_the_examples(bench: Workbench) -> None:
+    steps: list[str] = []
+    _, job = bench.do(
+        Train(epochs=2, epoch_share=0.5, lr=0.05), bench.loaded, progress=lambda _done, text: steps.append(text)
+    )
+    assert len([text for text in steps if "epoch 1/2" in text]) == 14
+    assert len([text for text in steps if "epoch 2/2" in text]) == 14
+    assert job.facts["epoch_share"] == 0.5
 
 
 def test_the_epochs_of_a_budget_give_the_same_weights_when_they_are_asked_for(bench: Workbench) -> None:
     model, job = bench.do(Train(minutes=0.02, lr=0.05), bench.loaded)
-    again, _ = bench.do(Train(epochs=job.facts["epochs"], lr=0.05), bench.loaded)
+    share = job.facts.get("epoch_share", 1.0)
+    again, _ = bench.do(Train(epochs=job.facts["epochs"], epoch_share=share, lr=0.05), bench.loaded)
     assert model.digest == again.digest
 
 
