@@ -384,6 +384,7 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
     compared = state.baseline is not None or step.label == state.plan.baseline
     if step.label == state.plan.baseline:
         state.baseline, state.baseline_onnx, state.baseline_artifact = result, onnx, entry.artifact
+    from edgepipe.measure.accuracy import Predictions, unknown_classes
     from edgepipe.measure.findings import findings
 
     # Only steps from the baseline on are compared; the one before the baseline says nothing about it.
@@ -398,6 +399,8 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
     )
     # The facts of a pass that it wants read by people.
     notes = [str(note) for note in entry.facts.get("notes", [])] if isinstance(entry.facts.get("notes"), list) else []
+    if step.settings is None and isinstance(result.predictions, Predictions):
+        notes += filter(None, [unknown_classes(result.predictions, state.data.signature.classes)])
     state.records[-1] = state.records[-1].model_copy(
         update={
             "measurements": result.measurements,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -180,6 +180,19 @@ def _check_labels(labels: list[NDArray[np.int64]], output: NDArray[Any], artifac
             f"the evaluation data has a label {largest}, but {artifact} scores {output.shape[1]} classes, 0 to "
             f"{output.shape[1] - 1}. Labels count from 0: correct them, or choose a model with as many classes"
         )
+
+
+def unknown_classes(predictions: Predictions, classes: Sequence[str]) -> str | None:
+    """What to say where answers name classes that the data does not have: another model's numbering scores as wrong."""
+    if not classes or predictions.labels is None:
+        return None
+    share = float(np.mean(predictions.answers >= len(classes)))
+    if share == 0:
+        return None
+    return (
+        f"{share:.0%} of the answers name a class beyond the {len(classes)} of the data, and count as wrong: the model "
+        "was trained on other classes. Fine-tune it on these with model.num_classes, or use the data it was trained for"
+    )
 
 
 def _depends_on_batch(path: Path) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgepipe.errors import DataError, MeasureError
-from edgepipe.measure.accuracy import Predictions, agreement, paired_drop, predict, top1, top5
+from edgepipe.measure.accuracy import Predictions, agreement, paired_drop, predict, top1, top5, unknown_classes
 from tests.measure.graphs import Arrays, dynamic, pictures, save, small_network
 
 
@@ -126,3 +126,13 @@ def test_a_float16_model_is_fed_float16(tmp_path: Path) -> None:
     )
     scores = np.eye(6, dtype=np.float32)
     assert predict(path, Arrays(scores, np.arange(6))).answers.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_answers_beyond_the_classes_of_the_data_are_told(tmp_path: Path) -> None:
+    scores = np.eye(6, dtype=np.float32)[[0, 1, 5, 4]]
+    found = predict(identity_scores(tmp_path / "m.onnx"), Arrays(scores, np.array([0, 1, 1, 0])))
+    assert unknown_classes(found, ("a", "b", "c", "d", "e", "f")) is None
+    assert unknown_classes(found, ()) is None
+    said = unknown_classes(found, ("a", "b"))
+    assert said is not None
+    assert said.startswith("50% of the answers name a class beyond the 2 of the data")
