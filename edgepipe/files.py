@@ -32,7 +32,7 @@ def read_record(path: Path, kind: type[Record], remedy: str) -> Record:
     """A JSON file that edgepipe wrote.
 
     Raises:
-        InputError: there is none, or it is not a `kind`; ends with `remedy` where there is none.
+        InputError: there is none, or it is not a `kind`; ends with `remedy`.
     """
     try:
         return kind.model_validate_json(path.read_text(encoding="utf-8"))
@@ -44,5 +44,5 @@ def read_record(path: Path, kind: type[Record], remedy: str) -> Record:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}. {remedy}") from None
     except ValidationError as error:
         places = [(".".join(map(str, item["loc"])) or "the file", item["msg"]) for item in error.errors()]
-        lines = [f"{path}: not a {path.name} of this version: {place}: {said}" for place, said in places[:6]]
-        raise InputError("\n".join(lines)) from None
+        lines = [f"{path}: no {kind.__name__.lower()} of this version: {place}: {said}" for place, said in places[:6]]
+        raise InputError("\n".join(lines) + f". {remedy}") from None

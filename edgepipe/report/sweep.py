@@ -27,14 +27,20 @@ Run = tuple[list[str], Metrics | None, Path]
 
 COLUMNS = ("run", "status", "top-1", "drop (95%)", "MB", "smaller", "ms", "faster (95%)", "MMACs", "front")
 
+_LONGEST_NAME = 100
+"""Characters; a longer name would push the numbers out of a terminal, and `sweep.json` has the overrides."""
+
 
 def _names(runs: Sequence[Run]) -> list[str]:
     """What tells the runs apart: the overrides that not all of them share, else the folder's name."""
-    shared = set.intersection(*(set(overrides) for overrides, _, _ in runs)) if len(runs) > 1 else set()
+    if len(runs) == 1:
+        _, metrics, folder = runs[0]
+        return [metrics.recipe if metrics else folder.name]
+    shared = set.intersection(*(set(overrides) for overrides, _, _ in runs))
     names = []
-    for overrides, metrics, folder in runs:
+    for overrides, _, folder in runs:
         own = " ".join(item for item in overrides if item not in shared and not item.startswith("hydra."))
-        names.append(own or (metrics.recipe if metrics and len(runs) == 1 else folder.name))
+        names.append(own if own and len(own) <= _LONGEST_NAME else folder.name)
     if len(set(names)) < len(names):
         folders = [run[2].name for run in runs]
         if len(set(folders)) < len(folders):

@@ -12,7 +12,7 @@ import pytest
 from edgepipe.__main__ import main
 from edgepipe.metrics import Metrics, WrongAnswer
 from edgepipe.report.html import write_report
-from edgepipe.report.sweep import pareto, write_sweep
+from edgepipe.report.sweep import _names, pareto, write_sweep
 from edgepipe.report.table import markdown_table
 from tests.small import arguments
 
@@ -142,3 +142,13 @@ def test_a_drop_of_accuracy_is_said_in_points() -> None:
 
     result = GoalResult(name="accuracy_drop", wanted=0.01, got=0.0011, met=True, margin=0.0089)
     assert goal_line(result) == "accuracy drop: 0.11 points, goal 1.00 points: met, 0.89 points to spare"
+
+
+def test_overrides_too_long_for_a_terminal_give_way_to_the_folder() -> None:
+    long = f"model.weights={'x' * 120}"
+    assert _names([([long, "seed=1"], None, Path("a/0")), ([long, "seed=2"], None, Path("a/1"))]) == [
+        "seed=1",
+        "seed=2",
+    ]
+    assert _names([([long], None, Path("a/0")), (["seed=2"], None, Path("a/1"))]) == ["0", "seed=2"]
+    assert _names([([long], None, Path("a/0"))]) == ["0"]
