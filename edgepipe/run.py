@@ -112,12 +112,12 @@ class _Run:
             entry = self.store.find(key)  # another process may have finished it while we waited
             if entry is not None:
                 return Found(entry, key)
-            with self.store.workspace() as space:
+            with self.store.workspace() as space, self.store.state(key) as state:
                 out = space / "artifact"
                 out.mkdir()
                 job = Job(
                     out=out,
-                    state=self.store.state(key),
+                    state=state,
                     data=self.data,
                     seed=self.recipe.seed,
                     label=what,

@@ -108,11 +108,16 @@ class Store:
         """Folder for hashes of the user's files and decoded arrays."""
         return self.root / "cache"
 
-    def state(self, key: str) -> Path:
-        """Folder of a step's resumable state, kept until the step is committed."""
+    @contextmanager
+    def state(self, key: str) -> Iterator[Path]:
+        """Folder of a step's resumable state, kept until the step is committed; one that stays empty goes at once."""
         folder = self.root / "state" / key
         folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        try:
+            yield folder
+        finally:
+            with suppress(OSError):  # not empty, or committed
+                folder.rmdir()
 
     @contextmanager
     def lock(self, key: str, what: str) -> Iterator[None]:
@@ -314,7 +319,8 @@ class Store:
                     files = [path] if path.is_file() else [item for item in path.rglob("*") if item.is_file()]
                     sizes = [item.stat() for item in files]
                     marker = path / RECORD
-                    used = marker.stat().st_mtime if marker.is_file() else max((s.st_mtime for s in sizes), default=0.0)
+                    newest = max((s.st_mtime for s in sizes), default=path.stat().st_mtime)
+                    used = marker.stat().st_mtime if marker.is_file() else newest
                     found.append(Room(room, path, sum(s.st_size for s in sizes), used))
         return sorted(found, key=lambda item: (item.used, item.path.name))
 

@@ -36,6 +36,17 @@ def test_unknown_key_is_a_miss(tmp_path: Path) -> None:
     assert Store(tmp_path).find("nothing") is None
 
 
+def test_state_stays_for_whoever_goes_on_and_an_empty_one_goes(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(RuntimeError), store.state("failed"):
+        raise RuntimeError
+    with pytest.raises(RuntimeError), store.state("killed") as folder:
+        (folder / "epoch.pt").write_bytes(b"1")
+        raise RuntimeError
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["killed"]
+    assert [room.used > 0 for room in store.rooms()] == [True]
+
+
 def test_failed_step_leaves_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with pytest.raises(RuntimeError), store.workspace() as space:
