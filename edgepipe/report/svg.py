@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -134,16 +135,41 @@ def scatter(dots: Sequence[Dot], *, x_title: str, y_title: str) -> str:
     if len(front) > 1:
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in map(place, front))
         parts.append(f'<polyline points="{path}" class="line line1"/>')
-    for dot in dots:
+    free = _Labels(box[0], box[0] + box[2] + 64)
+    for dot in sorted(dots, key=lambda dot: not dot.front):  # where room is short, the front's names stand
         a, b = place(dot)
         kind = "dot front" if dot.front else "dot"
         parts.append(
             f'<a href="{html.escape(dot.link, quote=True)}"><circle cx="{a:.1f}" cy="{b:.1f}" r="5" class="{kind}">'
             f"<title>{html.escape(dot.name)}</title></circle></a>"
         )
-        side, shift = ("end", -9) if a > box[0] + box[2] * 0.7 else ("start", 9)
-        parts.append(
-            f'<text x="{a + shift:.1f}" y="{b - 6:.1f}" class="name" style="text-anchor:{side}">'
-            f"{html.escape(dot.name)}</text>"
-        )
+        # The last part of a key says enough here; the tooltip and the table have the whole name.
+        parts.append(free.text(a, b, re.sub(r"(?<!\S)[+~]*[\w@.]*\.(?=\w+=)", "", dot.name)))
     return f'<svg viewBox="0 0 650 310" role="img" aria-label="{html.escape(y_title)}">' + "".join(parts) + "</svg>"
+
+
+class _Labels:
+    """Names beside points, none over another: one that finds no room is left to the tooltip."""
+
+    def __init__(self, left: float, right: float) -> None:
+        self.left, self.right = left, right
+        self._taken: list[tuple[float, float, float, float]] = []
+
+    def text(self, a: float, b: float, name: str) -> str:
+        """An SVG text beside the point (a, b), or nothing."""
+        width, height = 5.6 * len(name), 12  # of the page's font at 10 pixels, on the safe side
+        for side, shift, rise in (("start", 9, 6), ("end", -9, 6), ("start", 9, -12), ("end", -9, -12)):
+            begin = a + shift - (width if side == "end" else 0)
+            place = (begin, b - rise - height, begin + width, b - rise)
+            if place[0] < self.left or place[2] > self.right or any(_overlap(place, other) for other in self._taken):
+                continue
+            self._taken.append(place)
+            return (
+                f'<text x="{a + shift:.1f}" y="{b - rise:.1f}" class="name" style="text-anchor:{side}">'
+                f"{html.escape(name)}</text>"
+            )
+        return ""
+
+
+def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

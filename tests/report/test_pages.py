@@ -12,6 +12,7 @@ import pytest
 from edgepipe.__main__ import main
 from edgepipe.metrics import Metrics, WrongAnswer
 from edgepipe.report.html import write_report
+from edgepipe.report.svg import Dot, scatter
 from edgepipe.report.sweep import _names, pareto, write_sweep
 from edgepipe.report.table import markdown_table
 from tests.small import arguments
@@ -152,3 +153,13 @@ def test_overrides_too_long_for_a_terminal_give_way_to_the_folder() -> None:
     ]
     assert _names([([long], None, Path("a/0")), (["seed=2"], None, Path("a/1"))]) == ["0", "seed=2"]
     assert _names([([long], None, Path("a/0"))]) == ["0"]
+
+
+def test_names_of_points_in_one_place_do_not_lie_over_each_other() -> None:
+    names = [f"passes.prune.ratio=0.{number} seed=1" for number in range(6)]
+    dots = [Dot(1.0, 2.0, name, "report.html", name == names[5]) for name in names]
+    drawn = scatter(dots, x_title="ms", y_title="top-1, %")
+    assert drawn.count("<circle") == 6
+    assert drawn.count('class="name"') == 4  # right and left, above and below
+    assert ">ratio=0.5 seed=1</text>" in drawn  # the front's name first
+    assert "<title>passes.prune.ratio=0.0 seed=1</title>" in drawn
