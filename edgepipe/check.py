@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -88,6 +89,8 @@ def accept(metrics: Metrics, previous: Baseline | None = None) -> Baseline:
     for name, value in values(metrics).items():
         if previous is not None and name not in previous.metrics:
             continue  # a metric that was taken out of the file stays out
+        if not math.isfinite(value):
+            raise InputError(f"metrics.json: {name} is {value}, and nothing can be held against that. Run it again")
         tolerance: Tolerance = previous.metrics[name] if previous is not None else GATED[name].default
         tolerance = metrics.tolerances.get(name, tolerance)
         expected[name] = Expected(
@@ -112,8 +115,8 @@ def _verdicts(metrics: Metrics, baseline: Baseline) -> Iterator[Verdict]:
         status: Literal["ok", "better", "worse", "missing", "not_judged"] = "ok"
         why = ""
         step = None
-        if value is None:
-            status, why = "missing", "the run did not measure it"
+        if value is None or not math.isfinite(value):
+            status, why = "missing", "the run did not measure it" if value is None else "no finite number"
         elif name in _SPEED and here != baseline.instruction_sets:
             status = "not_judged"
             sets = [", ".join(names) or "none" for names in (here, baseline.instruction_sets)]
@@ -137,6 +140,8 @@ def _within_chance(metrics: Metrics, name: str, limit: float) -> bool:
     if name == "top1" and metrics.final is not None:
         interval = metrics.final.top1_ci95
         return interval is not None and interval[1] >= limit
+    if name == "cosine" and metrics.final is not None:
+        return metrics.final.cosine_ci95 is not None and metrics.final.cosine_ci95[1] >= limit
     if name == "mae" and metrics.final is not None:
         return metrics.final.mae_ci95 is not None and metrics.final.mae_ci95[0] <= limit
     return False
@@ -169,8 +174,14 @@ def incomparable(metrics: Metrics) -> list[str]:
         failure = metrics.failure
         step = f"step {failure.step}: " if failure and failure.step else ""
         why = step + failure.message if failure else "no reason recorded"
-        return [f"the run failed, so nothing can be compared: {why}"]
-    return [f"not verified: {proof.where}: {proof.why}" for proof in metrics.proofs if proof.status == "failed"]
+        return [_one_line(f"the run failed, so nothing can be compared: {why}")]
+    failed = [proof for proof in metrics.proofs if proof.status == "failed"]
+    return [_one_line(f"not verified: {proof.where}: {proof.why}") for proof in failed]
+
+
+def _one_line(text: str) -> str:
+    """Without what XML does not allow, and without line breaks: GitHub obeys a line that begins with `::`."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -232,11 +243,11 @@ def github_annotations(metrics: Metrics, verdicts: list[Verdict]) -> str:
 
 def markdown(metrics: Metrics, verdicts: list[Verdict]) -> str:
     """The check as Markdown, for a pull request."""
-    from edgepipe.report.table import markdown_rows
+    from edgepipe.report.table import markdown_rows, markdown_text
 
     reasons = incomparable(metrics)
     if reasons:
-        return "".join(f"**{metrics.recipe}: {reason}**\n" for reason in reasons)
+        return "".join(f"**{markdown_text(metrics.recipe)}: {markdown_text(reason)}**\n" for reason in reasons)
     rows = [
         (
             item.name,
@@ -249,7 +260,11 @@ def markdown(metrics: Metrics, verdicts: list[Verdict]) -> str:
     ]
     bad = sum(item.status in ("worse", "missing") for item in verdicts)
     title = f"{metrics.recipe}: " + (f"{bad} metric(s) worse than the baseline" if bad else "no regression")
-    return f"**{title}**\n\n" + markdown_rows(("metric", "baseline", "limit", "this run", "verdict"), rows) + "\n"
+    return (
+        f"**{markdown_text(title)}**\n\n"
+        + markdown_rows(("metric", "baseline", "limit", "this run", "verdict"), rows)
+        + "\n"
+    )
 
 
 def junit(metrics: Metrics, verdicts: list[Verdict]) -> str:

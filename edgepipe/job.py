@@ -14,10 +14,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from edgepipe.compose import current_job, current_sweep, launch, to_recipe, to_yaml
-from edgepipe.errors import EdgepipeError
+from edgepipe.errors import EdgepipeError, RecipeError
 from edgepipe.metrics import Metrics, read_metrics
 from edgepipe.recipe import Tracking
-from edgepipe.run import describe, run
+from edgepipe.run import INTERRUPTED, describe, run
 from edgepipe.store import held
 from edgepipe.terminal import LiveWatcher, error_console, output_console, print_error
 
@@ -31,7 +31,7 @@ def job(config: DictConfig) -> dict[str, Any]:
     """
     choices, overrides, folder = current_job()
     folder = folder.absolute()
-    found: dict[str, Any] = {"folder": str(folder)}
+    found: dict[str, Any] = {"folder": str(folder), "sweep": current_sweep()}
     with _logged(folder / "edgepipe.log"):
         return found | _caught(config, choices, overrides, folder)
 
@@ -109,6 +109,8 @@ def _job(config: DictConfig, choices: dict[str, str], overrides: list[str], fold
     with LiveWatcher() as watcher:
         outcome = run(recipe, plan, folder, overrides=overrides, watcher=watcher)
     _publish(outcome.metrics, folder)
+    if outcome.exit_code == INTERRUPTED and current_sweep() is not None:
+        raise KeyboardInterrupt  # whoever stops a sweep means all of it
     failure = outcome.metrics.failure
     found: dict[str, Any] = {"exit_code": outcome.exit_code, "error": failure.message if failure else None}
     if recipe.tracking is not None:
@@ -182,7 +184,7 @@ def run_command(argv: list[str]) -> int:
     if len(jobs) > 1 or _is_sweep(argv):
         _summarise(jobs)
     codes = [int(result["exit_code"]) for _, result in jobs]
-    if len(codes) == 1:
+    if len(set(codes)) == 1:
         return codes[0]
     return 1 if any(codes) else 0
 
@@ -199,8 +201,16 @@ def _summarise(jobs: list[tuple[list[str], dict[str, Any]]]) -> None:
         path = Path(result["folder"]) / "metrics.json"
         metrics = read_metrics(path) if path.is_file() else None
         runs.append((overrides, metrics, Path(result["folder"])))
-    folder = Path(os.path.commonpath([str(path) for _, _, path in runs]))
-    if len(runs) == 1:
+    folders = [path for _, _, path in runs]
+    shared = next((path for path in folders if folders.count(path) > 1), None)
+    if shared is not None:
+        raise RecipeError(
+            f"hydra.sweep.subdir: {folders.count(shared)} jobs wrote into {shared.name}/, each over the one before: "
+            "name what tells them apart in it, as in ${hydra.job.num}"
+        )
+    sweep = jobs[0][1].get("sweep")
+    folder = Path(sweep) if sweep else Path(os.path.commonpath([str(path) for path in folders]))
+    if not sweep and len(runs) == 1:
         folder = folder.parent
     errors = {str(result["folder"]): str(result["error"]) for _, result in jobs if result["error"]}
     write_sweep(runs, folder, errors)

@@ -223,8 +223,9 @@ def main_compare(argv: list[str]) -> int:
     runs: list[Run] = []
     for given in args.runs:
         metrics = read_metrics(given)
-        folder = given if given.is_dir() else given.parent
-        runs.append(([f"recipe={metrics.recipe}", *metrics.overrides], metrics, folder))
+        folder = (given if given.is_dir() else given.parent).resolve()  # `.` has no name
+        named = any(item.startswith("recipe=") for item in metrics.overrides)
+        runs.append(([*([] if named else [f"recipe={metrics.recipe}"]), *metrics.overrides], metrics, folder))
     console = output_console()
     console.print(rich_sweep(runs), soft_wrap=True)
     if args.out is not None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from edgepipe.files import read_record
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 Interval = tuple[float, float]
 """A 95% interval: (low, high)."""
@@ -358,7 +358,7 @@ class Sensitivity(_Record):
 class Metrics(_Record):
     """The whole of metrics.json."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = SCHEMA_VERSION
     recipe: str
     status: Literal["ok", "failed", "missed_goal", "not_verified"]
     failure: Failure | None = None

@@ -36,6 +36,9 @@ from edgepipe.store import Entry, Store, key_of
 
 log = logging.getLogger("edgepipe")
 
+INTERRUPTED = 130
+"""Exit code of a run that was stopped from the keyboard, as shells have it."""
+
 Status = Literal["ok", "failed", "missed_goal", "not_verified"]
 
 
@@ -99,6 +102,7 @@ class _Run:
     baseline_artifact: Artifact | None = None
     final: Artifact | None = None
     model_digest: str | None = None
+    computed: dict[str, list[str]] = field(default_factory=dict)  # key of what this run computed: why
     proofs: list[Proof] = field(default_factory=list)
 
     def _lookup_or(self, parts: dict[str, Any], what: str, work: Callable[[Job], Artifact], writes: Kind) -> Found:
@@ -106,7 +110,7 @@ class _Run:
         key = key_of(parts)
         entry = self.store.find(key)
         if entry is not None:
-            return Found(entry, key)
+            return Found(entry, key, self.computed.get(key))  # a lowering is looked up again by whoever needs it
         because = self.store.why_missing(key, parts)
         with self.store.lock(key, what):
             entry = self.store.find(key)  # another process may have finished it while we waited
@@ -134,6 +138,7 @@ class _Run:
                         f"{made.kind} in {made.path}. This is a defect of the pass, not of your recipe"
                     )
                 record = {"label": what, "seconds": seconds, "facts": job.facts, "key": parts}
+                self.computed[key] = because
                 return Found(self.store.commit_step(key, space, made, record), key, because)
 
     def apply(self, label: str, name: str, settings: Pass, model: Artifact) -> Found:
@@ -333,7 +338,7 @@ def run(
         log.info("failed", exc_info=True)
     except KeyboardInterrupt:
         failure = Failure(step=label, error="KeyboardInterrupt", message="interrupted; run the same command to go on")
-        error_code = 130
+        error_code = INTERRUPTED
     except OSError as error:
         failure = Failure(step=label, error=type(error).__name__, message=f"{error}. Finished steps are kept")
         log.info("failed", exc_info=True)

@@ -226,6 +226,8 @@ class Store:
             return None
         try:
             sums = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            if set(sums) != {path.name for path in folder.iterdir()} - {RECORD}:
+                raise StoreError(f"{folder / RECORD}: damaged: it does not name the files beside it")
             for name, sha256 in sums.items():
                 if hashlib.sha256((folder / name).read_bytes()).hexdigest() != sha256:
                     raise StoreError(f"{folder / name}: damaged: its content does not match its SHA-256")

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 TRACKED = "tracking.json"
 """In a run's folder, once it is logged: where, and under which id."""
 _DEFAULT_DATABASE = "outputs/mlflow.db"
+_LOCK_SECONDS = 60
+_AGAIN = "The run is whole; log it again with `edgepipe track RUN`"
 _FILES = ("metrics.json", "recipe.yaml", "overrides.yaml", "report.html", "edgepipe.log")
 _RUN_STATES = {"ok": "FINISHED", "missed_goal": "FINISHED", "failed": "FAILED"}
 _ANSWER_SECONDS = 3.0
@@ -162,17 +164,16 @@ def _client(uri: str) -> Iterator[MlflowClient]:
 
             database = uri.removeprefix("sqlite:///")
             if database != uri:
+                if Path(database).is_dir():
+                    raise TrackingError(f"tracking.uri: {shown(uri)}: a folder, and no SQLite file. {_AGAIN}")
                 Path(database).parent.mkdir(parents=True, exist_ok=True)
-                held.enter_context(FileLock(f"{database}.lock"))
+                held.enter_context(FileLock(f"{database}.lock", timeout=_LOCK_SECONDS))
             yield MlflowClient(tracking_uri=uri)
         except EdgepipeError:
             raise
         except Exception as error:  # MLflow raises its own, requests', sqlalchemy's and alembic's errors
             said = (str(error).strip().splitlines() or [""])[0][:300]
-            raise TrackingError(
-                f"tracking: {shown(uri)}: {type(error).__name__}: {said}. The run is whole; log it again with "
-                "`edgepipe track RUN`"
-            ) from error
+            raise TrackingError(f"tracking: {shown(uri)}: {type(error).__name__}: {said}. {_AGAIN}") from error
 
 
 def shown(uri: str) -> str:
@@ -326,6 +327,6 @@ def main_track(argv: list[str]) -> int:
         said = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise RecipeError(f"command line: --{error.errors()[0]['loc'][0]}: {said}") from None
     for run in args.runs:
-        run_id = track(run if run.is_dir() else run.parent, tracking)
+        run_id = track(run.parent if run.is_file() else run, tracking)
         output_console().print(f"{run}: run {run_id} in {shown(place(tracking))}", markup=False)
     return 0

@@ -163,7 +163,8 @@ def test_a_run_that_cannot_be_compared_is_a_failure_in_every_form(
 ) -> None:
     content = json.loads((run / "metrics.json").read_text()) | {"status": status}
     if status == "failed":
-        content["failure"] = {"step": "quantize", "error": "PassError", "message": "it could not"}
+        message = "it could not\n::error::injected \x1b[31m<b>"
+        content["failure"] = {"step": "quantize", "error": "PassError", "message": message}
     else:
         content["proofs"] = [
             {"target": "arm64", "place": "A72", "status": "failed", "why": "other bits", "examples": 4}
@@ -180,6 +181,8 @@ def test_a_run_that_cannot_be_compared_is_a_failure_in_every_form(
     assert said in (tmp_path / "c.md").read_text()
     assert "::error title=edgepipe ptq::" in (out := capfd.readouterr().out)
     assert out.count(said) == 2
+    assert "\n::error::" not in out
+    assert "<b>" not in (tmp_path / "c.md").read_text()
     assert main(["accept", str(tmp_path), "--baseline", str(tmp_path / "new.json")]) == 2
     assert not (tmp_path / "new.json").exists()
 
@@ -192,3 +195,22 @@ def test_a_metric_that_the_run_lacks_is_missed_by_name(
     baseline.write_text(json.dumps(content))
     assert main(["check", str(run), "--baseline", str(baseline)]) == 1
     assert "| r2 | 0.9000 | 0.8000 | - | missing (the run did not measure it) |" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity"])
+def test_a_metric_that_is_no_number_never_passes(
+    run: Path, baseline: Path, tmp_path: Path, value: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((run / "metrics.json").read_text())
+    content["versus_baseline"]["times_smaller"] = float(value.replace("Infinity", "inf"))
+    (tmp_path / "metrics.json").write_text(json.dumps(content))
+    assert main(["check", str(tmp_path), "--baseline", str(baseline)]) == 1
+    assert "missing (no finite number)" in capfd.readouterr().out
+    assert main(["accept", str(tmp_path), "--baseline", str(tmp_path / "new.json")]) == 2
+    assert not (tmp_path / "new.json").exists()
+
+
+def test_metrics_of_another_version_are_refused(run: Path, baseline: Path, tmp_path: Path) -> None:
+    content = json.loads((run / "metrics.json").read_text()) | {"schema_version": 99}
+    (tmp_path / "metrics.json").write_text(json.dumps(content))
+    assert main(["check", str(tmp_path), "--baseline", str(baseline)]) == 2

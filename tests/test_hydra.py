@@ -273,3 +273,12 @@ def test_recipes_are_listed_beside_files_that_are_none(
     shown = capsys.readouterr().out
     assert "the one I wrote" in shown
     assert shown.count("not a recipe: ") == 3
+
+
+def test_jobs_that_share_a_folder_are_refused_a_common_table(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    argv = arguments(tmp_path, f"hydra.sweep.dir={tmp_path}/sweep", "hydra.sweep.subdir=same", "seed=0,1")
+    assert main(["-m", *argv]) == 2
+    assert "hydra.sweep.subdir: 2 jobs wrote into same/" in capfd.readouterr().err
+    argv = arguments(tmp_path, f"hydra.sweep.dir={tmp_path}/deep", "hydra.sweep.subdir=a/${hydra.job.num}", "seed=0,1")
+    assert main(["-m", *argv]) == 0
+    assert (tmp_path / "deep" / "sweep.html").is_file()

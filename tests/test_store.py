@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+import edgepipe
+from edgepipe import registry
 from edgepipe.artifact import Kind, Signature, open_artifact, seal
 from edgepipe.errors import StoreError
 from edgepipe.store import Entry, Store, key_of
@@ -149,3 +152,17 @@ def test_gc_removes_lock_files_that_nobody_holds(tmp_path: Path) -> None:
     store.collect(10**12)
     assert [path.name for path in (tmp_path / "locks").iterdir()] == ["gc.lock"]
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_no_code_of_a_pass_is_imported_by_a_computed_name() -> None:
+    home = Path(edgepipe.__file__).parent
+    files = [path for room in ("passes", "models", "quant", "formats", "data") for path in (home / room).rglob("*.py")]
+    found = [path.name for path in files if re.search(r"import_module\(f?[\"']edgepipe", path.read_text())]
+    assert found == []  # module_digest could not see it: a change of that code would be a stale hit
+
+
+def test_the_code_of_a_format_is_part_of_the_key_of_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(registry, "_sources_digest", lambda files: seen.extend(name for name, _ in files) or "")
+    registry.module_digest.__wrapped__("edgepipe.passes.export")
+    assert {f"edgepipe.formats.{name}" for name in ("openvino", "tflite", "pte")} <= set(seen)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib
+import importlib.metadata
 import inspect
+import json
 import os
 import sys
 from importlib.util import find_spec
@@ -57,7 +60,9 @@ class PythonModel(ModelSettings):
         network = call_factory(self.factory, dict(self.kwargs))
         if self.weights is not None:
             torch_artifact.load_checkpoint(network, Path(self.weights).expanduser())
-        base = {"source": "python", "factory": self.factory, "kwargs": dict(self.kwargs)}
+        # With the code in it, the artifact is another one when a change of code leaves the weights as they are.
+        code = hashlib.sha256(json.dumps(_source_digests(self.factory), sort_keys=True).encode()).hexdigest()
+        base = {"source": "python", "factory": self.factory, "kwargs": dict(self.kwargs), "code": code}
         return torch_artifact.write(network, torch_artifact.new_architecture(base), out, signature)
 
 
@@ -66,22 +71,44 @@ def _source_digests(factory: str) -> JsonValue:
     _allow_local_modules()
     module = factory.partition(":")[0]
     top = module.partition(".")[0]
-    waiting, files = [top], dict[str, Path]()
+    waiting, files, libraries = [top], dict[str, Path](), dict[str, str | None]()
     while waiting:
         name = waiting.pop()
         for place, path in _files_of(name):
             if place not in files:
                 files[place] = path
-                # What lies beside it (`import blocks`) is the user's code too; what is installed has a version.
-                homes = (path.parent, Path.cwd())
-                waiting += [
-                    other
-                    for other in sorted(_imports(path) - {top})
-                    if any((home / f"{other}.py").is_file() or (home / other).is_dir() for home in homes)
-                ]
+                # What it imports (`import blocks`) is the user's code too, but for libraries: those have a version.
+                others = _imports(path) - {top, *libraries}
+                libraries |= {other: _version(other) for other in others if _is_library(other)}
+                waiting += sorted(others - libraries.keys())
     if not files:
         raise ModelError(f"model.factory: there is no module '{module}'. Run from its folder or install it")
-    return {name: file_sha256(path) for name, path in sorted(files.items())}
+    return {
+        **{name: version for name, version in sorted(libraries.items()) if version},
+        **{name: file_sha256(path) for name, path in sorted(files.items())},
+    }
+
+
+def _is_library(name: str) -> bool:
+    """Whether a top-level module is Python's own or lies among installed packages; an editable install does not."""
+    if name in sys.stdlib_module_names:
+        return True
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError):
+        return True  # importing it will say what is wrong
+    if spec is None:
+        return True
+    places = [*(spec.submodule_search_locations or []), *filter(None, [spec.origin])]
+    return all({"site-packages", "dist-packages"} & set(Path(place).parts) for place in places)
+
+
+def _version(name: str) -> str | None:
+    """Of the distribution of that name; None: Python's own, or named otherwise than its module."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _files_of(name: str) -> list[tuple[str, Path]]:

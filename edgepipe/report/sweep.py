@@ -20,7 +20,7 @@ from edgepipe.files import write_text
 from edgepipe.metrics import Metrics, quality
 from edgepipe.report.page import page
 from edgepipe.report.svg import Dot, scatter
-from edgepipe.report.table import markdown_rows, points, times
+from edgepipe.report.table import markdown_rows, megabytes, milliseconds, points, times
 
 Run = tuple[list[str], Metrics | None, Path]
 """The overrides of a job, its metrics (None: it never began), its folder."""
@@ -112,11 +112,11 @@ def _cells(record: dict[str, Any]) -> tuple[str, ...]:
         status,
         "-" if answers is None else name + answers.text,
         drop,
-        f"{final['size_bytes'] / 1e6:.2f}",
+        megabytes(final["size_bytes"]),
         times(versus["times_smaller"]) if versus else "-",
-        f"{final['latency_p50_ms']:.2f}",
+        milliseconds(final["latency_p50_ms"]),
         times(versus["times_faster"], versus["times_faster_ci95"]) if versus else "-",
-        f"{final['macs'] / 1e6:.1f}",
+        f"{final['macs'] / 1e6:.{1 if final['macs'] >= 1e6 else 4}f}",
         "*" if record["pareto"]["latency_p50_ms"] else "",
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Sequence
 
 from rich import box
@@ -56,6 +58,16 @@ def times(value: float, interval: Interval | None = None) -> str:
     return text if interval is None else f"{text} [{interval[0]:.2f}, {interval[1]:.2f}]"
 
 
+def megabytes(size_bytes: int) -> str:
+    """With more digits where two would say nothing."""
+    return f"{size_bytes / 1e6:.{2 if size_bytes >= 1e5 else 4}f}"
+
+
+def milliseconds(value: float) -> str:
+    """With more digits where two would say nothing."""
+    return f"{value:.{2 if value >= 0.1 else 4}f}"
+
+
 def columns(metrics: Metrics) -> tuple[str, ...]:
     """The heads of the table: how a model answers is said in the measure of its task."""
     measured = [step.measurements for step in metrics.passes if step.measurements is not None]
@@ -94,9 +106,9 @@ def row(step: StepRecord) -> tuple[str, ...]:
     return (
         label,
         *_answers(measured, versus),
-        f"{measured.size_bytes / 1e6:.{2 if measured.size_bytes >= 1e5 else 4}f}",
+        megabytes(measured.size_bytes),
         times(versus.times_smaller) if versus else "-",
-        f"{measured.latency_p50_ms:.{2 if measured.latency_p50_ms >= 0.1 else 4}f}",
+        milliseconds(measured.latency_p50_ms),
         times(versus.times_faster, versus.times_faster_ci95) if versus else "-",
         percent(share, 0),
         "cached" if step.cached else f"{step.seconds:.1f}",
@@ -181,6 +193,11 @@ def rich_proofs(proofs: Sequence[Proof]) -> Group:
         cells = [Text(f" {cell} ") for cell in proof_row(proof)]
         table.add_row(*cells, style="red" if proof.status == "failed" else None)
     return Group(table, *[Text(f"- {note}") for note in proof_notes(proofs)])
+
+
+def markdown_text(text: str) -> str:
+    """Text that Markdown shows as it is, HTML and emphasis included."""
+    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", html.escape(text, quote=False)).replace("\n", " ")
 
 
 def _cell(text: str) -> str:

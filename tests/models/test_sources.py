@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
@@ -153,8 +154,34 @@ def test_a_factory_in_a_folder_without_init_is_found_and_what_it_imports_enters_
     assert list(before["code"]) == ["blocks_beside.py", "single_file.py"]
     (tmp_path / "blocks_beside.py").write_text("x = 2\n")
     assert single.digests() != before
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "blocks_on_the_path.py").write_text("import numpy, os\ny = 1\n")
+    monkeypatch.syspath_prepend(elsewhere)
+    (tmp_path / "single_file.py").write_text("import blocks_on_the_path\ndef make(): ...\n")
+    before = single.digests()
+    assert set(before["code"]) == {"blocks_on_the_path.py", "numpy", "single_file.py"}  # a library by its version
+    (elsewhere / "blocks_on_the_path.py").write_text("y = 2\n")
+    assert single.digests() != before
     with pytest.raises(ModelError, match="there is no module 'nowhere_at_all"):
         PythonModel(factory="nowhere_at_all:make", trust_code=True).digests()
+
+
+def test_a_change_of_code_that_leaves_the_weights_alone_is_a_miss_for_every_step(
+    own: list[str], tmp_path: Path
+) -> None:
+    argv = [*own, "trust_code=true", "model.kwargs={width: 16}", f"store.root={tmp_path}/store"]
+    code = tmp_path / "own_networks.py"
+    assert main(argv) == 0
+    assert main(argv) == 0
+    assert all(step.cached for step in read_metrics(tmp_path / "run").passes)
+    before = (tmp_path / "run" / "final" / "model.onnx").read_bytes()
+    assert "ReLU" in code.read_text()
+    code.write_text(code.read_text().replace("ReLU", "ELU"))
+    sys.modules.pop("own_networks")  # a new process would read it again
+    assert main(argv) == 0
+    assert not any(step.cached for step in read_metrics(tmp_path / "run").passes)
+    assert (tmp_path / "run" / "final" / "model.onnx").read_bytes() != before
 
 
 @pytest.mark.parametrize(
