@@ -36,6 +36,8 @@ svg text.line2{fill:var(--good)}svg text.line3{fill:var(--bad)}
 svg .dot{fill:var(--soft)}svg .front{fill:var(--b)}
 .pictures{display:flex;flex-wrap:wrap;gap:.6rem}.pictures figure{margin:0;font-size:.8rem;width:104px}
 .pictures img{width:96px;height:96px;object-fit:contain;image-rendering:pixelated;background:var(--card)}
+@media(max-width:600px){svg.scatter text{font-size:17px}svg.scatter .name{display:none}
+svg.scatter .dot{r:9px}.wide td:first-child{white-space:normal;overflow-wrap:anywhere;min-width:7rem;max-width:9rem}}
 details{margin:.5rem 0}summary{cursor:pointer}pre{background:var(--card);padding:.8rem;overflow:auto;font-size:.82rem}
 """
 

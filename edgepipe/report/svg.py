@@ -145,7 +145,11 @@ def scatter(dots: Sequence[Dot], *, x_title: str, y_title: str) -> str:
         )
         # The last part of a key says enough here; the tooltip and the table have the whole name.
         parts.append(free.text(a, b, re.sub(r"(?<!\S)[+~]*[\w@.]*\.(?=\w+=)", "", dot.name)))
-    return f'<svg viewBox="0 0 650 310" role="img" aria-label="{html.escape(y_title)}">' + "".join(parts) + "</svg>"
+    return (
+        f'<svg viewBox="0 0 650 310" class="scatter" role="img" aria-label="{html.escape(y_title)}">'
+        + "".join(parts)
+        + "</svg>"
+    )
 
 
 class _Labels:

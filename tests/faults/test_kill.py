@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -77,6 +78,25 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch(tmp_path: Path) -> 
     done = subprocess.run(cached, cwd=project, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert all(step.cached and step.measurement_cached for step in read_metrics(project / "run").passes)
+
+
+def test_stopping_a_sweep_from_the_keyboard_stops_all_its_jobs(tmp_path: Path) -> None:
+    project = training_project(tmp_path)
+    more = ("recipe=tiny", "trust_code=true", "store.root=store", "hydra.sweep.dir=sweep")
+    process = start("-m", *more, "passes.train.epochs=200,201,202", cwd=project)
+    deadline = time.monotonic() + 120
+    while epochs_kept(project / "store") < 2:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "interrupted" in err
+    assert not (project / "sweep" / "1").exists()
+    assert read_metrics(project / "sweep" / "0").status == "failed"
+    assert epochs_kept(project / "store") >= 2
 
 
 def killed_and_finished(folder: Path, after_seconds: float) -> bytes:
