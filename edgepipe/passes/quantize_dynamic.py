@@ -14,7 +14,8 @@ from edgepipe.errors import PassError
 class QuantizeDynamic(Pass):
     """Store the weights of matrix products as int8 and quantize their inputs on the fly; no calibration.
 
-    Right for transformers and recurrent networks; convolutions only on request, they get much slower.
+    Right for transformers and recurrent networks; convolutions only on request, they get much slower, but for a
+    transformer's first one over patches, which becomes a matrix product.
     Source: ONNX Runtime, "Quantize ONNX models", dynamic quantization.
     """
 
@@ -37,10 +38,12 @@ class QuantizeDynamic(Pass):
         from edgepipe.models.lower import clean
         from edgepipe.quant.embeddings import quantize_tables
         from edgepipe.quant.exclude import check_named
+        from edgepipe.quant.patches import patches_to_products
         from edgepipe.quant.prepare import prepare
 
         network = prepare(model.onnx, job.label)
         check_named(network, self.exclude, job.label)
+        patches_to_products(network, self.exclude)
         kinds = ["MatMul", "Gemm", *(["Conv"] if self.convolutions else [])]
         count = sum(node.op_type in kinds and node.name not in self.exclude for node in network.graph.node)
         if count == 0:
