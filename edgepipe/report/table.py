@@ -197,7 +197,7 @@ def rich_proofs(proofs: Sequence[Proof]) -> Group:
 
 def markdown_text(text: str) -> str:
     """Text that Markdown shows as it is, HTML and emphasis included."""
-    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", html.escape(text, quote=False)).replace("\n", " ")
+    return re.sub(r"([\\`*\[\]|~])", r"\\\1", html.escape(text, quote=False)).replace("\n", " ")
 
 
 def _cell(text: str) -> str:
