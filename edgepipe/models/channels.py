@@ -126,6 +126,7 @@ def remove(
     comparable: bool = False,
     widths: dict[str, int] | None = None,
     latency: tuple[LatencyTable, dict[str, tuple[int, int]], float] | None = None,
+    kept_outputs: dict[str, list[int]] | None = None,
 ) -> dict[str, Any]:
     """Remove channels in place; returns what was achieved.
 
@@ -136,6 +137,7 @@ def remove(
             then of these, so that rounding does not add up. Not used with `across`, which ranks what is left.
         latency: a table, the shapes of its layers at full width and how many times faster they shall be, in place of
             a share.
+        kept_outputs: filled with the indices of the outputs left, for every layer that loses some.
 
     Raises:
         PassError: the dependency graph cannot follow the network, or nothing can be removed.
@@ -180,6 +182,8 @@ def remove(
         order = torch.sort(scores, stable=True).indices[: channels - kept]
         group = graph.get_pruning_group(module, function, idxs=sorted(order.tolist()))
         if graph.check_pruning_group(group):
+            if kept_outputs is not None:
+                _note_kept(graph, group, names, kept_outputs)
             group.prune()
             removed += channels - kept
     progress(0.8, "checking")
@@ -203,6 +207,16 @@ def remove(
         "macs_left_share": macs / macs_before,
         "parameters_left_share": parameters / parameters_before,
     }
+
+
+def _note_kept(graph: Any, group: Any, names: dict[int, str], kept: dict[str, list[int]]) -> None:
+    for item in group:
+        module = item.dep.target.module
+        if isinstance(module, _WIDE) and graph.is_out_channel_pruning_fn(item.dep.handler):
+            name = names[id(module)]
+            left = kept.get(name, list(range(graph.get_out_channels(module))))
+            gone = set(item.idxs)
+            kept[name] = [channel for channel in left if channel not in gone]
 
 
 def told(facts: dict[str, Any]) -> str:

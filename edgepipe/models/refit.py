@@ -1,0 +1,194 @@
+"""Fitting the layers of a pruned network to what the unpruned one computed, by least squares; no label is read.
+
+Source: He, Zhang and Sun, Channel Pruning for Accelerating Very Deep Neural Networks, ICCV 2017, arXiv:1707.06168,
+whose second step this is, for every layer and for whatever chose the channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgepipe.contract import Progress
+
+_RIDGE = 0.1
+"""Share of the mean square of a layer's inputs that its old weights weigh: they stay where examples say nothing."""
+_ROWS_PER_INPUT = 8
+"""Rows of the least squares for each unknown; more change little."""
+_PLACES = 64
+"""Places of a picture at most: neighbours say nearly the same."""
+
+Batches = Callable[[], Iterable[torch.Tensor]]
+
+
+def refit(
+    network: nn.Module,
+    parent: nn.Module,
+    kept: Mapping[str, Sequence[int]],
+    batches: Batches,
+    *,
+    skip: Collection[str] = (),
+    seed: int,
+    progress: Progress,
+) -> dict[str, float]:
+    """Give every convolution and matrix product behind the first narrowed layer new weights, in place, first to last.
+
+    Each layer sees what the layers before it, fitted already, make of the examples, and its outputs come as near as
+    possible to the parent's: so an error is mended where it arises, not handed on. Without a bias, a batch norm that
+    directly follows takes the constant.
+
+    Args:
+        parent: the network before channels were removed.
+        kept: for every layer that lost outputs, the indices of those of the parent that are left.
+        batches: float32 (n, *input_shape) examples, the same each time it is called.
+        skip: names of layers that keep their weights.
+
+    Returns:
+        For every layer fitted the share of its outputs' variance that was not reached, in [0, 1].
+    """
+    network.eval()
+    parent.eval()
+    first = next(iter(batches()))[:2]
+    layers, norms = _followed(network, first)
+    ours, theirs = dict(network.named_modules()), dict(parent.named_modules())
+    touched = False
+    missed: dict[str, float] = {}
+    for number, name in enumerate(layers):
+        progress(number / len(layers), name)
+        # What stands before the first layer with fewer inputs computes what it always did.
+        touched |= ours[name].weight.shape[1] != theirs[name].weight.shape[1]
+        if touched and name not in skip:
+            missed[name] = _fit(
+                network, ours[name], parent, theirs[name], kept.get(name), norms.get(name), batches, seed
+            )
+    return missed
+
+
+class _Seen(Exception):
+    """The layer asked for has run; what comes after it need not."""
+
+
+def _followed(network: nn.Module, example: torch.Tensor) -> tuple[list[str], dict[str, nn.Module]]:
+    """Layers that can be fitted in the order they run, and the batch norm that reads the output of each."""
+    runs: list[str] = []
+    made: dict[int, str] = {}
+    norms: dict[str, nn.Module] = {}
+    alive: list[torch.Tensor] = []  # or a later tensor may get the same id
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                if id(inputs[0]) in made:
+                    norms[made[id(inputs[0])]] = module
+                return
+            runs.append(name)
+            made[id(output)] = name
+            alive.append(output)
+
+        return hook
+
+    hooks = [
+        module.register_forward_hook(note(name))
+        for name, module in network.named_modules()
+        if _is_fitted(module) or isinstance(module, nn.modules.batchnorm._BatchNorm)
+    ]
+    with torch.no_grad():
+        network(example)
+    for hook in hooks:
+        hook.remove()
+    # A layer that runs twice has two outputs to please.
+    return [name for name in runs if runs.count(name) == 1], norms
+
+
+def _is_fitted(module: nn.Module) -> bool:
+    if type(module) is nn.Conv2d:
+        return module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)
+    return type(module) is nn.Linear
+
+
+def _fit(
+    network: nn.Module,
+    layer: Any,
+    parent: nn.Module,
+    original: nn.Module,
+    kept: Sequence[int] | None,
+    norm: Any,
+    batches: Batches,
+    seed: int,
+) -> float:
+    weight = layer.weight.detach()
+    outputs = len(weight)
+    old = weight.reshape(outputs, -1).T.double()
+    unknowns = len(old)
+    total = torch.zeros((unknowns + 1, unknowns + 1), dtype=torch.float64)
+    wanted = torch.zeros((unknowns + 1, outputs), dtype=torch.float64)
+    squares = torch.zeros(outputs, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    rows = 0
+    for inputs in batches():
+        x = _columns(layer, _caught(network, layer, inputs)[0])
+        y = _caught(parent, original, inputs)[1]
+        y = y.flatten(2).transpose(1, 2) if y.ndim == 4 else y.reshape(len(y), -1, y.shape[-1])
+        if kept is not None:
+            y = y[..., list(kept)]
+        if x.shape[1] > _PLACES:
+            places = torch.rand(x.shape[:2], generator=generator).argsort(1)[:, :_PLACES, None]
+            x = x.gather(1, places.expand(-1, -1, x.shape[2]))
+            y = y.gather(1, places.expand(-1, -1, y.shape[2]))
+        x = nn.functional.pad(x.reshape(-1, unknowns), (0, 1), value=1.0)  # the constant
+        y = y.reshape(-1, outputs)
+        total += (x.T @ x).double()
+        wanted += (x.T @ y).double()
+        squares += y.double().square().sum(0)
+        rows += len(x)
+        if rows >= _ROWS_PER_INPUT * unknowns:
+            break
+    means_x, means_y = total[-1, :-1] / rows, wanted[-1] / rows
+    constant = layer.bias is not None or norm is not None
+    spread, common = total[:-1, :-1], wanted[:-1]
+    if constant:
+        spread = spread - rows * torch.outer(means_x, means_x)
+        common = common - rows * torch.outer(means_x, means_y)
+        squares = squares - rows * means_y.square()
+    ridge = _RIDGE * float(spread.diagonal().mean()) + 1e-12
+    new = torch.linalg.solve(spread + ridge * torch.eye(unknowns, dtype=torch.float64), common + ridge * old)
+    if not bool(torch.isfinite(new).all()):
+        return 1.0  # broken inputs: the weights stay
+    reached = squares - 2 * (new * common).sum(0) + (new * (spread @ new)).sum(0)
+    layer.weight.data = new.T.reshape(weight.shape).to(weight.dtype).contiguous()
+    offset = (means_y - means_x @ new).to(weight.dtype)
+    if layer.bias is not None:
+        layer.bias.data = offset
+    elif norm is not None and norm.running_mean is not None:
+        norm.running_mean -= offset
+    return min(1.0, max(0.0, float(reached.sum() / squares.sum().clamp_min(1e-30))))
+
+
+def _caught(network: nn.Module, layer: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a layer gets and gives; the network runs no further."""
+    found: list[torch.Tensor] = []
+
+    def hook(_module: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        found.extend((given[0], output))
+        raise _Seen
+
+    handle = layer.register_forward_hook(hook)
+    try:
+        with torch.no_grad():
+            network(inputs)
+    except _Seen:
+        pass
+    finally:
+        handle.remove()
+    return found[0], found[1]
+
+
+def _columns(layer: Any, x: torch.Tensor) -> torch.Tensor:
+    """(n, places, inputs of one output): what each output is a weighted sum of."""
+    if isinstance(layer, nn.Linear):
+        return x.reshape(len(x), -1, x.shape[-1])
+    unfolded = nn.functional.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+    return unfolded.transpose(1, 2)

@@ -1,0 +1,122 @@
+"""Layers fitted to what they answered before channels were removed."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from edgepipe.artifact import Artifact
+from edgepipe.contract import Split
+from edgepipe.models.refit import refit
+from edgepipe.passes.prune_channels import PruneChannels
+from edgepipe.passes.prune_weights import PruneWeights
+from edgepipe.passes.reestimate_batchnorm import ReestimateBatchNorm
+from edgepipe.passes.train import Train
+from tests.passes.workbench import Workbench
+
+
+def silent(_share: float, _text: str) -> None:
+    pass
+
+
+class Branched(nn.Module):
+    """A residual sum, a concatenation, a convolution without a batch norm behind, a layer used twice, a flattening."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+        self.left = nn.Conv2d(8, 8, 3, stride=2, padding=1)
+        self.right = nn.Conv2d(8, 8, 1, stride=2, bias=False)
+        self.twice = nn.Conv2d(16, 16, 1)
+        self.head = nn.Linear(16 * 16, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        x = torch.cat((self.left(x), self.right(x)), 1)
+        x = x + self.twice(torch.relu(self.twice(x)))
+        return self.head(torch.flatten(x, 1))
+
+
+def narrowed(network: Branched, gone: list[int]) -> tuple[Branched, list[int]]:
+    """Without some of the stem's channels."""
+    left = [channel for channel in range(8) if channel not in gone]
+    small = copy.deepcopy(network)
+    conv, norm = small.stem[0], small.stem[1]
+    conv.weight.data = conv.weight.data[left]
+    for name in ("weight", "bias"):
+        getattr(norm, name).data = getattr(norm, name).data[left]
+    for name in ("running_mean", "running_var"):
+        setattr(norm, name, getattr(norm, name)[left].clone())
+    for layer in (small.left, small.right):
+        layer.weight.data = layer.weight.data[:, left]
+    return small, left
+
+
+def test_what_the_channels_left_can_express_is_restored_and_the_rest_comes_nearer() -> None:
+    torch.manual_seed(0)
+    network = Branched().eval()
+    # Two channels say what others say, scaled: a batch norm of one and the same input.
+    with torch.no_grad():
+        network.stem[0].weight[6] = 2 * network.stem[0].weight[0]
+        network.stem[0].weight[7] = 3 * network.stem[0].weight[1]
+    pictures = torch.randn((64, 3, 8, 8))
+    batches = list(pictures.split(16))
+    small, left = narrowed(network, [6, 7])
+    twice = small.twice.weight.detach().clone()
+    with torch.no_grad():
+        before = (small(pictures) - network(pictures)).abs().max()
+        missed = refit(small, network, {"stem.0": left}, lambda: batches, seed=0, progress=silent)
+        after = (small(pictures) - network(pictures)).abs().max()
+    assert list(missed) == ["left", "right", "head"]
+    assert torch.equal(small.twice.weight, twice), "a layer that runs twice has two outputs to please"
+    assert max(missed.values()) < 0.02
+    assert after < 0.25 * before
+
+
+def test_layers_named_and_those_before_the_cut_keep_their_weights() -> None:
+    torch.manual_seed(0)
+    network = Branched().eval()
+    small, left = narrowed(network, [2])
+    stem, head = small.stem[0].weight.detach().clone(), small.head.weight.detach().clone()
+    batches = [torch.randn((16, 3, 8, 8))]
+    missed = refit(small, network, {"stem.0": left}, lambda: batches, skip=["head"], seed=0, progress=silent)
+    assert list(missed) == ["left", "right"]
+    assert torch.equal(small.stem[0].weight, stem) and torch.equal(small.head.weight, head)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    return Workbench(tmp_path_factory.mktemp("bench"), small=True)
+
+
+@pytest.fixture(scope="module")
+def trained(bench: Workbench) -> Artifact:
+    return bench.do(Train(epochs=6, lr=0.05), bench.loaded)[0]
+
+
+def test_fitting_wins_back_more_than_batch_norm_statistics_do(bench: Workbench, trained: Artifact) -> None:
+    chosen = {"ratio": 0.5, "round_to": 4}
+    bare, _ = bench.do(PruneChannels(**chosen), trained)
+    statistics, _ = bench.do(ReestimateBatchNorm(), bare)
+    fitted, job = bench.do(PruneChannels(**chosen, refit_examples=200), trained)
+    scores = [bench.accuracy(bench.torch_logits(model)) for model in (bare, statistics, fitted, trained)]
+    assert scores[2] > max(scores[0], scores[1]), scores
+    assert job.facts["refit_examples"] == 200
+    assert all(0 <= share < 1 for share in job.facts["refit_unexplained_variance"].values())
+    assert bench.do(PruneChannels(**chosen, refit_examples=200), trained)[0].digest == fitted.digest
+
+
+def test_it_reads_train_examples_without_their_labels() -> None:
+    assert PruneChannels(ratio=0.5, refit_examples=10).splits() == (Split.TRAIN,)
+    assert PruneChannels(ratio=0.5).splits() == ()
+
+
+def test_masked_weights_stay_zero(bench: Workbench, trained: Artifact) -> None:
+    masked, _ = bench.do(PruneWeights(amount=0.6), trained)
+    bare, _ = bench.do(PruneChannels(ratio=0.5, round_to=4), masked)
+    fitted, _ = bench.do(PruneChannels(ratio=0.5, round_to=4, refit_examples=50), masked)
+    zeros = bench.weight(bare) == 0
+    assert zeros.any() and torch.equal(bench.weight(fitted) == 0, zeros)
