@@ -80,6 +80,7 @@ class QuantizeAware(TaughtPass):
 
     def _simulated(self, graph, placement: Placement, job: Job) -> SimulatedNetwork:  # type: ignore[no-untyped-def]
         from edgepipe.quant.calibrate import calibrate
+        from edgepipe.quant.observers import UNLIMITED
         from edgepipe.quant.simulate import SimulatedNetwork
 
         observers = calibrate(
@@ -94,7 +95,10 @@ class QuantizeAware(TaughtPass):
         return SimulatedNetwork(
             graph,
             placement,
-            placement.limited({name: observer.range(self.observer) for name, observer in observers.items()}),
+            {
+                name: observer.range(self.observer, limits=placement.limits.get(name, UNLIMITED))
+                for name, observer in observers.items()
+            },
             pair_safe=self.saturation_safe,
             learned=self.steps_learned,
             frozen_share=self.frozen_share,

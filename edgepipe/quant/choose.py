@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper
 from edgepipe.contract import DataSource, Progress, Split
 from edgepipe.quant.affine import activation_parameters
 from edgepipe.quant.calibrate import open_probe
-from edgepipe.quant.observers import Observer, ObserverName
+from edgepipe.quant.observers import UNLIMITED, Observer, ObserverName
 from edgepipe.quant.placement import Placement, Wiring
 
 CANDIDATES: tuple[ObserverName, ...] = ("min_max", "mse", "percentile", "entropy")
@@ -42,7 +42,8 @@ def choose_ranges(
         examples: calibration examples to try them on; the first ones.
     """
     options: dict[str, dict[str, Range]] = {
-        name: {kind: observer.range(kind, percentile) for kind in CANDIDATES} for name, observer in observers.items()
+        name: {kind: observer.range(kind, percentile, placement.limits.get(name, UNLIMITED)) for kind in CANDIDATES}
+        for name, observer in observers.items()
     }
     probe = onnx.ModelProto()
     probe.CopyFrom(model)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 ObserverName = Literal["min_max", "moving_average", "percentile", "mse", "entropy"]
 _HALF = 4096  # bins on each side of zero
+UNLIMITED = (-np.inf, np.inf)
 
 
 class Observer:
@@ -62,20 +63,24 @@ class Observer:
         np.clip(index, 0, 2 * _HALF - 1, out=index)
         self._bins += np.bincount(index, minlength=2 * _HALF)
 
-    def range(self, kind: ObserverName, percentile: float = 99.99) -> tuple[float, float]:
-        """(low, high) that the quantized tensor should cover."""
+    def range(
+        self, kind: ObserverName, percentile: float = 99.99, limits: tuple[float, float] = UNLIMITED
+    ) -> tuple[float, float]:
+        """(low, high) that the quantized tensor should cover.
+
+        Args:
+            limits: beyond them no reader tells values apart: what lies there is no reason for wide steps, nor for
+                cutting off the other end.
+        """
         if self.count == 0:
             return 0.0, 0.0
         if kind == "moving_average" and self.smooth_low is not None and self.smooth_high is not None:
-            return self.smooth_low, self.smooth_high
+            return _inside(self.smooth_low, self.smooth_high, limits)
         if kind == "min_max" or self._bins is None or self._width == 0.0:
-            return self.low, self.high
-        centers = ((np.arange(2 * _HALF) - _HALF + 0.5) * self._width).astype(np.float64)
+            return _inside(self.low, self.high, limits)
         if kind == "percentile":
-            return self._percentile(percentile)
-        if kind == "mse":
-            return self._search(centers, _square_error)
-        return self._search(centers, _divergence)
+            return _inside(*self._percentile(percentile), limits)
+        return self._search(_square_error if kind == "mse" else _divergence, limits)
 
     def _percentile(self, percentile: float) -> tuple[float, float]:
         assert self._bins is not None
@@ -85,12 +90,13 @@ class Observer:
         high = (int(np.searchsorted(cumulated, 1 - edge, side="left")) + 1 - _HALF) * self._width
         return max(self.low, low), min(self.high, high)
 
-    def _search(self, centers: NDArray[np.float64], cost_of: _Cost) -> tuple[float, float]:
+    def _search(self, cost_of: _Cost, limits: tuple[float, float]) -> tuple[float, float]:
         """The range of least cost among shrunken versions of [low, high]."""
         assert self._bins is not None
         filled = np.flatnonzero(self._bins)
-        counts, places = self._bins[filled].astype(np.float64), centers[filled]
-        low, high = min(self.low, 0.0), max(self.high, 0.0)
+        centers = (filled - _HALF + 0.5) * self._width
+        counts, places = self._bins[filled].astype(np.float64), np.clip(centers, *limits)
+        low, high = _inside(min(self.low, 0.0), max(self.high, 0.0), limits)
         shares = np.linspace(1.0, 0.3, 71)
         best, found = np.inf, (low, high)
         # One-sided tensors (after ReLU) shrink above only; two-sided ones first together, then each side alone.
@@ -107,6 +113,10 @@ class Observer:
                 if cost < best:
                     best, found = cost, option
         return found
+
+
+def _inside(low: float, high: float, limits: tuple[float, float]) -> tuple[float, float]:
+    return max(low, limits[0]), min(high, limits[1])
 
 
 class _Cost(Protocol):

@@ -6,7 +6,7 @@ Two questions: what can (there is a kernel, and its inputs can be had in int8), 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -60,14 +60,6 @@ class Placement:
     same_as: dict[str, str] = field(default_factory=dict)
     limits: dict[str, tuple[float, float]] = field(default_factory=dict)
     kept_float: dict[str, str] = field(default_factory=dict)
-
-    def limited(self, ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-        """The ranges without what no reader tells apart."""
-        found = dict(ranges)
-        for name in found.keys() & self.limits.keys():
-            low, high = self.limits[name]
-            found[name] = (max(found[name][0], low), min(found[name][1], high))
-        return found
 
 
 def place(model: onnx.ModelProto, excluded: Iterable[str], keep_float: KeepFloat = "auto") -> Placement:

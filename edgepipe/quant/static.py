@@ -19,6 +19,7 @@ from edgepipe.quant.curves import lookups
 from edgepipe.quant.fit import fit
 from edgepipe.quant.guards import guard_floats
 from edgepipe.quant.moments import watch
+from edgepipe.quant.observers import UNLIMITED
 from edgepipe.quant.placement import Placement
 from edgepipe.quant.qdq import QdqWriter, Weight, WeightKey
 
@@ -69,6 +70,10 @@ class StaticQuantizer:
         missing = [name for name in tensors if name not in self._ranges]
         if not missing:
             return
+
+        def limits(tensor: str) -> tuple[float, float]:
+            return next((p.limits[tensor] for p in found if tensor in p.limits), UNLIMITED)
+
         observers = calibrate(
             self.network,
             missing,
@@ -80,7 +85,11 @@ class StaticQuantizer:
         )
         if self.how.observer != "least_error":
             self._ranges |= {
-                name: watched.range(self.how.observer, self.how.percentile)  # type: ignore[arg-type]
+                name: watched.range(
+                    self.how.observer,  # type: ignore[arg-type]
+                    self.how.percentile,
+                    limits(name),
+                )
                 for name, watched in observers.items()
             }
             return
@@ -106,7 +115,7 @@ class StaticQuantizer:
         if not self.how.learned and not self.how.bias_correction:
             return
         writer = self._writer(self.network)
-        parameters = writer.parameters(placement, self._limited(placement))
+        parameters = writer.parameters(placement, self._known(placement))
         layers = {node.name: (node, writer.wiring.constants[node.input[1]].dims) for node in writer.layers(placement)}
         examples = max(1, self.data.count(Split.CALIBRATION))
         moments, take = watch(layers, parameters, second=self.how.learned, per_example=-(-_COLUMNS // examples))
@@ -142,7 +151,7 @@ class StaticQuantizer:
         model = onnx.ModelProto()
         model.CopyFrom(self.network)
         try:
-            tensors = _write(self._writer(model), placement, self._limited(placement), self._weights, self._biases)
+            tensors = _write(self._writer(model), placement, self._known(placement), self._weights, self._biases)
         except ValueError as error:
             raise self._broken(error) from None
         return model, tensors
@@ -151,8 +160,8 @@ class StaticQuantizer:
         how = self.how
         return QdqWriter(model, per_channel=how.per_channel, pair_safe=how.saturation_safe, search=how.weight_search)
 
-    def _limited(self, placement: Placement) -> dict[str, tuple[float, float]]:
-        return placement.limited({name: self._ranges[name] for name in placement.tensors if name in self._ranges})
+    def _known(self, placement: Placement) -> dict[str, tuple[float, float]]:
+        return {name: self._ranges[name] for name in placement.tensors if name in self._ranges}
 
     def _broken(self, error: Any) -> PassError:
         return PassError(f"passes.{self.label}: {error}. The float model is broken there")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgepipe.quant.affine import activation_parameters, dequantize, quantize
-from edgepipe.quant.observers import Observer
+from edgepipe.quant.observers import Observer, ObserverName
 
 
 def observed(values: np.ndarray, parts: int) -> Observer:
@@ -14,6 +14,11 @@ def observed(values: np.ndarray, parts: int) -> Observer:
     for part in np.array_split(values, parts):
         observer.observe(part)
     return observer
+
+
+def error(values: np.ndarray, low: float, high: float) -> float:
+    scale, zero = activation_parameters(low, high)
+    return float(np.square(dequantize(quantize(values, scale, zero, np.uint8), scale, zero) - values).mean())
 
 
 @pytest.mark.parametrize("kind", ["min_max", "percentile", "mse", "entropy"])
@@ -40,11 +45,7 @@ def test_mse_has_the_least_squared_error_of_all_ranges() -> None:
     values = np.random.default_rng(0).laplace(size=200_000).astype(np.float32)
     observer = observed(values, 10)
 
-    def error(low: float, high: float) -> float:
-        scale, zero = activation_parameters(low, high)
-        return float(np.square(dequantize(quantize(values, scale, zero, np.uint8), scale, zero) - values).mean())
-
-    errors = {kind: error(*observer.range(kind)) for kind in ("min_max", "percentile", "entropy", "mse")}
+    errors = {kind: error(values, *observer.range(kind)) for kind in ("min_max", "percentile", "entropy", "mse")}
     assert errors["mse"] <= 1.001 * min(errors.values())
     assert errors["mse"] < 0.8 * errors["min_max"]
 
@@ -69,3 +70,19 @@ def test_growing_the_range_keeps_every_count() -> None:
 def test_not_finite_is_refused() -> None:
     with pytest.raises(ValueError, match="NaN"):
         Observer().observe(np.array([1.0, np.nan], np.float32))
+
+
+@pytest.mark.parametrize("kind", ["min_max", "moving_average", "percentile", "mse", "entropy"])
+def test_a_tail_that_no_reader_sees_does_not_cut_off_the_other_end(kind: ObserverName) -> None:
+    """SiLU answers 0 to -80 as to -8; a range that covers the tail would have to cut off its large answers."""
+    generator = np.random.default_rng(0)
+    seen = generator.normal(0, 2, 20_000)
+    tail = generator.uniform(-80, -8, 20_000)
+    bare = observed(np.clip(seen, -8, None), 10)
+    both = observed(generator.permutation(np.concatenate([seen, tail])), 10)
+    low, high = both.range(kind, limits=(-8.0, np.inf))
+    assert low >= -8
+    assert high == pytest.approx(bare.range(kind)[1], rel=0.25)
+    if kind == "mse":
+        cut_later = (max(-8.0, both.range(kind)[0]), both.range(kind)[1])
+        assert error(seen, low, high) < error(seen, *cut_later)
