@@ -45,16 +45,12 @@ class QuantizeDynamic(Pass):
         check_named(network, self.exclude, job.label)
         patches_to_products(network, self.exclude)
         kinds = ["MatMul", "Gemm", *(["Conv"] if self.convolutions else [])]
-        count = sum(node.op_type in kinds and node.name not in self.exclude for node in network.graph.node)
-        if count == 0:
-            raise PassError(
-                f"passes.{job.label}: nothing to quantize: the model has no matrix product. Use quantize_static, "
-                "or set convolutions=true (slower)"
-            )
         # The quantizer's shape inference stumbles over stored inner shapes of dynamic batches.
         del network.graph.value_info[:]
         file = job.out / ONNX_FILE
-        logging.getLogger().setLevel(max(logging.getLogger().level, logging.ERROR))
+        log = logging.getLogger()
+        level = log.level
+        log.setLevel(max(level, logging.ERROR))  # it advises what `prepare` has done
         try:
             quantize_dynamic(
                 network,
@@ -63,13 +59,23 @@ class QuantizeDynamic(Pass):
                 per_channel=self.per_channel,
                 reduce_range=self.reduce_range,
                 weight_type=QuantType.QInt8,
-                nodes_to_exclude=list(self.exclude),
+                # The tool writes a Gemm as a MatMul of this name before it looks at what to leave out.
+                nodes_to_exclude=[*self.exclude, *(f"{name}_MatMul" for name in self.exclude)],
             )
         except Exception as error:
             raise PassError(
                 f"passes.{job.label}: ONNX Runtime cannot quantize this model: {str(error)[:300]}"
             ) from error
+        finally:
+            log.setLevel(level)
         written = onnx.load(file)
+        count = sum(node.op_type in ("MatMulInteger", "ConvInteger") for node in written.graph.node)
+        if count == 0:
+            file.unlink()
+            raise PassError(
+                f"passes.{job.label}: nothing to quantize: the model has no matrix product with a constant weight that "
+                "is not excluded. Use quantize_static, or set convolutions=true (slower)"
+            )
         if self.embeddings:
             job.facts["int8_tables"] = quantize_tables(written)
         clean(written)

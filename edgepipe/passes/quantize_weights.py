@@ -54,8 +54,8 @@ class QuantizeWeights(Pass):
         ]
         if not chosen:
             raise PassError(
-                f"passes.{job.label}: nothing to quantize: no matrix product has a constant weight of "
-                f"{self.smallest} elements. Lower `smallest`, or use quantize_static for convolutions"
+                f"passes.{job.label}: nothing to quantize: no matrix product that is not excluded has a constant "
+                f"weight of {self.smallest} elements. Lower `smallest`, or use quantize_static for convolutions"
             )
         job.progress(0.2, "rounding weights")
         logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer").setLevel(logging.ERROR)

@@ -10,7 +10,15 @@ from onnx import numpy_helper, version_converter
 
 from edgepipe.errors import PassError
 
-_QUANTIZED = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
+_QUANTIZED = {
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+    "MatMulInteger",
+    "MatMulNBits",
+}
 
 
 def prepare(file: Path, label: str) -> onnx.ModelProto:

@@ -39,8 +39,8 @@ def learned_rounding(
     damped = moments + (_DAMPING * mean)[:, None, None] * np.eye(moments.shape[1], dtype=np.float32)
     order = np.argsort(diagonal, axis=1, kind="stable")  # decided from the last: the strongest inputs first
     permuted = np.take_along_axis(np.take_along_axis(damped, order[:, :, None], 1), order[:, None, :], 2)
-    upper = np.linalg.cholesky(permuted.astype(np.float64))
-    upper = np.ascontiguousarray(upper.transpose(0, 2, 1)).astype(np.float32)
+    lower = _cholesky(permuted.astype(np.float64))
+    upper = np.ascontiguousarray(lower.transpose(0, 2, 1)).astype(np.float32)
     weights = np.take_along_axis(rows, order[:, None, :], 2)
     low, high = (np.take_along_axis(cap, order[:, None, :], 2) for cap in _caps(nearest, pair_safe=pair_safe))
     integers = np.empty_like(weights)
@@ -61,6 +61,17 @@ def learned_rounding(
     learned = np.take_along_axis(integers, back[:, None, :], 2)
     better = output_error(rows, learned, step, damped) < output_error(rows, nearest, step, damped)
     return np.where(better, learned, nearest).astype(np.int8)
+
+
+def _cholesky(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of matrices that float32 sums may have left a little short of positive definite: an input that never moves."""
+    strongest = np.abs(moments).max(axis=(1, 2), keepdims=True) + 1e-30
+    for more in (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2):
+        try:
+            return np.asarray(np.linalg.cholesky(moments + more * strongest * np.eye(moments.shape[1])))
+        except np.linalg.LinAlgError:
+            continue
+    raise np.linalg.LinAlgError("Matrix is not positive definite")
 
 
 def output_error(rows: Floats, integers: NDArray[np.generic], step: Floats, moments: Floats) -> Floats:

@@ -15,6 +15,7 @@ from edgepipe.errors import PassError
 from edgepipe.measure.graph import Graph
 from edgepipe.measure.size import parameters
 from edgepipe.models.lower import session_answers
+from edgepipe.passes.quantize_dynamic import QuantizeDynamic
 from edgepipe.passes.quantize_weights import QuantizeWeights
 from tests.passes.workbench import Workbench
 
@@ -102,3 +103,35 @@ def test_refusals(bench: Workbench, model: Artifact) -> None:
         bench.do(QuantizeWeights(exclude=("heed",)), model)
     with pytest.raises(PassError, match="nothing to quantize"):
         bench.do(QuantizeWeights(smallest=10**6), model)
+    with pytest.raises(PassError, match="quantized already"):
+        bench.do(QuantizeWeights(), bench.do(QuantizeWeights(), model)[0])
+
+
+def test_dynamic_leaves_an_excluded_gemm_float_beside_int8_products(bench: Workbench, model: Artifact) -> None:
+    every, job = bench.do(QuantizeDynamic(), model)
+    assert (operators(every).count("MatMulInteger"), job.facts["int8_nodes"]) == (3, 3)
+    kept, job = bench.do(QuantizeDynamic(exclude=("head",)), model)
+    assert (operators(kept).count("MatMulInteger"), job.facts["int8_nodes"]) == (2, 2)
+    assert [item.data_type for item in onnx.load(kept.onnx).graph.initializer if sorted(item.dims) == [10, 128]] == [
+        TensorProto.FLOAT
+    ]
+
+
+def test_dynamic_refuses_a_product_without_a_constant_weight(bench: Workbench) -> None:
+    nodes = [
+        helper.make_node("Flatten", ["input"], ["flat"], "flat"),
+        helper.make_node("Transpose", ["flat"], ["turned"], "turn"),
+        helper.make_node("MatMul", ["flat", "turned"], ["logits"], "gram"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", 3, 32, 32])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", "n"])],
+    )
+    job = bench.job()
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), job.out / "model.onnx"
+    )
+    with pytest.raises(PassError, match="no matrix product with a constant weight"):
+        bench.do(QuantizeDynamic(), job.seal(Kind.ONNX, bench.loaded.signature))

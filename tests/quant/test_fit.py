@@ -60,6 +60,18 @@ def test_learned_rounding_halves_the_error_and_keeps_pairs_within_sixteen_bits(
             assert max(np.sort(row)[-2:].clip(0).sum(), np.sort(-row)[-2:].clip(0).sum()) <= 128
 
 
+def test_learned_rounding_takes_inputs_that_never_move_and_moments_short_of_definite() -> None:
+    """As of an input that is constant: rank one, and float32 sums leave it a little below."""
+    rows = np.random.default_rng(1).standard_normal((1, 4, 30)).astype(np.float32)
+    integers, scales = weight_parameters(rows.reshape(4, 30), pair_safe=True)
+    nearest, steps = integers.reshape(rows.shape), scales.reshape(1, 4)
+    for moments in (np.ones((1, 30, 30)) - 1e-3 * np.eye(30), np.full((1, 30, 30), 1e-12), np.zeros((1, 30, 30))):
+        moments = moments.astype(np.float32)
+        learned = learned_rounding(rows, steps, nearest, moments, pair_safe=True)
+        before = output_error(rows, nearest, steps, moments).sum()
+        assert output_error(rows, learned, steps, moments).sum() <= before + 1e-6
+
+
 def test_learned_rounding_of_unrelated_inputs_is_the_nearest() -> None:
     rows = np.random.default_rng(2).standard_normal((1, 4, 20)).astype(np.float32)
     integers, scales = weight_parameters(rows[0], pair_safe=False, search=False)
