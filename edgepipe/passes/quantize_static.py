@@ -82,7 +82,11 @@ class QuantizeStatic(Pass):
             placement = self._without_worst(quantizer, placement, excluded, model, job)
         job.facts["kept_float"] = dict(sorted(placement.kept_float.items()))
         if not placement.nodes and NOT_WORTH_IT in placement.kept_float.values():
-            job.facts["notes"] = ["int8 would not be faster than float for this model: it stays float"]
+            said = job.facts.get("notes")
+            job.facts["notes"] = [
+                *(said if isinstance(said, list) else []),
+                "int8 would not be faster than float for this model: it stays float",
+            ]
             job.facts["int8_nodes"] = 0
             shutil.copyfile(model.onnx, job.out / ONNX_FILE)
             return job.seal(Kind.ONNX, model.signature)
