@@ -35,7 +35,7 @@ class QuantizeAware(TaughtPass):
     epochs: int = Field(4, ge=1, description="passes over the train split")
     # Folding batch norm scales channels by orders of magnitude: one rate of plain SGD does not fit them all.
     optimizer: Literal["sgd", "adamw"] = Field("adamw", description="sgd with Nesterov momentum, or adamw")
-    lr: float = Field(2e-4, gt=0, description="largest learning rate")
+    lr: float = Field(5e-5, gt=0, description="largest learning rate; a trained network bears little more")
     weight_decay: float = Field(1e-5, ge=0, description="decay of weights; biases and norms are spared")
     steps_learned: bool = Field(
         False, description="train the step sizes too (LSQ); else they follow the batches until they are frozen"
