@@ -12,9 +12,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, get_args
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
 
 from edgepipe.artifact import Artifact, Kind, Signature, seal
 
@@ -133,6 +133,16 @@ class Pass(BaseModel):
     libraries: ClassVar[tuple[str, ...]] = ()
     needs_teacher: ClassVar[bool] = False
     timed: ClassVar[bool] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_flag_for_a_number(cls, given: Any) -> Any:
+        """Python counts `true` as 1; in a recipe it is a mistake."""
+        for name, value in given.items() if isinstance(given, dict) else ():
+            wanted = cls.model_fields[name].annotation if name in cls.model_fields else None
+            if isinstance(value, bool) and {int, float} & {wanted, *get_args(wanted)} and bool not in get_args(wanted):
+                raise ValueError(f"{name}: a number is wanted, found {str(value).lower()}")
+        return given
 
     @abstractmethod
     def apply(self, model: Artifact, job: Job) -> Artifact:

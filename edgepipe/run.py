@@ -436,7 +436,11 @@ def _deploy(state: _Run, artifact: Artifact) -> None:
     copy_artifact(artifact, final)
     recipe = state.recipe
     browser = "browser_wasm" in (*recipe.verify, recipe.target.name)
-    build(final, recipe.name, artifact.signature, state.data, browser=browser)
+    try:
+        build(final, recipe.name, artifact.signature, state.data, browser=browser)
+    except BaseException:
+        shutil.rmtree(final, ignore_errors=True)  # no half a bundle
+        raise
 
 
 def _verify(state: _Run, artifact: Artifact) -> None:

@@ -100,8 +100,8 @@ def _step(plan: Plan, kinds: tuple[type, ...], wanted: str) -> PlannedStep:
         if isinstance(step.settings, kinds):
             return step
     raise RecipeError(
-        f"command line: sensitivity: the recipe has no {wanted} step whose layers could be looked at. Add one, as in "
-        f"'+passes.look.pass={wanted}'" + ("" if "quantize" in wanted else ", or leave --prune out")
+        f"command line: sensitivity: the recipe has no {wanted} step whose layers could be looked at. Name a recipe "
+        "with one, " + ("as in recipe=ptq model=…" if "quantize" in wanted else "or leave --prune out")
     )
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from edgepipe.artifact import ONNX_FILE, Signature
 from edgepipe.bundle.manifest import GOLDEN_FILE, TOLERANCE, Bundle, seal_bundle
 from edgepipe.contract import DataSource, Split
+from edgepipe.errors import MeasureError
 from edgepipe.measure import session as runtime
 from edgepipe.targets.machine import versions
 from edgepipe.verify.browser import BrowserWasm, runtime_files
@@ -76,10 +77,15 @@ def answers(model: Path, inputs: NDArray[Any], *, exact: bool = False) -> NDArra
     options = runtime.options(1)
     if exact:
         options.add_session_config_entry("session.x64quantprecision", "1")
-    session = runtime.open_session(model, chosen=options)
-    feed = runtime.feed_of(session, str(model))
-    fed = [feed(feed.fit(inputs[row : row + 1])) for row in range(len(inputs))]
-    outputs = [runtime.run(session, one, str(model))[0][:1] for one in fed]
+    try:
+        session = runtime.open_session(model, chosen=options)
+        feed = runtime.feed_of(session, str(model))
+        fed = [feed(feed.fit(inputs[row : row + 1])) for row in range(len(inputs))]
+        outputs = [runtime.run(session, one, str(model))[0][:1] for one in fed]
+    except MeasureError:
+        if exact:  # ONNX Runtime 1.31 mixes these kernels up beside an If or a Loop
+            return answers(model, inputs)
+        raise
     return np.concatenate(outputs).astype(np.float32)
 
 

@@ -43,11 +43,13 @@ class OnnxModel(ModelSettings):
         try:
             onnx.load_external_data_for_model(network, str(path.parent))
             network.doc_string = ""
+            _weights_are_no_inputs(network)
             onnx.save(network, out / ONNX_FILE)
             onnx.checker.check_model(str(out / ONNX_FILE))
         except Exception as error:
             raise ModelError(f"model.path: {path}: not a valid ONNX model: {str(error)[:300]}") from None
         _check_input(network, path, signature)
+        _check_output(network, path)
         _check_runs(out / ONNX_FILE, path, signature)
         return seal(out, Kind.ONNX, signature)
 
@@ -100,6 +102,25 @@ def _external_files(network: onnx.ModelProto, path: Path) -> set[str]:
             raise ModelError(f"model.path: {path}: tensor '{tensor.name}' reaches past the end of {place.name}")
         names.add(name)
     return names
+
+
+def _weights_are_no_inputs(network: onnx.ModelProto) -> None:
+    """Old exporters list every weight as an input too, with the weight as its default; nobody else feeds one."""
+    weights = {item.name for item in network.graph.initializer}
+    inputs = [item for item in network.graph.input if item.name not in weights]
+    del network.graph.input[:]
+    network.graph.input.extend(inputs)
+    network.ir_version = max(network.ir_version, 4)  # before, weights had to be inputs
+
+
+def _check_output(network: onnx.ModelProto, path: Path) -> None:
+    names = [item.name for item in network.graph.output]
+    if len(names) != 1:
+        raise ModelError(
+            f"model.path: {path}: has {len(names)} outputs ({', '.join(names)}); edgepipe needs exactly one"
+        )
+    if names[0] in {item.name for item in network.graph.input}:
+        raise ModelError(f"model.path: {path}: its output '{names[0]}' is its input: there is nothing to compress")
 
 
 def _check_input(network: onnx.ModelProto, path: Path, signature: Signature) -> None:

@@ -128,6 +128,7 @@ def _fit(
     squares = torch.zeros(outputs, dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
     rows = 0
+    about: tuple[torch.Tensor, torch.Tensor] | None = None  # sums about zero cancel where inputs hardly vary
     for inputs in batches():
         x = _columns(layer, _caught(network, layer, inputs)[0])
         y = _caught(parent, original, inputs)[1]
@@ -138,33 +139,43 @@ def _fit(
             places = torch.rand(x.shape[:2], generator=generator).argsort(1)[:, :_PLACES, None]
             x = x.gather(1, places.expand(-1, -1, x.shape[2]))
             y = y.gather(1, places.expand(-1, -1, y.shape[2]))
-        x = nn.functional.pad(x.reshape(-1, unknowns), (0, 1), value=1.0)  # the constant
-        y = y.reshape(-1, outputs)
+        x, y = x.reshape(-1, unknowns), y.reshape(-1, outputs)
+        if about is None:
+            about = x.mean(0), y.mean(0)
+        x, y = nn.functional.pad(x - about[0], (0, 1), value=1.0), y - about[1]  # the last input is the constant
         total += (x.T @ x).double()
         wanted += (x.T @ y).double()
         squares += y.double().square().sum(0)
         rows += len(x)
         if rows >= _ROWS_PER_INPUT * unknowns:
             break
+    assert about is not None
     means_x, means_y = total[-1, :-1] / rows, wanted[-1] / rows
-    constant = layer.bias is not None or norm is not None
-    spread, common = total[:-1, :-1], wanted[:-1]
-    if constant:
-        spread = spread - rows * torch.outer(means_x, means_x)
-        common = common - rows * torch.outer(means_x, means_y)
-        squares = squares - rows * means_y.square()
-    ridge = _RIDGE * float(spread.diagonal().mean()) + 1e-12
+    spread = total[:-1, :-1] - rows * torch.outer(means_x, means_x)
+    common = wanted[:-1] - rows * torch.outer(means_x, means_y)
+    squares = squares - rows * means_y.square()
+    means_x, means_y = means_x + about[0].double(), means_y + about[1].double()
+    if layer.bias is None and norm is None:
+        spread = spread + rows * torch.outer(means_x, means_x)
+        common = common + rows * torch.outer(means_x, means_y)
+        squares = squares + rows * means_y.square()
+    ridge = _RIDGE * max(0.0, float(spread.diagonal().mean())) + 1e-12
     new = torch.linalg.solve(spread + ridge * torch.eye(unknowns, dtype=torch.float64), common + ridge * old)
     if not bool(torch.isfinite(new).all()):
         return 1.0  # broken inputs: the weights stay
-    reached = squares - 2 * (new * common).sum(0) + (new * (spread @ new)).sum(0)
+
+    def left(weights: torch.Tensor) -> float:
+        return float((squares - 2 * (weights * common).sum(0) + (weights * (spread @ weights)).sum(0)).sum())
+
+    if left(old) <= left(new):
+        new = old  # roundoff had the say
     layer.weight.data = new.T.reshape(weight.shape).to(weight.dtype).contiguous()
     offset = (means_y - means_x @ new).to(weight.dtype)
     if layer.bias is not None:
         layer.bias.data = offset
     elif norm is not None and norm.running_mean is not None:
         norm.running_mean -= offset
-    return min(1.0, max(0.0, float(reached.sum() / squares.sum().clamp_min(1e-30))))
+    return min(1.0, max(0.0, left(new) / max(float(squares.sum()), 1e-30)))
 
 
 def _caught(network: nn.Module, layer: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

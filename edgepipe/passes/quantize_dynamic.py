@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -10,12 +10,15 @@ from edgepipe.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract import Job, Pass
 from edgepipe.errors import PassError
 
+if TYPE_CHECKING:
+    import onnx
+
 
 class QuantizeDynamic(Pass):
     """Store the weights of matrix products as int8 and quantize their inputs on the fly; no calibration.
 
-    Right for transformers and recurrent networks; convolutions only on request, they get much slower, but for a
-    transformer's first one over patches, which becomes a matrix product.
+    Right for transformers; convolutions only on request, they get much slower, but for a transformer's first one over
+    patches, which becomes a matrix product. An LSTM or GRU stays float.
     Source: ONNX Runtime, "Quantize ONNX models", dynamic quantization.
     """
 
@@ -60,7 +63,11 @@ class QuantizeDynamic(Pass):
                 reduce_range=self.reduce_range,
                 weight_type=QuantType.QInt8,
                 # The tool writes a Gemm as a MatMul of this name before it looks at what to leave out.
-                nodes_to_exclude=[*self.exclude, *(f"{name}_MatMul" for name in self.exclude)],
+                nodes_to_exclude=[
+                    *self.exclude,
+                    *(f"{name}_MatMul" for name in self.exclude),
+                    *_other_products(network),
+                ],
             )
         except Exception as error:
             raise PassError(
@@ -74,7 +81,7 @@ class QuantizeDynamic(Pass):
             file.unlink()
             raise PassError(
                 f"passes.{job.label}: nothing to quantize: the model has no matrix product with a constant weight that "
-                "is not excluded. Use quantize_static, or set convolutions=true (slower)"
+                "is not excluded. For convolutions use quantize_static, or set convolutions=true (slower)"
             )
         if self.embeddings:
             job.facts["int8_tables"] = quantize_tables(written)
@@ -82,3 +89,9 @@ class QuantizeDynamic(Pass):
         onnx.save(written, file)
         job.facts["int8_nodes"] = count
         return job.seal(Kind.ONNX, model.signature)
+
+
+def _other_products(network: onnx.ModelProto) -> list[str]:
+    """Names of MatMul whose constant weight is no matrix: ONNX Runtime's int8 kernel cannot run them."""
+    axes = {item.name: len(item.dims) for item in network.graph.initializer}
+    return [node.name for node in network.graph.node if node.op_type == "MatMul" and axes.get(node.input[1], 2) != 2]

@@ -91,9 +91,15 @@ class QuantizeStatic(Pass):
             shutil.copyfile(model.onnx, job.out / ONNX_FILE)
             return job.seal(Kind.ONNX, model.signature)
         if not placement.nodes:
+            why = next((f"'{name}': {reason}" for name, reason in placement.kept_float.items()), None)
             raise PassError(
-                f"passes.{job.label}: nothing to quantize: the model has no convolution or matrix product with "
-                "constant float32 weights. Remove this step"
+                f"passes.{job.label}: nothing to quantize: "
+                + (
+                    f"no convolution or matrix product has an int8 kernel here ({why})"
+                    if why
+                    else "the model has no convolution or matrix product"
+                )
+                + ". Remove this step"
             )
         quantizer.calibrate([placement])
         job.progress(0.6, "quantizing")

@@ -31,8 +31,14 @@ class ToFloat16(Pass):
         from onnx import numpy_helper
 
         from edgepipe.models.lower import clean
+        from edgepipe.quant.prepare import QUANTIZED
 
         network = onnx.load(model.onnx)
+        if self.mode == "compute" and any(node.op_type in QUANTIZED for node in network.graph.node):
+            raise PassError(
+                f"passes.{job.label}: the model is quantized already, and float16 between its int8 kernels would undo "
+                "them. mode=storage halves the bytes of what stayed float"
+            )
         for item in network.graph.initializer:
             if item.data_type == onnx.TensorProto.FLOAT:
                 value = numpy_helper.to_array(item)
@@ -59,6 +65,10 @@ def _store_as_float16(network, smallest: int) -> int:  # type: ignore[no-untyped
     import onnx
     from onnx import helper, numpy_helper
 
+    from edgepipe.quant.names import fresh
+
+    taken = {item.name for item in network.graph.initializer}
+    taken |= {name for node in network.graph.node for name in (*node.input, *node.output)}
     casts = []
     kept = []
     for item in network.graph.initializer:
@@ -66,10 +76,9 @@ def _store_as_float16(network, smallest: int) -> int:  # type: ignore[no-untyped
         if item.data_type != onnx.TensorProto.FLOAT or value.size < smallest:
             kept.append(item)
             continue
-        kept.append(numpy_helper.from_array(value.astype(np.float16), f"{item.name}_half"))
-        casts.append(
-            helper.make_node("Cast", [f"{item.name}_half"], [item.name], f"{item.name}_Cast", to=onnx.TensorProto.FLOAT)
-        )
+        half = fresh(f"{item.name}_half", taken)
+        kept.append(numpy_helper.from_array(value.astype(np.float16), half))
+        casts.append(helper.make_node("Cast", [half], [item.name], f"{item.name}_Cast", to=onnx.TensorProto.FLOAT))
     nodes = list(network.graph.node)
     del network.graph.node[:]
     network.graph.node.extend([*casts, *nodes])

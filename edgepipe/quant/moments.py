@@ -115,6 +115,7 @@ class Moments:
         self._sum = np.zeros((groups, length))
         self._quantized_sum = np.zeros((groups, length))
         self._products = np.zeros((groups, length, length), np.float32) if second else None
+        self._about: NDArray[np.float32] | None = None  # float32 sums about zero cancel where inputs hardly vary
 
     def observe(
         self, inputs: Floats, scale: np.float32, zero_point: int, most: int, drawn: np.random.Generator
@@ -126,7 +127,10 @@ class Moments:
         self._sum += floats.sum(axis=1, dtype=np.float64)
         self._quantized_sum += rounded.sum(axis=1, dtype=np.float64)
         if self._products is not None:
-            self._products += np.matmul(rounded.transpose(0, 2, 1), rounded)
+            if self._about is None:
+                self._about = rounded.mean(axis=1, keepdims=True)
+            moved = rounded - self._about
+            self._products += np.matmul(moved.transpose(0, 2, 1), moved)
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -139,10 +143,13 @@ class Moments:
     def covariance(self, *, centered: bool) -> Floats:
         """float32, (groups, length, length): second moment of the quantized columns, about their mean if `centered`."""
         assert self._products is not None
+        mean = self.quantized_mean
         moment = self._products / np.float32(max(1, self.count))
-        if centered:
-            mean = self.quantized_mean
-            moment = moment - (mean[:, :, None] * mean[:, None, :]).astype(np.float32)
+        if self._about is not None:
+            off = mean - self._about[:, 0]
+            moment = moment - (off[:, :, None] * off[:, None, :]).astype(np.float32)
+        if not centered:
+            moment = moment + (mean[:, :, None] * mean[:, None, :]).astype(np.float32)
         return np.asarray(moment, np.float32)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgepipe.quant.wiring import Wiring, attribute
+from edgepipe.quant.wiring import Wiring, attribute, drop_unread
 
 
 def norms_to_convolutions(model: onnx.ModelProto) -> int:
@@ -41,10 +41,7 @@ def norms_to_convolutions(model: onnx.ModelProto) -> int:
         )
         done += 1
     if done:
-        read = {name for node in model.graph.node for name in node.input}
-        kept = [item for item in model.graph.initializer if item.name in read]
-        del model.graph.initializer[:]
-        model.graph.initializer.extend(kept)
+        drop_unread(model.graph)
     return done
 
 

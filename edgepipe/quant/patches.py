@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgepipe.quant.wiring import Wiring
+from edgepipe.quant.wiring import Wiring, drop_unread
 
 SMALLEST_SIDE = 4  # pixels; smaller patches are a network's inner downsampling, for which moving pictures costs more
 
@@ -36,10 +36,7 @@ def patches_to_products(model: onnx.ModelProto, exclude: Collection[str]) -> int
     if done:
         del model.graph.node[:]
         model.graph.node.extend(nodes)
-        read = {name for node in nodes for name in node.input}
-        kept = [item for item in model.graph.initializer if item.name in read]
-        del model.graph.initializer[:]
-        model.graph.initializer.extend(kept)
+        drop_unread(model.graph)
     return done
 
 

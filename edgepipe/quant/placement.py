@@ -117,7 +117,7 @@ def _units(wiring: Wiring, skipped: set[str], kept_float: dict[str, str]) -> Ite
         if node.name in skipped:
             continue
         if kind in ANCHORS or (kind in MERGING and all(name in within for name in node.input)):
-            after = _clip_behind(node, wiring)
+            after = _clip_behind(node, wiring, skipped)
             writes = node.output[0] if after is None else after.output[0]
             absorbed |= set() if after is None else {after.name}
             reads = node.input[:1] if kind in ANCHORS else node.input
@@ -156,13 +156,17 @@ def _why_float(node: onnx.NodeProto, wiring: Wiring) -> str | None:
         return "ONNX Runtime has no int8 kernel for ConvTranspose"
     if len(node.input) > 2 and node.input[2] and wiring.array(node.input[2]) is None:
         return "its bias is not a float32 constant"
+    if node.op_type == "Gemm" and len(node.input) > 2 and node.input[2]:
+        shape = list(wiring.constants[node.input[2]].dims)
+        if any(side != 1 for side in shape[:-1]):
+            return "its bias is not one for each output channel"
     return None
 
 
-def _clip_behind(node: onnx.NodeProto, wiring: Wiring) -> onnx.NodeProto | None:
+def _clip_behind(node: onnx.NodeProto, wiring: Wiring, skipped: set[str]) -> onnx.NodeProto | None:
     """The ReLU or Clip behind a node that the node's quantization range will perform."""
     after = wiring.sole_consumer(node.output[0])
-    if after is None or after.op_type not in CLIPPING:
+    if after is None or after.op_type not in CLIPPING or after.name in skipped:
         return None
     if after.op_type == "Clip":
         low = wiring.array(after.input[1]) if len(after.input) > 1 and after.input[1] else None

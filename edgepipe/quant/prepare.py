@@ -9,8 +9,10 @@ import onnx
 from onnx import numpy_helper, version_converter
 
 from edgepipe.errors import PassError
+from edgepipe.quant.names import make_room, name_nodes
+from edgepipe.quant.wiring import drop_unread
 
-_QUANTIZED = {
+QUANTIZED = {
     "QuantizeLinear",
     "DequantizeLinear",
     "QLinearConv",
@@ -30,7 +32,7 @@ def prepare(file: Path, label: str) -> onnx.ModelProto:
         PassError: the model is quantized already, or too old to be quantized.
     """
     model = onnx.load(file)
-    found = sorted({node.op_type for node in model.graph.node} & _QUANTIZED)
+    found = sorted({node.op_type for node in model.graph.node} & QUANTIZED)
     if found:
         raise PassError(
             f"passes.{label}: the model is quantized already (it has {found[0]}). Remove one of the two steps"
@@ -48,8 +50,8 @@ def prepare(file: Path, label: str) -> onnx.ModelProto:
     _constants_to_initializers(model)
     _means_to_pools(model)
     _drop_unused_imports(model)
-    for number, node in enumerate(model.graph.node):
-        node.name = node.name or f"{node.op_type}_{number}"
+    name_nodes(model.graph)
+    make_room(model.graph)
     del model.graph.value_info[:]
     return model
 
@@ -103,10 +105,7 @@ def _means_to_pools(model: onnx.ModelProto) -> None:
             nodes.append(onnx.helper.make_node("Flatten", [pooled], [node.output[0]], axis=1))
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    used = {name for node in model.graph.node for name in node.input}
-    kept = [item for item in model.graph.initializer if item.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    drop_unread(model.graph)
 
 
 def _mean_axes(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> set[int]:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgepipe.quant.wiring import Wiring, attribute
+from edgepipe.quant.wiring import Wiring, attribute, drop_unread
 
 
 def products(model: onnx.ModelProto) -> dict[str, int]:
@@ -38,7 +38,7 @@ def gemms_to_products(model: onnx.ModelProto, smallest: int, exclude: Collection
         done += 1
         matrix, result = node.input[1], node.output[0]
         if attribute(node, "transB", 0):
-            matrix = f"{node.name}_weight"
+            matrix = f"{matrix}_transposed_{node.name}"
             model.graph.initializer.append(numpy_helper.from_array(np.array(weight.T, order="C"), matrix))
         biased = len(node.input) > 2 and bool(node.input[2])
         product = f"{result}_product" if biased else result
@@ -47,8 +47,5 @@ def gemms_to_products(model: onnx.ModelProto, smallest: int, exclude: Collection
             nodes.append(helper.make_node("Add", [product, node.input[2]], [result], f"{node.name}_bias"))
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    read = {name for node in nodes for name in node.input}
-    kept = [item for item in model.graph.initializer if item.name in read]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    drop_unread(model.graph)
     return done

@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from edgepipe.quant.affine import activation_parameters, least_scales, quantize, weight_parameters
 from edgepipe.quant.exact_sums import exact_sums
 from edgepipe.quant.placement import Placement, Wiring, weight_axis
+from edgepipe.quant.wiring import drop_unread
 
 Parameters = tuple[np.float32, int]
 WeightKey = tuple[str, int]
@@ -234,12 +235,10 @@ class QdqWriter:
                         node.input[index] = name
                 if node.op_type == "DequantizeLinear" and node.output[0] == f"{name}_dequantized":
                     node.output[0] = name
-        read = {name for node in nodes for name in node.input}
-        kept = [item for item in graph.initializer if item.name in read]
         del graph.node[:]
         graph.node.extend(nodes)
-        del graph.initializer[:]
-        graph.initializer.extend([*kept, *(item for name, item in self._new_constants.items() if name in read)])
+        graph.initializer.extend(self._new_constants.values())
+        drop_unread(graph)
         inputs = [item for item in graph.input if item.name in self.wiring.inputs]
         del graph.input[:]
         graph.input.extend(inputs)

@@ -12,6 +12,7 @@ from onnx import helper
 
 from edgepipe.models.lower import numpy_type
 from edgepipe.quant.calibrate import probe_session
+from edgepipe.quant.wiring import captured
 from edgepipe.quant.worth import shapes_of
 
 Floats = NDArray[np.float32]
@@ -70,7 +71,7 @@ class Trunk:
         )
 
     def _advance(self, to: int) -> None:
-        read = {name for node in self._nodes[to:] for name in node.input}
+        read = {name for node in self._nodes[to:] for name in (*node.input, *captured(node))}
         read |= {item.name for item in self._network.graph.output}
         kept = [name for name in self._values[0] if name in read]
         made = [name for node in self._nodes[self._at : to] for name in node.output if name in read]
@@ -89,7 +90,7 @@ class Trunk:
         self, model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]
     ) -> list[list[NDArray[np.generic]]]:
         """The outputs of some nodes, from the values at hand, for each batch."""
-        read = {name for node in nodes for name in node.input}
+        read = {name for node in nodes for name in (*node.input, *captured(node))}
         fed = [name for name in self._values[0] if name in read]
         graph = helper.make_graph(
             nodes,

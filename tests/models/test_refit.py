@@ -120,3 +120,20 @@ def test_masked_weights_stay_zero(bench: Workbench, trained: Artifact) -> None:
     fitted, _ = bench.do(PruneChannels(ratio=0.5, round_to=4, refit_examples=50), masked)
     zeros = bench.weight(bare) == 0
     assert zeros.any() and torch.equal(bench.weight(fitted) == 0, zeros)
+
+
+@pytest.mark.parametrize("examples", [1, 2])
+def test_one_example_does_not_spoil_a_layer_that_sees_one_place(examples: int) -> None:
+    torch.manual_seed(0)
+    parent = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 8, 1), nn.Flatten()).eval()
+    parent.append(nn.Linear(8, 5)).eval()
+    small = copy.deepcopy(parent)
+    left = [0, 1, 2, 4, 6, 7]
+    small[0].weight.data, small[0].bias.data = small[0].weight.data[left], small[0].bias.data[left]
+    small[2].weight.data = small[2].weight.data[:, left]
+    batch = torch.randn(examples, 3, 8, 8) + 50
+    refit(small, parent, {"0": left}, lambda: [batch], seed=0, progress=silent)
+    others = torch.randn(64, 3, 8, 8) + 50
+    with torch.no_grad():
+        wanted, got = parent(others), small(others)
+    assert float((got - wanted).norm() / wanted.norm()) < 0.5

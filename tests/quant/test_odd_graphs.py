@@ -1,0 +1,236 @@
+"""Graphs as other tools write them: subgraphs, names that collide, odd biases, inputs that hardly vary."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from pydantic import ValidationError
+
+from edgepipe.artifact import ONNX_FILE, Artifact, Signature
+from edgepipe.bundle.build import answers
+from edgepipe.contract import Job, Pass
+from edgepipe.data.npz import NpzData
+from edgepipe.errors import ModelError, PassError
+from edgepipe.models.lower import session_answers
+from edgepipe.models.onnx_file import OnnxModel
+from edgepipe.passes.quantize_dynamic import QuantizeDynamic
+from edgepipe.passes.quantize_static import QuantizeStatic
+from edgepipe.passes.quantize_weights import QuantizeWeights
+from edgepipe.passes.to_float16 import ToFloat16
+
+node = helper.make_node
+
+
+def weight(name: str, *shape: int, scale: float = 1.0) -> TensorProto:
+    drawn = np.random.default_rng(zlib.crc32(name.encode()))
+    fan = int(np.prod(shape[1:])) if len(shape) > 1 else 1
+    value = drawn.standard_normal(shape) * scale / np.sqrt(max(1, fan))
+    return numpy_helper.from_array(value.astype(np.float32), name)
+
+
+def shaped(name: str, *shape: int | None) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+class Desk:
+    """Random arrays, and passes one after the other on a hand-made graph."""
+
+    def __init__(self, folder: Path, inputs: NDArray[np.float32]) -> None:
+        self.folder, self.inputs = folder, inputs.astype(np.float32)
+        labels = np.arange(len(inputs)) % 10
+        np.savez(folder / "e.npz", images=self.inputs, labels=labels)
+        np.savez(folder / "c.npz", images=self.inputs[::-1] * np.float32(1.001), labels=labels)
+        self.data = NpzData(evaluation=folder / "e.npz", calibration=folder / "c.npz").open(folder / "cache")
+
+    def load(
+        self, nodes: list[onnx.NodeProto], stored: list[TensorProto], output: str = "y", **more: object
+    ) -> Artifact:
+        shape: list[object] = [more.get("batch"), *self.inputs.shape[1:]]
+        outputs = more.get("outputs", [shaped(output, None, 10)])
+        inputs = [shaped("x", *shape), *more.get("inputs", [])]  # type: ignore[misc]
+        graph = helper.make_graph(nodes, "g", inputs, outputs, stored)
+        file = self.folder / "given.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
+        return OnnxModel(path=str(file)).load(
+            self._new("load"), Signature(input_shape=self.inputs.shape[1:], classes=tuple("0123456789")), 0
+        )
+
+    def _new(self, name: str) -> Path:
+        path = self.folder / f"{name}{len(list(self.folder.iterdir()))}"
+        path.mkdir()
+        return path
+
+    def run(self, model: Artifact, *passes: Pass) -> tuple[Artifact, Job]:
+        for one in passes:
+            job = Job(self._new("out"), self._new("state"), self.data, 0, "it")
+            model = one.apply(model, job)
+        return model, job
+
+    def error(self, model: Artifact, other: Artifact) -> float:
+        """Largest difference of two models' answers, as a share of the largest answer."""
+        one, two = (np.asarray(session_answers(item.onnx)(self.inputs), np.float64) for item in (model, other))
+        return float(np.abs(one - two).max() / np.abs(one).max())
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path, np.random.default_rng(5).standard_normal((40, 3, 16, 16)))
+
+
+def head(read: str, channels: int) -> tuple[list[onnx.NodeProto], list[TensorProto]]:
+    nodes = [
+        node("GlobalAveragePool", [read], ["pooled"], "pool"),
+        node("Flatten", ["pooled"], ["flat"], "flatten"),
+        node("Gemm", ["flat", "fc_w"], ["y"], "fc"),
+    ]
+    return nodes, [weight("fc_w", channels, 10)]
+
+
+def branching() -> tuple[list[onnx.NodeProto], list[TensorProto]]:
+    """Two convolutions in a row; what is between them, and a constant, are read inside an If as well."""
+    shape = (None, 16, 14, 14)
+    then = helper.make_graph([node("Mul", ["between", "outer"], ["t"])], "t", [], [shaped("t", *shape)])
+    other = helper.make_graph([node("Add", ["between", "outer"], ["e"])], "e", [], [shaped("e", *shape)])
+    first = numpy_helper.to_array(weight("w1", 16, 3, 3, 3))
+    uneven = numpy_helper.from_array((np.geomspace(0.01, 10, 16).reshape(16, 1, 1, 1) * first).astype("f"), "w1")
+    last, stored = head("sum", 16)
+    nodes = [
+        node("Conv", ["x", "w1"], ["a"], "first"),
+        node("Relu", ["a"], ["between"], "relu"),
+        node("Conv", ["between", "w2"], ["b"], "second", pads=[1] * 4),
+        node("ReduceMean", ["x"], ["mean"], "mean", keepdims=0),
+        node("Greater", ["mean", "zero"], ["condition"], "greater"),
+        node("If", ["condition"], ["chosen"], "if", then_branch=then, else_branch=other),
+        node("Add", ["chosen", "b"], ["sum"], "add"),
+        *last,
+    ]
+    zero = numpy_helper.from_array(np.float32(0), "zero")
+    return nodes, [uneven, weight("w2", 16, 16, 3, 3), weight("outer", 1, 16, 1, 1, scale=3), zero, *stored]
+
+
+@pytest.mark.parametrize("preset", ["fast", "accurate"])
+def test_what_a_subgraph_reads_is_neither_removed_nor_rescaled(desk: Desk, preset: str) -> None:
+    model = desk.load(*branching())
+    small, _ = desk.run(model, QuantizeStatic(preset=preset, keep_float="never"))
+    assert desk.error(model, small) < 0.05
+    assert np.isfinite(answers(small.onnx, desk.inputs[:2], exact=True)).all(), "golden outputs of a bundle"
+    for one in (QuantizeDynamic(), QuantizeWeights(smallest=16, bits=8)):
+        assert desk.error(model, desk.run(model, one)[0]) < 0.1
+
+
+def test_names_that_quantizing_would_give_are_free(desk: Desk) -> None:
+    last, stored = head("scaled", 16)
+    nodes = [
+        node("Conv", ["x", "x_quantized"], ["z"], "Conv_2"),
+        node("Mul", ["z", "z_scale"], ["z_dequantized"], ""),
+        node("Conv", ["z_dequantized", "z_zero_point"], ["scaled"], ""),
+        *last,
+    ]
+    scale = numpy_helper.from_array(np.float32(2.5), "z_scale")
+    model = desk.load(nodes, [weight("x_quantized", 16, 3, 3, 3), scale, weight("z_zero_point", 16, 16, 3, 3), *stored])
+    for passes in ((QuantizeStatic(keep_float="never"),), (QuantizeStatic(preset="accurate"), ToFloat16(smallest=1))):
+        small, _ = desk.run(model, *passes)
+        assert desk.error(model, small) < 0.05
+        names = [item.name for item in onnx.load(small.onnx).graph.node]
+        assert len(set(names)) == len(names)
+
+
+def test_a_gemm_whose_bias_is_one_for_each_row_stays_float(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, np.random.default_rng(5).standard_normal((40, 64)))
+    bias = numpy_helper.from_array(np.array([[5.0]], np.float32), "c")
+    rows = numpy_helper.from_array(np.array([[9.0], [-9.0], [7.0], [0.0]], np.float32), "c")
+    first, second = node("Gemm", ["x", "w", "c"], ["y"], "g"), [weight("w", 64, 4)]
+    fine = desk.load([first], [*second, bias], outputs=[shaped("y", None, 4)])
+    assert desk.error(fine, desk.run(fine, QuantizeStatic(keep_float="never"))[0]) < 0.05
+    odd = desk.load([first], [*second, rows], outputs=[shaped("y", 4, 4)], batch=4)
+    with pytest.raises(PassError, match=r"'g': its bias is not one for each output channel"):
+        desk.run(odd, QuantizeStatic(keep_float="never"))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_accurate_takes_inputs_that_hardly_vary_beside_their_mean(tmp_path: Path, offset: float) -> None:
+    desk = Desk(tmp_path, np.random.default_rng(5).standard_normal((40, 3, 16, 16)) * (1 if offset else 1e-6) + offset)
+    last, stored = head("b", 16)
+    nodes = [
+        node("Conv", ["x", "w1", "shift"], ["a"], "first", pads=[1] * 4),
+        node("Relu", ["a"], ["r"], "relu"),
+        node("Conv", ["r", "w2"], ["b"], "second"),
+        *last,
+    ]
+    shift = numpy_helper.from_array(np.full(16, 300, np.float32), "shift")
+    model = desk.load(nodes, [weight("w1", 16, 3, 3, 3), shift, weight("w2", 16, 16, 3, 3), *stored])
+    assert desk.error(model, desk.run(model, QuantizeStatic(preset="accurate", keep_float="never"))[0]) < 0.05
+
+
+def test_dynamic_leaves_products_with_a_weight_of_three_axes_float(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, np.random.default_rng(5).standard_normal((40, 12, 64)))
+    nodes = [
+        node("MatMul", ["x", "w3"], ["a"], "three"),
+        node("MatMul", ["a", "w2"], ["b"], "two"),
+        node("ReduceMean", ["b"], ["y"], "mean", axes=[1], keepdims=0),
+    ]
+    model = desk.load(nodes, [weight("w3", 1, 64, 48), weight("w2", 48, 10)])
+    small, job = desk.run(model, QuantizeDynamic())
+    assert job.facts["int8_nodes"] == 1
+    assert desk.error(model, small) < 0.1
+
+
+def test_weights_that_are_listed_as_inputs_are_weights(desk: Desk) -> None:
+    last, stored = head("a", 16)
+    first = weight("w1", 16, 3, 3, 3)
+    listed = [shaped("w1", 16, 3, 3, 3), shaped("fc_w", 16, 10)]
+    model = desk.load([node("Conv", ["x", "w1"], ["a"], "first"), *last], [first, *stored], inputs=listed)
+    for one in (ToFloat16(), QuantizeWeights(smallest=16, bits=8), QuantizeStatic(keep_float="never")):
+        small, _ = desk.run(model, one)
+        assert [item.name for item in onnx.load(small.onnx).graph.input] == ["x"]
+        assert desk.error(model, small) < 0.1
+
+
+def test_a_model_with_two_outputs_or_with_its_input_as_output_is_refused(desk: Desk) -> None:
+    last, stored = head("x", 3)
+    with pytest.raises(ModelError, match=r"has 2 outputs \(y, flat\); edgepipe needs exactly one"):
+        desk.load(last, stored, outputs=[shaped("y", None, 10), shaped("flat", None, 3)])
+    with pytest.raises(ModelError, match="its output 'x' is its input"):
+        desk.load(last, stored, outputs=[shaped("x", None, 3, 16, 16)])
+
+
+def test_an_excluded_relu_is_not_performed_by_the_range_before_it(desk: Desk) -> None:
+    last, stored = head("b", 16)
+    nodes = [
+        node("Conv", ["x", "w1"], ["a"], "first"),
+        node("Relu", ["a"], ["r"], "relu"),
+        node("Conv", ["r", "w2"], ["b"], "second"),
+        *last,
+    ]
+    model = desk.load(nodes, [weight("w1", 16, 3, 3, 3), weight("w2", 16, 16, 3, 3), *stored])
+    usual, _ = desk.run(model, QuantizeStatic(keep_float="never"))
+    apart, _ = desk.run(model, QuantizeStatic(keep_float="never", exclude=("relu",)))
+    quantized = [
+        {item.input[0] for item in onnx.load(one.onnx).graph.node if item.op_type == "QuantizeLinear"}
+        for one in (usual, apart)
+    ]
+    assert "a" not in quantized[0]
+    assert "a" in quantized[1]
+    assert desk.error(model, apart) < 0.05
+
+
+def test_layers_kept_float_are_stored_in_float16_and_not_computed_in_it(desk: Desk) -> None:
+    last, stored = head("a", 64)
+    model = desk.load([node("Conv", ["x", "w1"], ["a"], "first"), *last], [weight("w1", 64, 3, 3, 3), *stored])
+    small, _ = desk.run(model, QuantizeStatic(keep_float="never", keep_worst=1))
+    stored16, _ = desk.run(small, ToFloat16())
+    assert (stored16.path / ONNX_FILE).stat().st_size < (small.path / ONNX_FILE).stat().st_size
+    assert desk.error(small, stored16) < 0.01
+    with pytest.raises(PassError, match=r"quantized already.*mode=storage"):
+        desk.run(small, ToFloat16(mode="compute"))
+
+
+def test_true_is_no_number() -> None:
+    with pytest.raises(ValidationError, match="keep_worst: a number is wanted, found true"):
+        QuantizeStatic(keep_worst=True)
