@@ -95,7 +95,7 @@ def _int8(
         yield text if worst is None else f"{text}: {_spent(worst)}"
         yield (
             "to keep what loses in float: set keep_float=measured in quantize_static and put a step `pass: time_int8` "
-            "directly before it; or leave the quantization out"
+            "directly before it, or name it in exclude; or leave the quantization out"
         )
         return
     for row in audit.operators:

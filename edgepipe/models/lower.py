@@ -104,7 +104,9 @@ def numpy_type(name: str) -> np.dtype[Any]:
     """The numpy type of a tensor type as ONNX Runtime writes it, `tensor(int64)`; float32 where there is none."""
     inner = name.removeprefix("tensor(").removesuffix(")")
     return np.dtype(
-        {"float": "float32", "double": "float64", "float16": "float16"}.get(inner, inner if inner[:3] in ("int", "uin") else "f4")
+        {"float": "float32", "double": "float64", "float16": "float16"}.get(
+            inner, inner if inner[:3] in ("int", "uin") else "f4"
+        )
     )
 
 

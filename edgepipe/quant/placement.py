@@ -6,7 +6,7 @@ Two questions: what can (there is a kernel, and its inputs can be had in int8), 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -117,7 +117,7 @@ def _units(wiring: Wiring, skipped: set[str], kept_float: dict[str, str]) -> Ite
         if node.name in skipped:
             continue
         if kind in ANCHORS or (kind in MERGING and all(name in within for name in node.input)):
-            after = _clip_behind(node, wiring, skipped)
+            after = clip_behind(node, wiring, skipped)
             writes = node.output[0] if after is None else after.output[0]
             absorbed |= set() if after is None else {after.name}
             reads = node.input[:1] if kind in ANCHORS else node.input
@@ -163,7 +163,7 @@ def _why_float(node: onnx.NodeProto, wiring: Wiring) -> str | None:
     return None
 
 
-def _clip_behind(node: onnx.NodeProto, wiring: Wiring, skipped: set[str]) -> onnx.NodeProto | None:
+def clip_behind(node: onnx.NodeProto, wiring: Wiring, skipped: Collection[str] = ()) -> onnx.NodeProto | None:
     """The ReLU or Clip behind a node that the node's quantization range will perform."""
     after = wiring.sole_consumer(node.output[0])
     if after is None or after.op_type not in CLIPPING or after.name in skipped:

@@ -13,7 +13,7 @@ from math import prod
 from edgepipe.contract import Progress
 from edgepipe.metrics import LayerEffect
 from edgepipe.quant.answers import Effect, Examples, Floats, effect
-from edgepipe.quant.placement import Placement, Wiring, milliseconds, place, weight_axis
+from edgepipe.quant.placement import Placement, Wiring, clip_behind, milliseconds, place, weight_axis
 from edgepipe.quant.qdq import WEIGHTED
 from edgepipe.quant.static import StaticQuantizer
 from edgepipe.quant.trunk import Trunk
@@ -27,8 +27,13 @@ def alone(quantizer: StaticQuantizer) -> dict[str, Placement]:
     network = quantizer.network
     able = place(network, (), "never").nodes
     names = {node.name for node in network.graph.node}
-    layers = [node.name for node in network.graph.node if node.name in able and node.op_type in WEIGHTED]
-    return {name: place(network, names - {name}, "never") for name in layers}
+    wiring = Wiring(network)
+    found = {}
+    for node in network.graph.node:
+        if node.name in able and node.op_type in WEIGHTED:
+            after = clip_behind(node, wiring)  # the range of its output performs it
+            found[node.name] = place(network, names - {node.name} - ({after.name} if after else set()), "never")
+    return found
 
 
 def layer_effects(
