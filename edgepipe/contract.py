@@ -12,11 +12,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
+from pydantic import JsonValue
 
 from edgepipe.artifact import Artifact, Kind, Signature, seal
+from edgepipe.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,7 +114,7 @@ class Job:
         return seal(self.out, kind, signature)
 
 
-class Pass(BaseModel):
+class Pass(Settings):
     """Base class of every pass. Subclasses declare settings as pydantic fields with descriptions.
 
     Class attributes:
@@ -124,25 +125,12 @@ class Pass(BaseModel):
         timed: whether the result holds times measured here; the machine enters the cache key.
     """
 
-    # A class keyword (`class P(Pass, frozen=True)`) would break mypy --strict in subclasses.
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     reads: ClassVar[Kind]
     writes: ClassVar[Kind]
     data: ClassVar[tuple[Split, ...]] = ()
     libraries: ClassVar[tuple[str, ...]] = ()
     needs_teacher: ClassVar[bool] = False
     timed: ClassVar[bool] = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_flag_for_a_number(cls, given: Any) -> Any:
-        """Python counts `true` as 1; in a recipe it is a mistake."""
-        for name, value in given.items() if isinstance(given, dict) else ():
-            wanted = cls.model_fields[name].annotation if name in cls.model_fields else None
-            if isinstance(value, bool) and {int, float} & {wanted, *get_args(wanted)} and bool not in get_args(wanted):
-                raise ValueError(f"{name}: a number is wanted, found {str(value).lower()}")
-        return given
 
     @abstractmethod
     def apply(self, model: Artifact, job: Job) -> Artifact:

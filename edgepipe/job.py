@@ -154,7 +154,7 @@ def _publish(metrics: Metrics, folder: Path) -> None:
 
     write_report(metrics, folder / "report.html")
     final = folder / "final"
-    if final.is_dir():  # else the run failed before
+    if final.is_dir():
         from edgepipe.artifact import open_artifact
         from edgepipe.bundle.manifest import read_bundle, seal_bundle
 

@@ -27,6 +27,7 @@ from edgepipe.measure.settings import MeasureSettings
 from edgepipe.metrics import GATED, Tolerance
 from edgepipe.passes.lower import Lower
 from edgepipe.registry import did_you_mean, pass_class, source_class
+from edgepipe.settings import Settings
 from edgepipe.targets.profile import Budget, Target
 from edgepipe.verify.settings import AGREEMENT, EXAMPLES, TARGETS
 
@@ -60,10 +61,8 @@ class Data(BaseModel):
     settings: DataSettings
 
 
-class Goal(BaseModel):
+class Goal(Settings):
     """What the final artifact must reach against the baseline; a miss exits 1. Null: no goal."""
-
-    model_config = _FROZEN
 
     times_smaller: float | None = Field(None, gt=0, description="baseline bytes / final bytes, at least")
     times_faster: float | None = Field(None, gt=0, description="baseline latency / final latency, at least")
@@ -83,18 +82,14 @@ class Goal(BaseModel):
     energy_mj: float | None = Field(None, gt=0, description="millijoules on the target, an estimate, at most")
 
 
-class StoreSettings(BaseModel):
+class StoreSettings(Settings):
     """Where finished steps are kept."""
-
-    model_config = _FROZEN
 
     root: str = Field("outputs/.store", min_length=1, description="folder of the store; may be shared between projects")
 
 
-class Tracking(BaseModel):
+class Tracking(Settings):
     """Where finished runs are logged, beside their folder."""
-
-    model_config = _FROZEN
 
     backend: Literal["mlflow"] = "mlflow"
     uri: str | None = Field(
@@ -216,7 +211,7 @@ def _verify_target(value: Any) -> Any:
     return value
 
 
-class Recipe(BaseModel):
+class Recipe(Settings):
     """A whole recipe. Field order matters: `trust_code` is read while `model` is built."""
 
     model_config = _FROZEN
@@ -231,7 +226,7 @@ class Recipe(BaseModel):
     model: Annotated[Model, BeforeValidator(_model)]
     data: Annotated[Data, BeforeValidator(_data)]
     target: Target = Target()
-    passes: dict[str, Annotated[Step, BeforeValidator(_build_step)]] = {}
+    passes: dict[str, Annotated[Step, BeforeValidator(_build_step)]] = Field(default_factory=dict)
     baseline: str | None = Field(None, description="step that compression starts from; null: the loaded model")
     lowering: Lower = Field(default_factory=Lower, description="how torch models become ONNX")
     measure: MeasureSettings = MeasureSettings()

@@ -180,3 +180,17 @@ def test_everything_that_is_missing_is_told_at_once_with_what_is_wrong() -> None
 def test_an_interpolation_that_leads_nowhere_is_a_problem_of_its_key() -> None:
     (line,) = _lines("passes.train.epochs=${nosuch}")
     assert line.startswith("command line: passes.train.epochs: Interpolation key 'nosuch' not found")
+
+
+def test_a_flag_is_no_number_anywhere_in_a_recipe() -> None:
+    places = ["seed", "data.image_size", "measure.threads", "goal.times_smaller", "passes.prune.recover.epochs"]
+    with pytest.raises(RecipeError) as caught:
+        compose(["recipe=resnet18_int8", *(f"++{place}=true" for place in places), "passes.quantize.keep_worst=true"])
+    lines = str(caught.value).splitlines()
+    for place in (*places, "passes.quantize.keep_worst"):
+        assert any(f"{place}: a number is wanted" in line for line in lines), (place, lines)
+
+
+def test_a_flag_stays_a_flag() -> None:
+    recipe, _ = compose(["recipe=resnet18_int8", "passes.train.horizontal_flip=true"])
+    assert recipe.passes["train"].settings.model_dump()["horizontal_flip"] is True

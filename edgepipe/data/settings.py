@@ -6,21 +6,19 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from edgepipe.artifact import Preprocessing, Signature
 from edgepipe.contract import DataSource
+from edgepipe.settings import Settings
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 Trust = Literal["stat", "content"]
 OnOverlap = Literal["error", "drop"]
 
 
-class DataSettings(BaseModel):
+class DataSettings(Settings):
     """Base class of every data source's settings."""
-
-    # A class keyword (`class D(DataSettings, frozen=True)`) would break mypy --strict in subclasses.
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @abstractmethod
     def open(self, cache: Path) -> DataSource:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -16,6 +16,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from edgepipe.errors import MeasureError
 from edgepipe.measure import session as runtime
+from edgepipe.models.subgraphs import all_graphs
 
 Shape = tuple[int, ...]
 
@@ -76,8 +77,9 @@ class Graph:
     def __init__(self, model: ModelProto, name: str) -> None:
         self.model = onnx.inliner.inline_local_functions(model) if model.functions else model
         self.name = name
-        self.nodes: list[NodeProto] = list(_all_nodes(self.model.graph))
-        self.stored: dict[str, TensorProto] = dict(_all_stored(self.model.graph))
+        graphs = list(all_graphs(self.model.graph))
+        self.nodes: list[NodeProto] = [node for graph in graphs for node in graph.node]
+        self.stored: dict[str, TensorProto] = dict(_all_stored(graphs))
         self.producer: dict[str, NodeProto] = {out: node for node in self.nodes for out in node.output if out}
         self.users: dict[str, list[tuple[NodeProto, int]]] = {}
         for node in self.nodes:
@@ -185,22 +187,10 @@ def stored_bytes(tensor: TensorProto) -> int:
     return (elements(tensor) * element_bits(tensor.data_type) + 7) // 8
 
 
-def _all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    for node in graph.node:
-        yield node
-        for item in node.attribute:
-            for body in (item.g, *item.graphs) if item.HasField("g") else item.graphs:
-                yield from _all_nodes(body)
-
-
-def _all_stored(graph: GraphProto) -> Iterator[tuple[str, TensorProto]]:
-    for tensor in graph.initializer:
-        yield tensor.name, tensor
-    for node in graph.node:
-        if node.op_type == "Constant":
-            for item in node.attribute:
-                if item.name == "value":
-                    yield node.output[0], item.t
-        for item in node.attribute:
-            for body in (item.g, *item.graphs) if item.HasField("g") else item.graphs:
-                yield from _all_stored(body)
+def _all_stored(graphs: Iterable[GraphProto]) -> Iterator[tuple[str, TensorProto]]:
+    for graph in graphs:
+        for tensor in graph.initializer:
+            yield tensor.name, tensor
+        for node in graph.node:
+            if node.op_type == "Constant":
+                yield from ((node.output[0], item.t) for item in node.attribute if item.name == "value")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from edgepipe.settings import Settings
 
 
-class MeasureSettings(BaseModel):
+class MeasureSettings(Settings):
     """How every artifact is measured. The numbers of one run always share one set of these."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     threads: int = Field(1, ge=1, description="threads of the latency, load-time and memory measurements")
     latency_seconds: float = Field(2.0, gt=0, le=600, description="time budget of one paired latency measurement")

@@ -13,6 +13,7 @@ from onnx import helper
 from edgepipe.errors import ModelError, ParityError
 from edgepipe.models.layout import Layout
 from edgepipe.models.linear import linear_to_gemm
+from edgepipe.models.subgraphs import captured, drop_unread
 
 INPUT, OUTPUT = "input", "output"
 _INVERSE = [0, 3, 1, 2]
@@ -145,12 +146,10 @@ def _drop_unused(model: onnx.ModelProto) -> None:
         if needed & set(node.output):
             kept.append(node)
             needed |= set(node.input)
-            needed |= {name for item in node.attribute if item.HasField("g") for n in item.g.node for name in n.input}
+            needed |= set(captured(node))
     del model.graph.node[:]
     model.graph.node.extend(reversed(kept))
-    weights = [item for item in model.graph.initializer if item.name in needed]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(weights)
+    drop_unread(model.graph)
     used = {node.domain for node in model.graph.node} | {"", "ai.onnx"}
     imports = [item for item in model.opset_import if item.domain in used]
     del model.opset_import[:]

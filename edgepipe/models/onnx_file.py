@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, JsonValue
 
@@ -66,16 +67,13 @@ def _parse(path: Path) -> onnx.ModelProto:
     return network
 
 
-def _tensors(graph: Any) -> Any:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            if attribute.HasField("g"):
-                yield from _tensors(attribute.g)
-            for inner in attribute.graphs:
-                yield from _tensors(inner)
+def _tensors(network: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    from edgepipe.models.subgraphs import all_graphs
+
+    for graph in all_graphs(network.graph):
+        yield from graph.initializer
+        for node in graph.node:
+            yield from (item.t for item in node.attribute if item.HasField("t"))
 
 
 def _external_files(network: onnx.ModelProto, path: Path) -> set[str]:
@@ -84,7 +82,7 @@ def _external_files(network: onnx.ModelProto, path: Path) -> set[str]:
 
     names: set[str] = set()
     home = path.parent.resolve()
-    for tensor in _tensors(network.graph):
+    for tensor in _tensors(network):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
         entry = {item.key: item.value for item in tensor.external_data}
@@ -124,8 +122,7 @@ def _check_output(network: onnx.ModelProto, path: Path) -> None:
 
 
 def _check_input(network: onnx.ModelProto, path: Path, signature: Signature) -> None:
-    weights = {item.name for item in network.graph.initializer}
-    inputs = [item for item in network.graph.input if item.name not in weights]
+    inputs = list(network.graph.input)
     if len(inputs) != 1:
         names = ", ".join(item.name for item in inputs)
         raise ModelError(f"model.path: {path}: has {len(inputs)} inputs ({names}); edgepipe needs exactly one")

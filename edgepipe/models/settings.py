@@ -6,16 +6,15 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import JsonValue
 
 from edgepipe.artifact import Artifact, Kind, Signature, file_sha256
 from edgepipe.contract import Job
+from edgepipe.settings import Settings
 
 
-class ModelSettings(BaseModel):
+class ModelSettings(Settings):
     """Where a network comes from. `kind` is the kind of artifact that loading gives."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ClassVar[Kind]
     libraries: ClassVar[tuple[str, ...]] = ()

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from edgepipe.artifact import Artifact, Kind
 from edgepipe.contract import Job
 from edgepipe.errors import PassError
 from edgepipe.passes.teaching import TaughtPass
+from edgepipe.settings import Settings
 
 
-class Student(BaseModel):
+class Student(Settings):
     """Another architecture to train from nothing, with the classes of the network that it replaces."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="a classification network of torchvision, as in mobilenet_v3_small")
 

@@ -92,6 +92,8 @@ class QuantizeDynamic(Pass):
 
 
 def _other_products(network: onnx.ModelProto) -> list[str]:
-    """Names of MatMul whose constant weight is no matrix: ONNX Runtime's int8 kernel cannot run them."""
-    axes = {item.name: len(item.dims) for item in network.graph.initializer}
-    return [node.name for node in network.graph.node if node.op_type == "MatMul" and axes.get(node.input[1], 2) != 2]
+    """Names of MatMul whose weight is no constant matrix: ONNX Runtime's int8 kernel cannot run them."""
+    from edgepipe.quant.products import products
+
+    able = products(network)
+    return [node.name for node in network.graph.node if node.op_type == "MatMul" and node.name not in able]

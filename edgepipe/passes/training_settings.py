@@ -6,16 +6,15 @@ from abc import abstractmethod
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from edgepipe.artifact import Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
+from edgepipe.settings import Settings
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(Settings):
     """How to train: length, optimizer, schedule, regularization, precision."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(ge=1, description="passes over the train split")
     epoch_share: float = Field(1.0, gt=0, le=1, description="share of the train split that an epoch sees, drawn anew")

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator
 
 import onnx
 
+from edgepipe.models.subgraphs import all_graphs
+
 _OF_TENSORS = (
     "_scale",
     "_scales",
@@ -16,9 +18,7 @@ _OF_TENSORS = (
     "_unquantized",
     "_float",
     "_int8",
-    "_pooled",
     "_product",
-    "_transposed",
     *(f"_axis{axis}{part}" for axis in (0, 1) for part in ("_scale", "_zero_point", "_quantized", "_dequantized")),
 )
 _OF_NODES = (
@@ -81,19 +81,14 @@ def _stems(name: str, suffixes: Collection[str]) -> Iterator[str]:
 
 
 def _apply(graph: onnx.GraphProto, renamed: dict[str, str]) -> None:
+    """Also where subgraphs read tensors of the graph around them."""
     for item in (*graph.initializer, *graph.value_info):
         item.name = renamed.get(item.name, item.name)
-    _in_nodes(graph, renamed)
-
-
-def _in_nodes(graph: onnx.GraphProto, renamed: dict[str, str]) -> None:
-    """Also where subgraphs read tensors of the graph around them."""
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                names[index] = renamed.get(name, name)
-        for item in node.attribute:
-            for inner in (*([item.g] if item.HasField("g") else []), *item.graphs):
-                _in_nodes(inner, renamed)
-                for output in inner.output:
-                    output.name = renamed.get(output.name, output.name)
+    for inside in all_graphs(graph):
+        for node in inside.node:
+            for names in (node.input, node.output):
+                for index, name in enumerate(names):
+                    names[index] = renamed.get(name, name)
+        if inside is not graph:
+            for output in inside.output:
+                output.name = renamed.get(output.name, output.name)

@@ -6,7 +6,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgepipe.quant.wiring import Wiring, attribute, drop_unread
+from edgepipe.models.subgraphs import drop_unread
+from edgepipe.quant.wiring import Wiring, attribute
 
 
 def norms_to_convolutions(model: onnx.ModelProto) -> int:

@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgepipe.quant.wiring import Wiring, drop_unread
+from edgepipe.models.subgraphs import drop_unread
+from edgepipe.quant.wiring import Wiring
 
 SMALLEST_SIDE = 4  # pixels; smaller patches are a network's inner downsampling, for which moving pictures costs more
 

@@ -9,8 +9,8 @@ import onnx
 from onnx import numpy_helper, version_converter
 
 from edgepipe.errors import PassError
-from edgepipe.quant.names import make_room, name_nodes
-from edgepipe.quant.wiring import drop_unread
+from edgepipe.models.subgraphs import drop_unread
+from edgepipe.quant.names import fresh, make_room, name_nodes
 
 QUANTIZED = {
     "QuantizeLinear",
@@ -92,6 +92,7 @@ def _means_to_pools(model: onnx.ModelProto) -> None:
         if item.type.tensor_type.HasField("shape")
     }
     constants = {item.name: item for item in model.graph.initializer}
+    taken = {*constants, *rank, *(name for node in model.graph.node for name in (*node.input, *node.output))}
     nodes = []
     for node in model.graph.node:
         if node.op_type != "ReduceMean" or rank.get(node.input[0]) != 4 or _mean_axes(node, constants) != {2, 3}:
@@ -99,7 +100,7 @@ def _means_to_pools(model: onnx.ModelProto) -> None:
             continue
         attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
         flat = not attributes.get("keepdims", 1)
-        pooled = f"{node.output[0]}_pooled" if flat else node.output[0]
+        pooled = fresh(f"{node.output[0]}_pooled", taken) if flat else node.output[0]
         nodes.append(onnx.helper.make_node("GlobalAveragePool", [node.input[0]], [pooled], name=node.name))
         if flat:
             nodes.append(onnx.helper.make_node("Flatten", [pooled], [node.output[0]], axis=1))

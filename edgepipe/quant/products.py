@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgepipe.quant.wiring import Wiring, attribute, drop_unread
+from edgepipe.models.subgraphs import drop_unread
+from edgepipe.quant.wiring import Wiring, attribute
 
 
 def products(model: onnx.ModelProto) -> dict[str, int]:

@@ -10,10 +10,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edgepipe.models.subgraphs import drop_unread
 from edgepipe.quant.affine import activation_parameters, least_scales, quantize, weight_parameters
 from edgepipe.quant.exact_sums import exact_sums
 from edgepipe.quant.placement import Placement, Wiring, weight_axis
-from edgepipe.quant.wiring import drop_unread
 
 Parameters = tuple[np.float32, int]
 WeightKey = tuple[str, int]

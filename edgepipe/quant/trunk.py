@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from edgepipe.models.lower import numpy_type
+from edgepipe.models.subgraphs import captured, subgraphs
 from edgepipe.quant.calibrate import probe_session
-from edgepipe.quant.wiring import captured
 from edgepipe.quant.worth import shapes_of
 
 Floats = NDArray[np.float32]
@@ -34,7 +34,7 @@ class Trunk:
         self._nodes = list(network.graph.node)
         self._place = {output: index for index, node in enumerate(self._nodes) for output in node.output}
         # What the bodies of If and Loop read is not among their inputs: such models run whole.
-        self._whole = any(item.HasField("g") or item.graphs for node in self._nodes for item in node.attribute)
+        self._whole = any(True for node in self._nodes for _ in subgraphs(node))
         shapes = shapes_of(network)
         self._bytes = {name: 4 * len(rows) * prod(shape) for name, shape in shapes.items()}
         session = probe_session(network)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
+
+from edgepipe.models.subgraphs import captured
 
 ANCHORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators with weights: where the arithmetic is."""
@@ -56,27 +57,6 @@ class Wiring:
         """The only reader of a tensor that is no graph output."""
         readers = self.consumers[name]
         return readers[0] if len(readers) == 1 and name not in self.outputs else None
-
-
-def captured(node: onnx.NodeProto) -> Iterator[str]:
-    """Names that the subgraphs of a node (If, Loop, Scan) read, those that they make themselves among them."""
-    for item in node.attribute:
-        for graph in (*([item.g] if item.HasField("g") else []), *item.graphs):
-            for inner in graph.node:
-                yield from inner.input
-                yield from captured(inner)
-            yield from (output.name for output in graph.output)
-
-
-def drop_unread(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto] | None = None) -> None:
-    """Remove the initializers that no node reads, not from inside a subgraph either, and that are no output."""
-    read = {item.name for item in graph.output}
-    for node in graph.node if nodes is None else nodes:
-        read.update(node.input)
-        read.update(captured(node))
-    kept = [item for item in graph.initializer if item.name in read]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
 
 
 def attribute(node: onnx.NodeProto, name: str, default: float) -> float:

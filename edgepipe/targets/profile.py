@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
+from edgepipe.settings import Settings
 
 
-class Fact(BaseModel):
+class Fact(Settings):
     """A value and where it is from."""
-
-    model_config = _FROZEN
 
     value: Any
     source: str = Field(min_length=1, description="a document that says so, or how it was measured or reckoned")
@@ -37,10 +35,8 @@ class Shares(Fact):
         return self
 
 
-class Budget(BaseModel):
+class Budget(Settings):
     """What the device allows; each is a goal unless the recipe's `goal` states its own. Null: no limit."""
-
-    model_config = _FROZEN
 
     storage_mb: float | None = Field(None, gt=0, description="megabytes of the deployed file, at most")
     memory_mb: float | None = Field(None, gt=0, description="peak megabytes of a process that runs it, at most")
@@ -48,10 +44,8 @@ class Budget(BaseModel):
     energy_mj: float | None = Field(None, gt=0, description="millijoules for one example there, at most")
 
 
-class Target(BaseModel):
+class Target(Settings):
     """The device the recipe is meant for. `host` is this machine: it is measured, not estimated."""
-
-    model_config = _FROZEN
 
     name: str = "host"
     description: str = ""

@@ -23,6 +23,7 @@ from edgepipe.passes.quantize_dynamic import QuantizeDynamic
 from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.passes.quantize_weights import QuantizeWeights
 from edgepipe.passes.to_float16 import ToFloat16
+from edgepipe.verify import worker
 
 node = helper.make_node
 
@@ -120,6 +121,9 @@ def test_what_a_subgraph_reads_is_neither_removed_nor_rescaled(desk: Desk, prese
     small, _ = desk.run(model, QuantizeStatic(preset=preset, keep_float="never"))
     assert desk.error(model, small) < 0.05
     assert np.isfinite(answers(small.onnx, desk.inputs[:2], exact=True)).all(), "golden outputs of a bundle"
+    np.save(desk.folder / "in.npy", desk.inputs[:2])
+    worker.main(str(small.onnx), str(desk.folder / "in.npy"), str(desk.folder / "out.npy"), 0, 2, True)
+    assert np.isfinite(np.load(desk.folder / "out.npy")).all(), "the reference of `verify`"
     for one in (QuantizeDynamic(), QuantizeWeights(smallest=16, bits=8)):
         assert desk.error(model, desk.run(model, one)[0]) < 0.1
 
@@ -231,6 +235,6 @@ def test_layers_kept_float_are_stored_in_float16_and_not_computed_in_it(desk: De
         desk.run(small, ToFloat16(mode="compute"))
 
 
-def test_true_is_no_number() -> None:
-    with pytest.raises(ValidationError, match="keep_worst: a number is wanted, found true"):
+def test_true_is_no_number_of_a_pass() -> None:
+    with pytest.raises(ValidationError, match=r"keep_worst\n  Value error, a number is wanted"):
         QuantizeStatic(keep_worst=True)
