@@ -1,47 +1,37 @@
 """`edgepipe search`: sample settings of a recipe with Optuna, cheap trials first, and end with the best recipe.
 
 A study is an SQLite file in the search's folder: the same command in a second process shares it, and after a kill
-goes on with it. Every trial runs through the store, so trials that begin alike share their first steps.
+goes on with it. Every trial runs through the store, so trials that begin alike share their first steps. With settings
+for cheap trials all points are tried cheaply, and then the most promising ones are run in full, one after the other.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepipe.compose import Span, compose, search_space, to_yaml
 from edgepipe.errors import EdgepipeError, InputError, RecipeError
 from edgepipe.files import write_text
 from edgepipe.metrics import Metrics, quality, read_metrics
+from edgepipe.pareto import OBJECTIVES, QUALITY_GOALS, choose, misses, promising
 from edgepipe.recipe import Recipe
 from edgepipe.registry import did_you_mean
 from edgepipe.run import describe, run
 from edgepipe.store import held
 from edgepipe.terminal import Arguments, error_console, output_console
 
-OBJECTIVES: dict[str, bool] = {
-    "quality": True,
-    "top1": True,
-    "agreement": True,
-    "r2": True,
-    "cosine": True,
-    "times_smaller": True,
-    "times_faster": True,
-    "size_bytes": False,
-    "latency_p50_ms": False,
-    "macs": False,
-    "mae": False,
-    "peak_rss_bytes": False,
-}
-"""What a search can aim at, and whether higher is better; `quality` is the measure of the task."""
+if TYPE_CHECKING:
+    from edgepipe.report.sweep import Run
 
 _HEARTBEAT_SECONDS = 60
-_BEATEN_BY = 2
-"""A cheap trial that so many others beat in everything is not run in full."""
+_FULL_SHARE = 4  # of so many points one is run in full, unless --full says otherwise
 
 
 @dataclass(frozen=True)
@@ -54,6 +44,10 @@ class Search:
     cheap: list[str]
     folder: Path
 
+    def place(self, trial: Any, *, cheap: bool) -> Path:
+        """The folder of a trial's run."""
+        return self.folder / ("cheap" if cheap else "trials") / f"{trial.number:04d}"
+
     def described(self) -> str:
         """Equal for searches that may share a study."""
         return repr((sorted(self.fixed), sorted(self.space.items()), self.objectives, sorted(self.cheap)))
@@ -62,10 +56,20 @@ class Search:
 def _parser() -> Arguments:
     parser = Arguments("edgepipe search", description="Sample settings of a recipe; end with the best one.")
     parser.add_argument("overrides", nargs="+", help="recipe=NAME, overrides, and KEY=a,b or KEY='interval(low,high)'")
-    parser.add_argument("--trials", type=int, default=30, help="trials of the whole study, of all processes together")
-    parser.add_argument("--minutes", type=float, help="this process begins no trial after so many minutes")
+    parser.add_argument("--trials", type=int, default=30, help="points of the whole study, of all processes together")
+    parser.add_argument("--minutes", type=float, help="begin no trial that would end later, by the longest one so far")
     parser.add_argument("--objectives", default="quality,size_bytes,times_faster", help=", ".join(OBJECTIVES))
-    parser.add_argument("--cheap", action="append", default=[], metavar="KEY=VALUE", help="setting of the cheap trial")
+    parser.add_argument(
+        "--cheap",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="setting of a cheap trial that each point gets first",
+    )
+    parser.add_argument("--full", type=int, help="with --cheap: points that are then run in full; default: a quarter")
+    parser.add_argument(
+        "--cheap-share", type=float, default=0.4, help="with --cheap and --minutes: share of the time for cheap trials"
+    )
     parser.add_argument("--out", type=Path, help="folder of the study; default: outputs/search/RECIPE")
     return parser
 
@@ -81,17 +85,30 @@ def main_search(argv: list[str]) -> int:
     for name in objectives:
         if name not in OBJECTIVES:
             raise RecipeError(f"command line: --objectives: unknown '{name}'.{did_you_mean(name, OBJECTIVES)}")
-    if args.trials < 1:
-        raise RecipeError(f"command line: --trials: at least 1, found {args.trials}")
+    for name, given, least in (("trials", args.trials, 1), ("full", args.full, 1), ("minutes", args.minutes, 0)):
+        if given is not None and (given < least or given == 0):
+            raise RecipeError(f"command line: --{name}: {'more than 0' if least == 0 else 'at least 1'}, found {given}")
+    if not 0 < args.cheap_share < 1:
+        raise RecipeError(f"command line: --cheap-share: between 0 and 1, found {args.cheap_share}")
+    if args.full is not None and not args.cheap:
+        raise RecipeError("command line: --full: without --cheap every point is run in full: see --trials")
     fixed, space = search_space(args.overrides)
     first = [f"{key}={_first(values)}" for key, values in space.items()]
     recipe, _ = compose([*fixed, *first, *args.cheap])  # every mistake is found before the first trial
     folder = (args.out or Path("outputs/search") / recipe.name).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     search = Search(fixed, space, objectives, args.cheap, folder)
-    study = _study(search, recipe.seed)
-    _sample(search, study, args.trials, args.minutes)
-    return _finish(search, study)
+    start = time.monotonic()
+    ends = None if args.minutes is None else start + 60 * args.minutes
+    if search.cheap:
+        points = _study(search, recipe.seed, "cheap")
+        _sample(points, partial(_cheap_trial, search), args.trials, ends and start + args.cheap_share * (ends - start))
+        study = _study(search, recipe.seed)
+        _promote(search, points, study, args.full or max(1, args.trials // _FULL_SHARE), ends)
+    else:
+        points, study = None, _study(search, recipe.seed)
+        _sample(study, partial(_full_trial, search), args.trials, ends)
+    return _finish(search, study, points)
 
 
 def _first(values: list[str] | Span) -> str:
@@ -102,7 +119,7 @@ def _number(value: float, span: Span) -> str:
     return str(int(value)) if span.whole else f"{value:.4g}"
 
 
-def _study(search: Search, seed: int) -> Any:
+def _study(search: Search, seed: int, name: str = "search") -> Any:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -117,7 +134,7 @@ def _study(search: Search, seed: int) -> Any:
         )
         study = optuna.create_study(
             storage=storage,
-            study_name="search",
+            study_name=name,
             directions=["maximize" if OBJECTIVES[name] else "minimize" for name in search.objectives],
             load_if_exists=True,
         )
@@ -136,51 +153,80 @@ def _study(search: Search, seed: int) -> Any:
     return study
 
 
-def _sample(search: Search, study: Any, trials: int, minutes: float | None) -> None:
-    from optuna.study import MaxTrialsCallback
+def _sample(study: Any, objective: Callable[[Any], list[float]], trials: int, ends: float | None) -> None:
+    while len(_ended(study)) < trials and _fits(study, ends):
+        study.optimize(objective, n_trials=1)
+
+
+def _ended(study: Any) -> list[Any]:
     from optuna.trial import TrialState
 
-    ended = (TrialState.COMPLETE, TrialState.PRUNED)
-    if len(study.get_trials(deepcopy=False, states=ended)) >= trials:
-        return
-    study.optimize(
-        lambda trial: _trial(search, study, trial),
-        timeout=None if minutes is None else 60 * minutes,
-        callbacks=[MaxTrialsCallback(trials, states=ended)],
-    )
+    return list(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
 
 
-def _trial(search: Search, study: Any, trial: Any) -> list[float]:
-    import optuna
+def _fits(study: Any, ends: float | None) -> bool:
+    """Whether another trial of the study, as long as its longest, ends in time."""
+    longest = max((trial.duration.total_seconds() for trial in _ended(study)), default=0.0)
+    return ends is None or time.monotonic() + longest < ends
 
+
+def _promote(search: Search, points: Any, study: Any, full: int, ends: float | None) -> None:
+    """Run the most promising points of the cheap trials in full."""
+    from optuna.storages import fail_stale_trials
+    from optuna.trial import TrialState
+
+    while _fits(study, ends):
+        fail_stale_trials(study)
+        with held(search.folder / "study.lock", "another process chooses its next point", lambda _: None):
+            begun = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
+            if not any(trial.state == TrialState.WAITING for trial in begun):
+                taken = {trial.user_attrs["point"] for trial in begun}
+                open_points = [
+                    trial
+                    for trial in points.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+                    if trial.number not in taken
+                ]
+                if len(begun) >= full or not open_points:
+                    return
+                known = [(list(trial.values), trial.user_attrs["misses"]) for trial in open_points]
+                best = open_points[promising(known, search.objectives)]
+                study.enqueue_trial(best.params, user_attrs={"point": best.number})
+        study.optimize(partial(_full_trial, search), n_trials=1)
+
+
+def _cheap_trial(search: Search, trial: Any) -> list[float]:
+    metrics = _run(search, [*_chosen(search, trial), *search.cheap], search.place(trial, cheap=True), trial)
+    return _judge(search, trial, metrics, cheap=True)
+
+
+def _full_trial(search: Search, trial: Any) -> list[float]:
+    metrics = _run(search, _chosen(search, trial), search.place(trial, cheap=False), trial)
+    return _judge(search, trial, metrics, cheap=False)
+
+
+def _chosen(search: Search, trial: Any) -> list[str]:
     chosen = [f"{key}={_suggest(trial, key, values)}" for key, values in search.space.items()]
     trial.set_user_attr("overrides", chosen)
-    place = search.folder / "trials" / f"{trial.number:04d}"
-    if search.cheap:
-        metrics = _run(search, [*chosen, *search.cheap], place / "cheap", trial)
-        values = _values(metrics, search.objectives)
-        others = [
-            other.user_attrs["cheap"] for other in study.get_trials(deepcopy=False) if "cheap" in other.user_attrs
-        ]
-        trial.set_user_attr("cheap", values)
-        beaten = sum(_dominates(other, values, search.objectives) for other in others)
-        if beaten >= _BEATEN_BY:
-            _say(trial, chosen, f"not worth a full run: {beaten} cheap trials are better in everything")
-            raise optuna.TrialPruned
-    metrics = _run(search, chosen, place, trial)
-    trial.set_user_attr("folder", place.relative_to(search.folder).as_posix())
+    return chosen
+
+
+def _judge(search: Search, trial: Any, metrics: Metrics, *, cheap: bool) -> list[float]:
+    trial.set_user_attr("folder", search.place(trial, cheap=cheap).relative_to(search.folder).as_posix())
     missed = misses(metrics)
     trial.set_user_attr("misses", missed)
-    for name, share in zip((result.name for result in metrics.goal), missed, strict=True):
-        trial.set_constraint(name, share)
+    for name, share in missed.items():
+        if not (cheap and name in QUALITY_GOALS):
+            trial.set_constraint(name, share)
     values = _values(metrics, search.objectives)
     shown = ", ".join(f"{name} {value:.4g}" for name, value in zip(search.objectives, values, strict=True))
-    _say(trial, chosen, shown + ("" if max(missed, default=0) <= 0 else ", misses the goal"))
+    missing = "" if cheap or max(missed.values(), default=0) <= 0 else ", misses the goal"
+    _say(trial, shown + missing)
     return values
 
 
-def _say(trial: Any, chosen: list[str], text: str) -> None:
-    error_console().print(f"trial {trial.number}: {' '.join(chosen)}: {text}", markup=False)
+def _say(trial: Any, text: str) -> None:
+    what = "cheap trial" if trial.study.study_name == "cheap" else "trial"
+    error_console().print(f"{what} {trial.number}: {' '.join(trial.user_attrs['overrides'])}: {text}", markup=False)
 
 
 def _suggest(trial: Any, key: str, values: list[str] | Span) -> str:
@@ -192,7 +238,10 @@ def _suggest(trial: Any, key: str, values: list[str] | Span) -> str:
 
 
 def _run(search: Search, chosen: list[str], place: Path, trial: Any) -> Metrics:
-    """One run in a folder of its own; a setting that cannot be run ends the trial, not the search."""
+    """One run in a folder of its own; a setting that cannot be run ends the trial, not the search.
+
+    An interrupted trial is the next one.
+    """
     import optuna
 
     from edgepipe.report.html import write_report
@@ -208,9 +257,13 @@ def _run(search: Search, chosen: list[str], place: Path, trial: Any) -> Metrics:
             write_text(place / "recipe.yaml", _plain_yaml(recipe))
     except EdgepipeError as error:
         failure = str(error)
+    except KeyboardInterrupt:
+        point = {name: value for name, value in trial.user_attrs.items() if name == "point"}
+        trial.study.enqueue_trial(trial.params, user_attrs=point)
+        raise
     if failure is not None:
         trial.set_user_attr("failure", failure)
-        _say(trial, chosen, f"failed: {failure}")
+        _say(trial, f"failed: {failure}")
         raise optuna.TrialPruned
     return metrics
 
@@ -230,42 +283,6 @@ def _values(metrics: Metrics, objectives: list[str]) -> list[float]:
     return found
 
 
-def misses(metrics: Metrics) -> list[float]:
-    """For each line of the goal the share by which it is missed; negative: met with room to spare."""
-    return [1.0 if result.margin is None else -result.margin / max(abs(result.wanted), 1e-2) for result in metrics.goal]
-
-
-def _dominates(one: Sequence[float], other: Sequence[float], objectives: list[str]) -> bool:
-    """Whether `one` is at least as good in everything and better in something."""
-    signs = [1 if OBJECTIVES[name] else -1 for name in objectives]
-    gains = [sign * (a - b) for sign, a, b in zip(signs, one, other, strict=True)]
-    return min(gains) >= 0 and max(gains) > 0
-
-
-def choose(points: Sequence[tuple[list[float], list[float]]], objectives: list[str]) -> tuple[int, bool]:
-    """(index of the best, whether it meets the goal) among (objective values, misses of the goal).
-
-    Of those that meet the goal and that no other beats in everything, the one whose ranks in the objectives add up to
-    least, the first objective deciding a tie; if none meets it, the one that misses by least in sum.
-    """
-    meets = [max(missed, default=0) <= 0 for _, missed in points]
-    if not any(meets):
-        sums = [sum(max(0.0, item) for item in missed) for _, missed in points]
-        return sums.index(min(sums)), False
-    able = [index for index, good in enumerate(meets) if good]
-    front = [i for i in able if not any(_dominates(points[j][0], points[i][0], objectives) for j in able)]
-    signs = [1 if OBJECTIVES[name] else -1 for name in objectives]
-
-    def rank(index: int) -> tuple[int, float]:
-        mine = points[index][0]
-        places = sum(
-            sum(sign * points[other][0][k] > sign * mine[k] for other in front) for k, sign in enumerate(signs)
-        )
-        return places, -signs[0] * mine[0]
-
-    return min(front, key=rank), True
-
-
 def _plain_yaml(recipe: Recipe) -> str:
     """The recipe as a file that `recipe=FILE` reads, every setting written out."""
     content = describe(recipe)
@@ -276,30 +293,31 @@ def _plain_yaml(recipe: Recipe) -> str:
     return "# @package _global_\n" + to_yaml(content)
 
 
-def _finish(search: Search, study: Any) -> int:
+def _finish(search: Search, study: Any, points: Any) -> int:
     from optuna.trial import TrialState
 
-    from edgepipe.report.sweep import Run, write_sweep
+    from edgepipe.report.sweep import write_sweep
 
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    done, runs = _runs(search, study)
+    ended = [*_ended(study), *(_ended(points) if points else [])]
+    failures = [trial.user_attrs["failure"] for trial in ended if "failure" in trial.user_attrs]
+    cheap = _runs(search, points)[1] if points else []
+    if cheap:
+        write_sweep(cheap, search.folder / "cheap")
     if not done:
-        why = next((trial.user_attrs["failure"] for trial in pruned if "failure" in trial.user_attrs), "none finished")
-        raise EdgepipeError(f"search: no trial came to an end: {why}")
-    runs: list[Run] = []
-    for trial in done:
-        place = search.folder / trial.user_attrs["folder"]
-        runs.append((list(trial.user_attrs["overrides"]), read_metrics(place), place))
+        why = failures[0] if failures else "the time was over before: raise --minutes"
+        raise EdgepipeError(f"search: no trial came to an end in full: {why}")
     write_sweep(runs, search.folder)
-    points = [(list(trial.values), list(trial.user_attrs["misses"])) for trial in done]
-    index, met = choose(points, search.objectives)
+    index, met = choose([(list(trial.values), trial.user_attrs["misses"]) for trial in done], search.objectives)
     best = done[index]
     text = (runs[index][2] / "recipe.yaml").read_text(encoding="utf-8")
     write_text(search.folder / "best.yaml", text)
     shown = ", ".join(f"{name} {value:.4g}" for name, value in zip(search.objectives, best.values, strict=True))
-    failed = sum("failure" in trial.user_attrs for trial in pruned)
+    waiting = len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)))
     lines = [
-        f"{len(done)} trials in full, {len(pruned) - failed} stopped after the cheap one, {failed} failed",
+        (f"{len(cheap)} points tried cheaply, " if points else "")
+        + f"{len(done)} run in full, {len(failures)} failed"
+        + (f", {waiting} not ended" if waiting else ""),
         f"{'best' if met else 'nothing meets the goal; nearest miss'}: {' '.join(runs[index][0])}: {shown}",
     ]
     if not met:
@@ -311,3 +329,15 @@ def _finish(search: Search, study: Any) -> int:
     for line in lines:
         output_console().print(line, markup=False, soft_wrap=True)
     return 0 if met else 1
+
+
+def _runs(search: Search, study: Any) -> tuple[list[Any], list[Run]]:
+    """The trials of a study that came to their end, and their runs."""
+    from optuna.trial import TrialState
+
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    places = [search.folder / trial.user_attrs["folder"] for trial in done]
+    runs: list[Run] = []
+    for trial, place in zip(done, places, strict=True):
+        runs.append((list(trial.user_attrs["overrides"]), read_metrics(place), place))
+    return done, runs

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from edgepipe.__main__ import main
 from edgepipe.compose import Span, search_space
 from edgepipe.errors import RecipeError
 from edgepipe.metrics import read_metrics
-from edgepipe.search import choose
+from edgepipe.pareto import choose, promising
 from tests.small import arguments
 
 optuna = pytest.importorskip("optuna", reason="needs the extra search: pip install 'edgepipe[search]'")
@@ -32,14 +35,27 @@ def test_what_is_swept_is_sampled_and_the_rest_is_fixed() -> None:
 
 def test_the_best_meets_the_goal_and_is_beaten_by_none_else_the_nearest_miss() -> None:
     names = ["quality", "size_bytes"]
-    points = [([0.9, 50.0], [0.1]), ([0.8, 20.0], [-0.1]), ([0.85, 20.0], [-0.2]), ([0.7, 10.0], [0.3])]
+    missed = [{"times_smaller": share} for share in (0.1, -0.1, -0.2, 0.3)]
+    points = list(zip(([0.9, 50.0], [0.8, 20.0], [0.85, 20.0], [0.7, 10.0]), missed, strict=True))
     assert choose(points, names) == (2, True)
     assert choose([points[0], points[3]], names) == (0, False)
-    assert choose([([0.9, 50.0], []), ([0.9, 40.0], [])], names) == (1, True)
+    assert choose([([0.9, 50.0], {}), ([0.9, 40.0], {})], names) == (1, True)
 
 
-def study(folder: Path) -> list:
-    return optuna.load_study(study_name="search", storage=f"sqlite:///{folder}/study.db").get_trials()
+def test_what_a_full_run_does_not_change_is_met_first_and_then_quality_is_nearest() -> None:
+    names = ["quality", "size_bytes"]
+    large = ([0.9, 50.0], {"times_smaller": 0.05, "accuracy_drop": 0.1})
+    small, smaller = (
+        ([quality, size], {"times_smaller": -size, "accuracy_drop": drop})
+        for quality, size, drop in ((0.8, 20.0, 3.0), (0.85, 19.0, 2.0))
+    )
+    assert promising([large, small, smaller], names) == 2
+    assert promising([large, small], names) == 1
+    assert promising([([0.9, 50.0], {}), ([0.9, 40.0], {})], names) == 1
+
+
+def study(folder: Path, name: str = "search") -> list:
+    return optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/study.db").get_trials()
 
 
 def test_a_search_ends_with_a_recipe_that_reproduces_its_result_and_goes_on_where_it_stopped(
@@ -49,17 +65,22 @@ def test_a_search_ends_with_a_recipe_that_reproduces_its_result_and_goes_on_wher
     argv = arguments(tmp_path, "passes.quantize.observer=min_max,percentile", *QUICK)
     argv += ["passes.quantize.percentile=interval(99.0,99.9)", "--objectives", "agreement,size_bytes"]
     argv += ["--cheap", "data.evaluation_size=30", "--out", str(out)]
+    assert main(["search", *argv, "--trials", "2", "--minutes", "0.05", "--cheap-share", "0.99"]) == 1
+    assert "no trial came to an end in full: the time was over before" in capfd.readouterr().err
     assert main(["search", *argv, "--trials", "2"]) == 0
-    assert len(study(out)) == 2
-    assert main(["search", *argv, "--trials", "3"]) == 0
-    trials = study(out)
-    assert len(trials) == 3
-    assert all(len(trial.user_attrs["cheap"]) == 2 for trial in trials)
-    done = [trial for trial in trials if trial.state == optuna.trial.TrialState.COMPLETE]
-    assert done
-    assert read_metrics(out / done[0].user_attrs["folder"] / "cheap").final.examples == 30  # type: ignore[union-attr]
+    assert (len(study(out, "cheap")), len(study(out))) == (2, 1)
+    assert main(["search", *argv, "--trials", "3", "--full", "2"]) == 0
+    cheap, done = study(out, "cheap"), study(out)
+    assert (len(cheap), len(done)) == (3, 2)
+    assert {trial.state for trial in (*cheap, *done)} == {optuna.trial.TrialState.COMPLETE}
+    assert len({trial.user_attrs["point"] for trial in done}) == 2
+    assert all(cheap[trial.user_attrs["point"]].params == trial.params for trial in done)
+    for trial, examples in ((cheap[0], 30), (done[0], 120)):
+        assert read_metrics(out / trial.user_attrs["folder"]).final.examples == examples  # type: ignore[union-attr]
     assert (out / "sweep.html").is_file()
+    assert (out / "cheap" / "sweep.html").is_file()
     said = capfd.readouterr().out
+    assert "3 points tried cheaply, 2 run in full, 0 failed" in said
     assert "best: passes.quantize.observer=" in said
     assert main([f"recipe={out}/best.yaml", f"hydra.run.dir={tmp_path}/again"]) == 0
     again = read_metrics(tmp_path / "again")
@@ -98,11 +119,32 @@ def test_two_processes_share_a_study(tmp_path: Path) -> None:
     assert len({trial.params["passes.quantize.percentile"] for trial in trials}) == len(trials)
 
 
+@pytest.mark.slow
+def test_an_interrupted_point_is_the_next_to_be_run(tmp_path: Path) -> None:
+    argv = ["search", *arguments(tmp_path, *QUICK), "passes.quantize.percentile=interval(99.0,99.9)", "--trials", "2"]
+    argv += ["passes.quantize.observer=percentile", "--objectives", "agreement", "--out", str(tmp_path / "s")]
+    command = [sys.executable, "-m", "edgepipe", *argv]
+    with subprocess.Popen(command, preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL)) as process:
+        while process.poll() is None and not (tmp_path / "s" / "trials" / "0000").exists():
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=200) == 130
+    first, waiting = study(tmp_path / "s")
+    assert (first.state.name, waiting.state.name) == ("FAIL", "WAITING")
+    assert subprocess.run(command, timeout=500).returncode == 0
+    _, second, third = study(tmp_path / "s")
+    assert second.params == first.params != third.params
+    assert {second.state.name, third.state.name} == {"COMPLETE"}
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
         (["--objectives", "sise_bytes"], "Did you mean 'size_bytes'"),
-        (["--trials", "0"], "at least 1"),
+        (["--trials", "0"], "--trials: at least 1"),
+        (["--minutes", "0"], "--minutes: more than 0"),
+        (["--full", "2"], "--full: without --cheap"),
+        (["--cheap", "seed=1", "--cheap-share", "1"], "--cheap-share: between 0 and 1"),
         (["passes.quantize.obzerver=a,b"], "unknown key"),
     ],
 )
