@@ -299,13 +299,16 @@ def _finish(search: Search, study: Any, points: Any) -> int:
     from edgepipe.report.sweep import write_sweep
 
     done, runs = _runs(search, study)
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
     ended = [*_ended(study), *(_ended(points) if points else [])]
     failures = [trial.user_attrs["failure"] for trial in ended if "failure" in trial.user_attrs]
     cheap = _runs(search, points)[1] if points else []
     if cheap:
         write_sweep(cheap, search.folder / "cheap")
     if not done:
-        why = failures[0] if failures else "the time was over before: raise --minutes"
+        elsewhere = "another process still runs the first one: run this command again when it has ended"
+        why = elsewhere if running else "the time was over before: raise --minutes"
+        why = failures[0] if failures else why
         raise EdgepipeError(f"search: no trial came to an end in full: {why}")
     write_sweep(runs, search.folder)
     index, met = choose([(list(trial.values), trial.user_attrs["misses"]) for trial in done], search.objectives)
@@ -313,11 +316,10 @@ def _finish(search: Search, study: Any, points: Any) -> int:
     text = (runs[index][2] / "recipe.yaml").read_text(encoding="utf-8")
     write_text(search.folder / "best.yaml", text)
     shown = ", ".join(f"{name} {value:.4g}" for name, value in zip(search.objectives, best.values, strict=True))
-    waiting = len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)))
     lines = [
         (f"{len(cheap)} points tried cheaply, " if points else "")
         + f"{len(done)} run in full, {len(failures)} failed"
-        + (f", {waiting} not ended" if waiting else ""),
+        + (f", {len(running)} not ended" if running else ""),
         f"{'best' if met else 'nothing meets the goal; nearest miss'}: {' '.join(runs[index][0])}: {shown}",
     ]
     if not met:
