@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edgepipe.errors import InputError, RecipeError
+from edgepipe.errors import EdgepipeError, InputError, RecipeError
 from edgepipe.terminal import Arguments, output_console, print_error
 
 
@@ -40,15 +40,27 @@ def _verify(folder: Path) -> int:
 
 
 def _serve(folder: Path, port: int) -> int:
-    from edgepipe.bundle.build import add_runtime
-    from edgepipe.bundle.manifest import read_bundle, seal_bundle
+    """edgepipe's own server over a bundle that is whole: nothing that lies in the bundle runs on this computer."""
+    from edgepipe.bundle.build import FILES, add_runtime
+    from edgepipe.bundle.manifest import read_bundle, seal_more
+    from edgepipe.bundle.verify import problems
 
-    bundle = read_bundle(folder)
-    if not (folder / "serve.py").is_file():
+    if "index.html" not in read_bundle(folder).files:
         raise InputError(f"{folder}: no page: only classifiers of pictures have one")
-    if not (folder / "ort").is_dir():
-        lacking = add_runtime(folder)
-        if lacking is not None:
-            raise RecipeError(f"bundle serve: {lacking}")
-        seal_bundle(folder, bundle)
-    return subprocess.run([sys.executable, str(folder / "serve.py"), "--port", str(port)], check=False).returncode
+    bundle, wrong = problems(folder)
+    for text in wrong:
+        print_error(f"{folder}: {text}")
+    if wrong:
+        return 1
+    if not any(name.startswith("ort/") for name in bundle.files):
+        try:
+            lacking = add_runtime(folder)
+            if lacking is not None:
+                raise RecipeError(f"bundle serve: {lacking}")
+            seal_more(folder, bundle, "ort")
+        except OSError as error:
+            raise EdgepipeError(
+                f"{folder}: the page's runtime cannot be put there: {error.strerror or error}"
+            ) from None
+    command = [sys.executable, str(FILES / "serve.py"), "--folder", str(folder), "--port", str(port)]
+    return subprocess.run(command, check=False).returncode

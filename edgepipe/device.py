@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from edgepipe.errors import EdgepipeError, RecipeError, VerifyError
 from edgepipe.files import write_text
 from edgepipe.metrics import DeviceRun, read_metrics
-from edgepipe.terminal import Arguments, output_console
+from edgepipe.terminal import Arguments, output_console, print_error
 
 
 def main_device(argv: list[str]) -> int:
@@ -37,11 +37,15 @@ def main_device(argv: list[str]) -> int:
         return 0
     if args.runs < 1 or args.threads < 1:
         raise RecipeError("command line: device run: --runs and --threads must be at least 1")
-    from edgepipe.bundle.manifest import bundle_folder, read_bundle
+    from edgepipe.bundle.manifest import bundle_folder
+    from edgepipe.bundle.verify import damage
 
-    folder = bundle_folder(args.what)
-    read_bundle(folder)
     command, shown = _ssh(args.place, args.ssh_option)
+    folder = bundle_folder(args.what)
+    for text in (wrong := damage(folder)[1]):
+        print_error(f"{folder}: {text}")
+    if wrong:
+        return 1  # its example.py would run on the device
     said = _run_there(command, shown, folder, args.python, args.runs, args.threads)
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     try:

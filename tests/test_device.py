@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from edgepipe.__main__ import main
+from edgepipe.bundle.manifest import read_bundle, seal_bundle
 from edgepipe.metrics import Metrics
 from tests.small import arguments
 
@@ -77,6 +78,11 @@ def test_a_bundle_runs_on_the_device_and_the_run_knows_it(
     example = run / "final" / "example.py"
     example.write_text(example.read_text().replace("import onnxruntime as ort", "import onnxruntime_of_nobody as ort"))
     assert main(["device", "run", place, str(run), *flags]) == 1
+    said = capfd.readouterr().err
+    assert "example.py: changed" in said  # and so it never ran there
+    assert "onnxruntime_of_nobody" not in said
+    seal_bundle(run / "final", read_bundle(run / "final"))
+    assert main(["device", "run", place, str(run), *flags]) == 1
     assert "-m pip install onnxruntime numpy" in capfd.readouterr().err
 
 
@@ -96,7 +102,5 @@ def test_a_key_that_the_device_does_not_know_is_refused_in_words(
 
 @pytest.mark.parametrize("place", ["pi@raspberry", "http://pi", "ssh://-oProxyCommand=x", "ssh://u:secret@h", "ssh://"])
 def test_what_is_no_device_is_refused(tmp_path: Path, place: str, capfd: pytest.CaptureFixture[str]) -> None:
-    run = tmp_path / "run"
-    (run / "final").mkdir(parents=True)
-    assert main(["device", "run", place, str(run)]) == 2
-    assert "error" in capfd.readouterr().err
+    assert main(["device", "run", place, str(tmp_path)]) == 2
+    assert "is no device: write ssh://USER@HOST" in capfd.readouterr().err

@@ -63,8 +63,12 @@ def add_runtime(folder: Path) -> str | None:
     if not all(path.is_file() for path in runtime_files()):
         return lacking
     (folder / "ort").mkdir(exist_ok=True)
-    for path in runtime_files():
-        shutil.copyfile(path, folder / "ort" / path.name)
+    try:
+        for path in runtime_files():
+            shutil.copyfile(path, folder / "ort" / path.name)
+    except BaseException:
+        shutil.rmtree(folder / "ort", ignore_errors=True)  # no half a runtime, which `bundle verify` would refuse
+        raise
     return None
 
 

@@ -33,11 +33,23 @@ class Bundle(BaseModel):
 
 def seal_bundle(folder: Path, bundle: Bundle) -> Bundle:
     """Write bundle.json over every other file of the folder."""
-    files = {
+    return _write(folder, bundle, _entries(folder, folder))
+
+
+def seal_more(folder: Path, bundle: Bundle, under: str) -> Bundle:
+    """Name what lies in one sub-folder as well; what is sealed of the rest stays as it is."""
+    return _write(folder, bundle, {**bundle.files, **_entries(folder, folder / under)})
+
+
+def _entries(folder: Path, under: Path) -> dict[str, FileEntry]:
+    return {
         path.relative_to(folder).as_posix(): FileEntry(sha256=file_sha256(path), size_bytes=path.stat().st_size)
-        for path in sorted(folder.rglob("*"))
+        for path in sorted(under.rglob("*"))
         if path.is_file() and path.name != BUNDLE_FILE and "__pycache__" not in path.parts
     }
+
+
+def _write(folder: Path, bundle: Bundle, files: dict[str, FileEntry]) -> Bundle:
     sealed = bundle.model_copy(update={"files": files})
     write_text(folder / BUNDLE_FILE, sealed.model_dump_json(indent=1))
     return sealed

@@ -18,6 +18,16 @@ def problems(folder: Path) -> tuple[Bundle, list[str]]:
         InputError: there is no bundle.
         MeasureError: the runtime cannot open or run the model.
     """
+    bundle, wrong = damage(folder)
+    return bundle, wrong or _golden(folder, bundle)
+
+
+def damage(folder: Path) -> tuple[Bundle, list[str]]:
+    """The bundle, and a sentence for each file that is not as it was sealed; runs nothing.
+
+    Raises:
+        InputError: there is no bundle.
+    """
     bundle = read_bundle(folder)
     wrong = []
     for name, entry in bundle.files.items():
@@ -34,7 +44,7 @@ def problems(folder: Path) -> tuple[Bundle, list[str]]:
             wrong.append(f"{name}: not named in {BUNDLE_FILE}")
     needed = (bundle.model, GOLDEN_FILE)
     wrong += [f"{name}: {BUNDLE_FILE} does not name it" for name in needed if name not in bundle.files]
-    return bundle, wrong or _golden(folder, bundle)
+    return bundle, wrong
 
 
 def _golden(folder: Path, bundle: Bundle) -> list[str]:

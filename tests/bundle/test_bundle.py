@@ -6,8 +6,12 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +19,7 @@ import pytest
 from PIL import Image
 
 from edgepipe.__main__ import main
-from edgepipe.bundle.manifest import Bundle
+from edgepipe.bundle.manifest import Bundle, read_bundle, seal_bundle, seal_more
 from edgepipe.verify.browser import BrowserWasm
 from tests.bundle.digits import digits_run
 from tests.bundle.webdriver import Browser
@@ -62,9 +66,46 @@ def test_a_whole_bundle_verifies_and_a_damaged_one_says_what(bundle: Path, capfd
     assert main(["bundle", "verify", str(bundle / "pictures")]) == 2
 
 
-def test_another_answer_than_the_golden_one_is_found(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    from edgepipe.bundle.manifest import read_bundle, seal_bundle
+@contextmanager
+def serving(bundle: Path) -> Iterator[str]:
+    """`edgepipe bundle serve`: the address that it prints."""
+    command = [sys.executable, "-m", "edgepipe", "bundle", "serve", str(bundle), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
+        try:
+            assert server.stdout is not None
+            yield server.stdout.readline().strip()
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
 
+
+def test_serving_runs_no_code_of_the_bundle(bundle: Path) -> None:
+    ran = bundle.parent / "ran"
+    (bundle / "serve.py").write_text(f"open({str(ran)!r}, 'w').close()")
+    (bundle / "ort").mkdir(exist_ok=True)
+    (bundle / "ort" / "ort.wasm.min.mjs").write_text("")
+    seal_bundle(bundle, read_bundle(bundle))  # whoever made it sealed it like that
+    with serving(bundle) as url, urllib.request.urlopen(f"{url}index.html", timeout=30) as answer:
+        assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+        assert answer.read() == (bundle / "index.html").read_bytes()
+    assert not ran.exists()
+
+
+def test_a_damaged_bundle_is_not_served_and_stays_damaged(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    whole = read_bundle(bundle)
+    (bundle / "README.md").write_text("altered")
+    assert main(["bundle", "serve", str(bundle), "--port", "0"]) == 1
+    assert "README.md: changed" in capfd.readouterr().err
+    (bundle / "ort").mkdir(exist_ok=True)
+    (bundle / "ort" / "more.mjs").write_text("")
+    more = seal_more(bundle, whole, "ort")
+    assert set(more.files) - set(whole.files) == {"ort/more.mjs"}
+    assert main(["bundle", "verify", str(bundle)]) == 1
+    said = capfd.readouterr().err
+    assert "README.md: changed" in said
+    assert "more.mjs" not in said
+
+
+def test_another_answer_than_the_golden_one_is_found(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with np.load(bundle / "golden.npz") as golden:
         arrays = dict(golden)
     arrays["outputs"] = np.nextafter(arrays["outputs"], np.float32(np.inf))  # one bit
