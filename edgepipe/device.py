@@ -46,16 +46,10 @@ def main_device(argv: list[str]) -> int:
         print_error(f"{folder}: {text}")
     if wrong:
         return 1  # its example.py would run on the device
-    said = _run_there(command, shown, folder, args.python, args.runs, args.threads)
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    try:
-        found = DeviceRun.model_validate({"device": shown, "when": now, **said})
-    except ValidationError as error:
-        raise VerifyError(f"{shown}: what example.py said cannot be read: {error.errors()[0]['msg']}") from None
-    match = "bit-identical" if found.identical else f"differ by {found.largest_difference:.2g}"
+    found = _read(shown, _run_there(command, shown, folder, args.python, args.runs, args.threads))
     output_console().print(
         f"{shown}: {found.machine}, {found.cores} cores, onnxruntime {found.onnxruntime}: golden outputs "
-        f"{found.golden} ({match}), {found.latency_p50_ms:.2f} ms p50, {found.latency_p90_ms:.2f} ms p90, "
+        f"{found.golden} ({found.match}), {found.latency_p50_ms:.2f} ms p50, {found.latency_p90_ms:.2f} ms p90, "
         f"{found.threads} thread(s)",
         markup=False,
     )
@@ -88,8 +82,8 @@ def _ssh(place: str, options: list[str]) -> tuple[list[str], str]:
     return [*command, "--", host], host if port is None else f"{host}:{port}"
 
 
-def _run_there(ssh: list[str], shown: str, folder: Path, python: str, runs: int, threads: int) -> dict[str, object]:
-    """One connection: unpack what comes in on standard input into a fresh folder, run, remove."""
+def _run_there(ssh: list[str], shown: str, folder: Path, python: str, runs: int, threads: int) -> str:
+    """One connection: unpack what comes in on standard input into a fresh folder, run, remove; the last line said."""
     script = (
         'set -e; d=$(mktemp -d); trap \'rm -rf "$d"\' EXIT; tar -xf - -C "$d"; '
         f'{shlex.quote(python)} "$d/example.py" --json --runs {runs} --threads {threads}'
@@ -103,17 +97,37 @@ def _run_there(ssh: list[str], shown: str, folder: Path, python: str, runs: int,
             packed.stdout.close()
     last = (ended.stdout.strip().splitlines() or [""])[-1]
     if not last.startswith("{"):
-        said = " ".join(ended.stderr.strip().splitlines()[-3:])
+        said = _plain(" ".join(ended.stderr.strip().splitlines()[-3:]))
         remedy = ""
         if "No module named" in said:
             remedy = f". On the device: {python} -m pip install onnxruntime numpy"
         elif ended.returncode == 255:
             remedy = f". Try it by hand: ssh {shown}"
         raise VerifyError(f"{shown}: ended with {ended.returncode}: {said or 'it said nothing'}{remedy}")
+    return last
+
+
+def _read(shown: str, line: str) -> DeviceRun:
+    """What the device said, as far as it has a say: where and when it ran are known here."""
+    ours = {"device": shown, "when": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
     try:
-        return dict(json.loads(last))
-    except ValueError:
-        raise VerifyError(f"{shown}: what example.py said cannot be read: {last[:200]}") from None
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        raise VerifyError(f"{shown}: what example.py said cannot be read: {_plain(line[:200])}") from None
+    for name in said:
+        if name in ours or name not in DeviceRun.model_fields:
+            raise VerifyError(f"{shown}: what example.py said cannot be read: unknown: {_plain(name[:60])}")
+    try:
+        return DeviceRun.model_validate({**ours, **said}, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise VerifyError(f"{shown}: what example.py said cannot be read: {place}: {first['msg']}") from None
+
+
+def _plain(text: str) -> str:
+    """What a terminal would obey, as question marks."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _record(run: Path, found: DeviceRun) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -296,23 +296,36 @@ class Proof(_Record):
         return f"{self.target}: {self.place}" if self.place else self.target
 
 
+Word = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+"""A short text without control characters, which a terminal would obey."""
+
+
 class DeviceRun(_Record):
-    """What the bundle's own example said on a real device."""
+    """What the bundle's own example said on a real device; a device may say anything, so each value has bounds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     device: str = Field(description="where it ran, without a user's name")
     when: str = Field(description="ISO 8601, UTC")
     golden: Literal["ok", "failed"]
     identical: bool
-    largest_difference: float
-    latency_p50_ms: float
-    latency_p90_ms: float
-    runs: int
-    host: str
-    machine: str
-    cores: int | None
-    threads: int
-    python: str
-    onnxruntime: str
+    largest_difference: float | None = Field(description="of any output; null: one of them is not finite")
+    latency_p50_ms: float = Field(ge=0)
+    latency_p90_ms: float = Field(ge=0)
+    runs: int = Field(ge=1)
+    host: Word
+    machine: Word
+    cores: int | None = Field(ge=1)
+    threads: int = Field(ge=1)
+    python: Word
+    onnxruntime: Word
+
+    @property
+    def match(self) -> str:
+        """How its answers compare with the golden ones, for people."""
+        if self.identical:
+            return "bit-identical"
+        return "not finite" if self.largest_difference is None else f"differ by {self.largest_difference:.2g}"
 
 
 class Inputs(_Record):

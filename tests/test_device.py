@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import shutil
 import socket
@@ -98,6 +99,93 @@ def test_a_key_that_the_device_does_not_know_is_refused_in_words(
     said = capfd.readouterr().err
     assert "Permission denied" in said
     assert "Try it by hand" in said
+
+
+GOOD: dict[str, object] = {
+    "golden": "ok",
+    "identical": True,
+    "largest_difference": 0.0,
+    "latency_p50_ms": 1.5,
+    "latency_p90_ms": 2,
+    "runs": 1,
+    "host": "pi",
+    "machine": "aarch64",
+    "cores": 4,
+    "threads": 1,
+    "python": "3.11.2",
+    "onnxruntime": "1.31.0",
+}
+
+
+def ssh_that(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a program `ssh` before the real one."""
+    folder.mkdir()
+    (folder / "ssh").write_text(f"#!/bin/sh\ncat > /dev/null\n{script}\n")
+    (folder / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ran")
+    assert main(arguments(folder, "measure.latency_seconds=0.1", f"hydra.run.dir={folder}/run")) == 0
+    return folder / "run"
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ({"latency_p50_ms": float("nan")}, "latency_p50_ms: Input should be a finite number"),
+        ({"latency_p90_ms": float("inf")}, "latency_p90_ms: Input should be a finite number"),
+        ({"latency_p50_ms": -1.0}, "latency_p50_ms"),
+        ({"device": "somebody else's"}, "unknown: device"),
+        ({"when": "never"}, "unknown: when"),
+        ({"status": "ok"}, "unknown: status"),
+        ({"machine": "\x1b]0;title\x07"}, "machine"),
+        ({"machine": "\ud800"}, "machine"),
+        ({"host": "h" * 1000}, "host"),
+        ({"runs": "many"}, "runs"),
+    ],
+)
+def test_what_a_device_says_cannot_spoil_the_run(
+    ran: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    said: dict[str, object],
+    complaint: str,
+) -> None:
+    before = (ran / "metrics.json").read_bytes()
+    (tmp_path / "said.json").write_text(json.dumps({**GOOD, **said}))
+    ssh_that(tmp_path / "bin", monkeypatch, f"cat {tmp_path}/said.json")
+    assert main(["device", "run", "ssh://pi@h", str(ran)]) == 1
+    text = capfd.readouterr().err
+    assert f"h: what example.py said cannot be read: {complaint}" in text
+    assert "\x1b" not in text
+    assert (ran / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("line", ["{" * 100_000, '{"a":' * 100_000, "{]"])
+def test_what_is_no_json_is_refused(
+    ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], line: str
+) -> None:
+    (tmp_path / "said.json").write_text(line)
+    ssh_that(tmp_path / "bin", monkeypatch, f"cat {tmp_path}/said.json")
+    assert main(["device", "run", "ssh://pi@h", str(ran)]) == 1
+    assert "cannot be read: {" in capfd.readouterr().err
+
+
+def test_answers_that_are_not_finite_have_failed_and_are_reported(
+    ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(ran, tmp_path / "run"))
+    said = {**GOOD, "golden": "failed", "identical": False, "largest_difference": None}
+    (tmp_path / "said.json").write_text(json.dumps(said))
+    ssh_that(tmp_path / "bin", monkeypatch, f"cat {tmp_path}/said.json")
+    assert main(["device", "run", "ssh://pi@h", str(run)]) == 1
+    assert "golden outputs failed (not finite)" in capfd.readouterr().out
+    assert main(["report", str(run)]) == 0
+    assert "failed, not finite" in (run / "report.html").read_text()
 
 
 @pytest.mark.parametrize("place", ["pi@raspberry", "http://pi", "ssh://-oProxyCommand=x", "ssh://u:secret@h", "ssh://"])

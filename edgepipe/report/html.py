@@ -81,7 +81,7 @@ def _devices(metrics: Metrics) -> Iterator[str]:
     rows = [
         (
             f"{item.device} ({item.machine}, {item.cores} cores)",
-            item.golden + (", bit-identical" if item.identical else f", differ by {item.largest_difference:.2g}"),
+            f"{item.golden}, {item.match}",
             f"{item.latency_p50_ms:.2f}",
             f"{item.latency_p90_ms:.2f}",
             str(item.threads),

@@ -70,7 +70,7 @@ def check(session, runs):
     return {
         "golden": "ok" if identical or (close and not BUNDLE["bit_identical"]) else "failed",
         "identical": identical,
-        "largest_difference": difference,
+        "largest_difference": difference if np.isfinite(difference) else None,
         "latency_p50_ms": statistics.median(times),
         "latency_p90_ms": times[int(0.9 * (len(times) - 1))],
         "runs": runs,
