@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import shlex
 import shutil
 import subprocess
 import urllib.parse
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -40,15 +43,15 @@ def main_device(argv: list[str]) -> int:
     from edgepipe.bundle.manifest import bundle_folder
     from edgepipe.bundle.verify import damage
 
-    command, shown = _ssh(args.place, args.ssh_option)
+    device = _device(args.place, args.ssh_option)
     folder = bundle_folder(args.what)
     for text in (wrong := damage(folder)[1]):
         print_error(f"{folder}: {text}")
     if wrong:
         return 1  # its example.py would run on the device
-    found = _read(shown, _run_there(command, shown, folder, args.python, args.runs, args.threads))
+    found = _read(device.shown, _run_there(device, folder, args.python, args.runs, args.threads))
     output_console().print(
-        f"{shown}: {found.machine}, {found.cores} cores, onnxruntime {found.onnxruntime}: golden outputs "
+        f"{found.device}: {found.machine}, {found.cores} cores, onnxruntime {found.onnxruntime}: golden outputs "
         f"{found.golden} ({found.match}), {found.latency_p50_ms:.2f} ms p50, {found.latency_p90_ms:.2f} ms p90, "
         f"{found.threads} thread(s)",
         markup=False,
@@ -59,30 +62,70 @@ def main_device(argv: list[str]) -> int:
     return 0 if found.golden == "ok" else 1
 
 
-def _ssh(place: str, options: list[str]) -> tuple[list[str], str]:
-    """The ssh command up to the remote command, and how the device is named in results."""
-    try:
-        parts = urllib.parse.urlsplit(place)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port, parts = None, None, urllib.parse.urlsplit("")
-    if parts.scheme != "ssh" or not host or host.startswith("-") or parts.password or parts.path.strip("/"):
+@dataclass(frozen=True)
+class _Device:
+    """Where a bundle is sent, as ssh wants it."""
+
+    host: str
+    port: int | None
+    user: str | None
+    options: tuple[str, ...]
+
+    @property
+    def shown(self) -> str:
+        """How it is named in results: without the user."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.host if self.port is None else f"{host}:{self.port}"
+
+    @property
+    def command(self) -> list[str]:
+        """The ssh command up to the remote command; of an option given twice, ssh takes the first."""
+        chosen = ["BatchMode=yes", *self.options, "ConnectTimeout=15"]
+        chosen += ["ServerAliveInterval=15", "ServerAliveCountMax=4"]  # a device that died is given up in a minute
+        user = [] if self.user is None else ["-l", self.user]
+        return ["ssh", *_each("-o", chosen), *self._port(), *user, "--", self.host]
+
+    @property
+    def by_hand(self) -> str:
+        """The same connection for a person to try."""
+        place = self.host if self.user is None else f"{self.user}@{self.host}"
+        return shlex.join(["ssh", *_each("-o", self.options), *self._port(), place])
+
+    def _port(self) -> list[str]:
+        return [] if self.port is None else ["-p", str(self.port)]
+
+
+def _each(flag: str, values: Iterable[str]) -> list[str]:
+    return [part for value in values for part in (flag, value)]
+
+
+_PLACE = re.compile(
+    r"ssh://((?P<user>[^@:/?#]+)@)?(\[(?P<six>[0-9A-Fa-f:.]+(%\w+)?)\]|(?P<host>[^@:/?#\[\]%]+))(:(?P<port>\d{1,5}))?/?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def _device(place: str, options: list[str]) -> _Device:
+    """The device of `ssh://USER@HOST:PORT`; the host's case is kept, since names in ssh_config have one.
+
+    Raises:
+        RecipeError: it is written otherwise, or a part of it would be an option to ssh.
+    """
+    found = _PLACE.fullmatch(place)
+    host = "" if found is None else found["six"] or found["host"]
+    user = None if found is None or found["user"] is None else urllib.parse.unquote(found["user"])
+    port = None if found is None or found["port"] is None else int(found["port"])
+    strange = any(part.startswith("-") or not part.isprintable() or " " in part for part in (host, user or ""))
+    if not host or strange or user == "" or (port is not None and not 1 <= port <= 65535):
         raise RecipeError(
             f"command line: device run: '{place}' is no device: write ssh://USER@HOST or ssh://USER@HOST:PORT"
         )
     if shutil.which("ssh") is None:
         raise VerifyError("device run: ssh is missing: apt-get install openssh-client")
-    command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"]
-    for option in options:
-        command += ["-o", option]
-    if port is not None:
-        command += ["-p", str(port)]
-    if parts.username:
-        command += ["-l", parts.username]
-    return [*command, "--", host], host if port is None else f"{host}:{port}"
+    return _Device(host, port, user, tuple(options))
 
 
-def _run_there(ssh: list[str], shown: str, folder: Path, python: str, runs: int, threads: int) -> str:
+def _run_there(device: _Device, folder: Path, python: str, runs: int, threads: int) -> str:
     """One connection: unpack what comes in on standard input into a fresh folder, run, remove; the last line said."""
     script = (
         'set -e; d=$(mktemp -d); trap \'rm -rf "$d"\' EXIT; tar -xf - -C "$d"; '
@@ -91,7 +134,12 @@ def _run_there(ssh: list[str], shown: str, folder: Path, python: str, runs: int,
     needed = ["--exclude=ort", "--exclude=pictures", "--exclude=__pycache__"]
     with subprocess.Popen(["tar", "-cf", "-", *needed, "-C", str(folder), "."], stdout=subprocess.PIPE) as packed:
         ended = subprocess.run(
-            [*ssh, script], stdin=packed.stdout, capture_output=True, text=True, check=False, errors="replace"
+            [*device.command, script],
+            stdin=packed.stdout,
+            capture_output=True,
+            text=True,
+            check=False,
+            errors="replace",
         )
         if packed.stdout is not None:
             packed.stdout.close()
@@ -102,8 +150,8 @@ def _run_there(ssh: list[str], shown: str, folder: Path, python: str, runs: int,
         if "No module named" in said:
             remedy = f". On the device: {python} -m pip install onnxruntime numpy"
         elif ended.returncode == 255:
-            remedy = f". Try it by hand: ssh {shown}"
-        raise VerifyError(f"{shown}: ended with {ended.returncode}: {said or 'it said nothing'}{remedy}")
+            remedy = f". Try it by hand: {device.by_hand}"
+        raise VerifyError(f"{device.shown}: ended with {ended.returncode}: {said or 'it said nothing'}{remedy}")
     return last
 
 

@@ -188,7 +188,43 @@ def test_answers_that_are_not_finite_have_failed_and_are_reported(
     assert "failed, not finite" in (run / "report.html").read_text()
 
 
-@pytest.mark.parametrize("place", ["pi@raspberry", "http://pi", "ssh://-oProxyCommand=x", "ssh://u:secret@h", "ssh://"])
+def test_ssh_is_given_the_place_as_it_was_written_and_gives_a_dead_device_up(
+    ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ssh_that(tmp_path / "bin", monkeypatch, f"printf '%s\\n' \"$@\" > {tmp_path}/argv; exit 255")
+    flags = ["--ssh-option", "ConnectTimeout=3"]
+    assert main(["device", "run", "ssh://Pi%40x@RPi-Alias:2222", str(ran), *flags]) == 1
+    argv = (tmp_path / "argv").read_text().splitlines()
+    assert argv[argv.index("--") - 4 : argv.index("--") + 2] == ["-p", "2222", "-l", "Pi@x", "--", "RPi-Alias"]
+    assert {"ServerAliveInterval=15", "ServerAliveCountMax=4"} <= set(argv)
+    assert argv.index("ConnectTimeout=3") < argv.index("ConnectTimeout=15")  # ssh takes the first
+    assert "Try it by hand: ssh -o ConnectTimeout=3 -p 2222 Pi@x@RPi-Alias\n" in capfd.readouterr().err
+    assert main(["device", "run", "ssh://[::1]:22", str(ran)]) == 1
+    said = capfd.readouterr().err
+    assert "error: [::1]:22: ended with 255" in said
+    assert "Try it by hand: ssh -p 22 ::1\n" in said
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "pi@raspberry",
+        "http://pi",
+        "ssh://-oProxyCommand=x",
+        "ssh://-oProxyCommand=x@h",
+        "ssh://%2doProxyCommand=x@h",
+        "ssh://u:secret@h",
+        "ssh://u@h?x=1",
+        "ssh://u@h#x",
+        "ssh://u@h/folder",
+        "ssh://u@h:0",
+        "ssh://u@h:99999",
+        "ssh://u%0A@h",
+        "ssh://u@h\n",
+        "ssh://[::1",
+        "ssh://",
+    ],
+)
 def test_what_is_no_device_is_refused(tmp_path: Path, place: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["device", "run", place, str(tmp_path)]) == 2
     assert "is no device: write ssh://USER@HOST" in capfd.readouterr().err
