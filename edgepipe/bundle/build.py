@@ -51,10 +51,19 @@ def build(folder: Path, name: str, signature: Signature, data: DataSource, *, br
         signature=signature,
         bit_identical=not float_operators(model),
         tolerance=TOLERANCE,
+        probabilities=signature.task == "classification" and _probabilities(golden["outputs"]),
         pictures=tuple(pictures),
         versions=versions(("edgepipe", "onnx", "onnxruntime", "numpy", "pillow")),
     )
     return seal_bundle(folder, bundle)
+
+
+def _probabilities(outputs: NDArray[Any]) -> bool:
+    """Whether outputs, (n, classes), end in a softmax already: a second one would flatten them."""
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
+        return False
+    within = (outputs >= 0) & (outputs <= 1)
+    return bool(within.all() and (np.abs(outputs.sum(axis=1) - 1) <= 1e-3).all())
 
 
 def add_runtime(folder: Path) -> str | None:

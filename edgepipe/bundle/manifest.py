@@ -26,6 +26,9 @@ class Bundle(BaseModel):
     signature: Signature = Field(description="input shape, labels, preprocessing, task")
     bit_identical: bool = Field(description="the graph is int8 throughout: golden outputs must be met bit for bit")
     tolerance: float = Field(description="otherwise: largest difference, as a share of the largest output")
+    probabilities: bool = Field(
+        False, description="measured on the golden outputs: they are shares of the classes already, no logits"
+    )
     pictures: tuple[str, ...] = Field((), description="pictures of golden inputs, in their order")
     versions: dict[str, str] = {}
     files: dict[str, FileEntry] = {}

@@ -13,8 +13,8 @@ from edgepipe.data.digits import DigitsData
 from tests.measure.graphs import save
 
 
-def digits_run(folder: Path, *more: str) -> Path:
-    """Run `ptq` on it; returns the run's folder."""
+def digits_run(folder: Path, *more: str, softmax: bool = False) -> Path:
+    """Run `ptq` on it, `softmax` as its last node if wanted; returns the run's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     data = DigitsData(image_size=16).open(folder / "cache")
     inputs, labels = next(data.batches(Split.TRAIN, data.count(Split.TRAIN)))
@@ -27,8 +27,10 @@ def digits_run(folder: Path, *more: str) -> Path:
     kernel[:, 0] = 4 * np.kron(solved[:-1].T.reshape(10, 4, 4), np.ones((4, 4))) / 16
     nodes = [
         helper.make_node("Conv", ["x", "w", "b"], ["c"], name="c"),
-        helper.make_node("Flatten", ["c"], ["y"], name="f"),
+        helper.make_node("Flatten", ["c"], ["l" if softmax else "y"], name="f"),
     ]
+    if softmax:
+        nodes.append(helper.make_node("Softmax", ["l"], ["y"], name="s", axis=1))
     stored = [
         numpy_helper.from_array(kernel, "w"),
         numpy_helper.from_array((4 * solved[-1]).astype(np.float32), "b"),

@@ -123,18 +123,44 @@ def test_a_manifest_that_points_outside_is_refused(bundle: Path, capfd: pytest.C
     assert "../secret: lies outside the bundle" in capfd.readouterr().err
 
 
-def test_the_example_answers_pictures_and_checks_the_golden_outputs(bundle: Path) -> None:
-    def example(*argv: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(bundle / "example.py"), *argv]
-        return subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]})
+def example(bundle: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    """The bundle's own program, where there is no edgepipe."""
+    command = [sys.executable, str(bundle / "example.py"), *argv]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]})
 
+
+def test_the_example_answers_pictures_and_checks_the_golden_outputs(bundle: Path) -> None:
     with np.load(bundle / "golden.npz") as golden:
         answers = golden["outputs"].argmax(axis=1)
-    ended = example(*[str(bundle / "pictures" / f"{row}.png") for row in range(4)])
+    ended = example(bundle, *[str(bundle / "pictures" / f"{row}.png") for row in range(4)])
     assert [int(value) for value in re.findall(r"\.png: (\d) \(", ended.stdout)] == answers[:4].tolist()
-    said = json.loads(example("--json", "--runs", "5").stdout)
+    said = json.loads(example(bundle, "--json", "--runs", "5").stdout)
     assert (said["golden"], said["identical"], said["runs"]) == ("ok", True, 5)
     assert said["latency_p50_ms"] > 0
+
+
+@pytest.fixture(scope="module")
+def softmax_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Outputs that are probabilities already, of a file that wants four pictures at once."""
+    return digits_run(tmp_path_factory.mktemp("softmax"), "passes.export.batch=4", softmax=True)
+
+
+def test_probabilities_are_printed_as_they_are_and_values_as_values(run: Path, softmax_run: Path, bundle: Path) -> None:
+    final = softmax_run / "final"
+    assert read_bundle(final).probabilities
+    assert not read_bundle(run / "final").probabilities
+    with np.load(final / "golden.npz") as golden:
+        best = golden["outputs"][0]
+    said = example(final, str(final / "pictures" / "0.png")).stdout
+    assert f"0.png: {best.argmax()} ({best.max():.1%}), " in said
+
+    content = json.loads((bundle / "bundle.json").read_text())
+    content["signature"] |= {"task": "regression", "classes": []}
+    (bundle / "bundle.json").write_text(json.dumps(content))
+    with np.load(bundle / "golden.npz") as golden:
+        values = golden["outputs"][0]
+    said = example(bundle, str(bundle / "pictures" / "0.png")).stdout
+    assert f"0.png: {', '.join(f'{value:.6g}' for value in values[:8].astype(np.float64))} ... (10 values), " in said
 
 
 def test_arrays_that_are_no_pictures_have_golden_outputs_and_no_page(tmp_path: Path) -> None:
@@ -175,6 +201,22 @@ def test_a_picture_given_to_the_page_is_answered_as_on_this_machine(bundle: Path
                 assert Image.open(shots / "page.png").size[0] >= 900
         finally:
             server.terminate()
+
+
+@pytest.mark.skipif(BROWSER is not None, reason=str(BROWSER))
+def test_the_page_fills_a_fixed_batch_and_shows_probabilities_as_they_are(softmax_run: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(softmax_run / "final", tmp_path / "bundle"))
+    with np.load(bundle / "golden.npz") as golden:
+        best = golden["outputs"][0]
+    with serving(bundle) as url, Browser() as browser:  # the runtime comes beside the page on the way
+        browser.open(url)
+        browser.wait_for("return document.body.dataset.state === 'ready'")
+        browser.choose_file("#file", bundle / "pictures" / "0.png")
+        browser.wait_for("return document.body.dataset.state === 'answered'")
+        shown = browser.run("return JSON.parse(document.body.dataset.logits)")
+        assert np.allclose(shown, best, atol=1e-4)
+        assert browser.run("return document.querySelector('.bar b').textContent") == f"{100 * best.max():.1f}%"
+    assert main(["bundle", "verify", str(bundle)]) == 0
 
 
 @pytest.mark.skipif(BROWSER is not None, reason=str(BROWSER))

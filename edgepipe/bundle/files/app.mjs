@@ -109,18 +109,21 @@ async function show(blob) {
   const how = bundle.signature.preprocessing, [height, width] = how.image_size, channels = how.channels;
   const [raw, w, h] = await pixelsOf(blob, channels);
   const pixels = resize(raw, w, h, channels, width, height, how.interpolation);
-  const size = width * height, input = new Float32Array(channels * size);
+  const given = session.inputMetadata[0].shape[0], batch = typeof given === "number" && given > 0 ? given : 1;
+  const size = width * height, one = channels * size, input = new Float32Array(batch * one);
   const f = Math.fround;
   for (let c = 0; c < channels; c++) {
     const mean = f(how.mean[c]), std = f(how.std[c]);
     for (let i = 0; i < size; i++) input[c * size + i] = f(f(f(pixels[i * channels + c] / 255) - mean) / std);
   }
-  const feed = {[session.inputNames[0]]: new ort.Tensor("float32", input, [1, channels, height, width])};
+  for (let row = 1; row < batch; row++) input.copyWithin(row * one, 0, one);  // a fixed batch is filled up
+  const feed = {[session.inputNames[0]]: new ort.Tensor("float32", input, [batch, channels, height, width])};
   await session.run(feed);  // the first run is slower: buffers are made
   const began = performance.now();
-  const logits = Array.from((await session.run(feed))[session.outputNames[0]].data);
+  const data = (await session.run(feed))[session.outputNames[0]].data;
   const took = performance.now() - began;
-  const top = Math.max(...logits), powers = logits.map((x) => Math.exp(x - top));
+  const logits = Array.from(data.slice(0, data.length / batch));
+  const top = Math.max(...logits), powers = bundle.probabilities ? logits : logits.map((x) => Math.exp(x - top));
   const sum = powers.reduce((a, b) => a + b, 0);
   const best = logits.map((_, i) => i).sort((a, b) => logits[b] - logits[a]).slice(0, 5);
   const named = (i) => bundle.signature.classes[i] ?? `class ${i}`;

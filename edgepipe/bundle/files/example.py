@@ -53,6 +53,18 @@ def read_picture(path):
     return (pixels - mean) / std
 
 
+def in_words(scores):
+    """scores: the model's answer, float64. The best class and its share, or the values where there are no classes."""
+    if BUNDLE["signature"]["task"] != "classification" or scores.size < 2:
+        more = f" ... ({scores.size} values)" if scores.size > 8 else ""
+        return ", ".join(f"{value:.6g}" for value in scores.ravel()[:8]) + more
+    shares = scores
+    if not BUNDLE["probabilities"]:
+        shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+    best, names = int(scores.argmax()), BUNDLE["signature"]["classes"]
+    return f"{names[best] if best < len(names) else best} ({shares[best]:.1%})"
+
+
 def check(session, runs):
     """Golden outputs and the time of one example."""
     golden = np.load(HERE / "golden.npz", allow_pickle=False)
@@ -89,10 +101,7 @@ def main():
         began = time.perf_counter()
         scores = np.asarray(answer(session, read_picture(path)), np.float64)
         took = 1000 * (time.perf_counter() - began)
-        shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
-        best = int(scores.argmax())
-        names = BUNDLE["signature"]["classes"]
-        print(f"{path}: {names[best] if names else best} ({shares[best]:.1%}), {took:.1f} ms with decoding")
+        print(f"{path}: {in_words(scores)}, {took:.1f} ms with decoding")
     if args.pictures:
         return 0
     found = check(session, args.runs)
