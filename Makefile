@@ -18,8 +18,8 @@ run: $(READY)
 
 # The main recipe, its deployed file run under a Haswell, a Cortex-A72 and A76, in Node and in Chromium.
 verify: $(READY)
-	command -v qemu-aarch64-static debootstrap chromium node npm > /dev/null || \
-		apt-get install -y qemu-user-static debootstrap chromium nodejs npm
+	for tool in qemu-aarch64-static debootstrap chromium node npm; do command -v $$tool > /dev/null || exit 1; done || \
+		{ apt-get update && apt-get install -y qemu-user-static debootstrap chromium nodejs npm; }
 	$(BIN)/python -m edgepipe targets install --missing arm64 browser_wasm
 	$(BIN)/python -m edgepipe recipe=resnet18_int8 'verify=[x86_avx2,arm64,browser_wasm]' ~goal \
 		require_verify=true hydra.run.dir=outputs/verify
@@ -31,10 +31,10 @@ test: lint types layers
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
-# The sources and formats that need heavy extras (about 3 GB more).
+# The sources and formats that need heavy extras (about 5 GB more).
 test-frameworks: $(READY)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[keras,tensorflow,sklearn]'
-	$(BIN)/python -m pytest -m "slow or not slow" tests/models
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[keras,tensorflow,sklearn,openvino,tflite,pte]'
+	$(BIN)/python -m pytest -m "slow or not slow" tests/models tests/passes/test_formats.py
 
 lint: $(READY)
 	$(BIN)/ruff check edgepipe tests benchmarks

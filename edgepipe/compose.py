@@ -466,6 +466,9 @@ def search_space(overrides: list[str]) -> tuple[list[str], dict[str, list[str] |
             span = override.value()
             whole = isinstance(span.start, int) and isinstance(span.end, int)
             space[override.get_key_element()] = Span(span.start, span.end, whole)
+        elif isinstance(override.value(), Glob):
+            key = override.get_key_element()
+            raise RecipeError(f"command line: {key}: glob(…) is not searched: write the names out, as in {key}=a,b")
         else:
             space[override.get_key_element()] = [str(item) for item in override.sweep_string_iterator()]
     if not space:

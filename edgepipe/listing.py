@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -52,6 +52,33 @@ def _named_classes(what: str) -> dict[str, type[BaseModel]]:
     return {name: source_class(what.removesuffix("s"), name) for name in sorted(names)}
 
 
+Listed = TypeVar("Listed")
+
+
+def _only(what: str, known: Mapping[str, Listed], wanted: Sequence[str]) -> dict[str, Listed]:
+    """Those that are asked for; all if none is."""
+    for name in wanted:
+        if name not in known:
+            raise RecipeError(f"command line: list {what}: unknown '{name}'.{did_you_mean(name, known)}")
+    return {name: known[name] for name in wanted or known}
+
+
+def _facts(target: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """(name, value, source) of what a target states."""
+    for name, fact in target.items():
+        for each in fact if isinstance(fact, list) else [fact]:
+            if isinstance(each, dict) and "source" in each:
+                yield f"  {name}", _plain(each.get("value")), str(each["source"])
+            elif isinstance(each, dict):
+                yield from ((f"  {name}.{key}", _plain(value), "") for key, value in each.items())
+            elif name not in ("name", "description"):
+                yield f"  {name}", _plain(each), ""
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def main_list(argv: list[str]) -> int:
     """`edgepipe list passes|recipes|models|data|targets [NAME]`."""
     whats = ("passes", "recipes", "models", "data", "targets")
@@ -66,21 +93,20 @@ def main_list(argv: list[str]) -> int:
         from edgepipe.compose import group_options, recipe_names
 
         table = Table(box=None, padding=(0, 2), show_header=False)
-        for name, path in sorted((recipe_names() if what == "recipes" else group_options("target")).items()):
+        paths = recipe_names() if what == "recipes" else group_options("target")
+        for name, path in sorted(_only(what, paths, argv[1:]).items()):
             try:
                 content = yaml.safe_load(path.read_text(encoding="utf-8"))
             except (OSError, ValueError, yaml.YAMLError):
                 content = None
             described = isinstance(content, dict)
             table.add_row(name, str(content.get("description", "")) if described else f"not a recipe: {path}")
+            if what == "targets" and argv[1:] and described:
+                for row in _facts(content):
+                    table.add_row(*row)
         console.print(table)
         return 0
-    classes = _named_classes(what)
-    if argv[1:]:
-        unknown = [name for name in argv[1:] if name not in classes]
-        if unknown:
-            raise RecipeError(f"command line: list {what}: unknown '{unknown[0]}'.{did_you_mean(unknown[0], classes)}")
-        classes = {name: classes[name] for name in argv[1:]}
+    classes = _only(what, _named_classes(what), argv[1:])
     for name, kind in classes.items():
         kinds = f"  [{kind.reads} -> {kind.writes}]" if what == "passes" else ""  # type: ignore[attr-defined]
         console.print(f"{name}{kinds}  {_first_line(kind.__doc__)}", markup=False, style="bold")

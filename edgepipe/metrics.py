@@ -26,6 +26,7 @@ class Int8Share(_Record):
 
     conv: float | None = None
     matmul: float | None = None
+    layers: float | None = Field(None, description="of both together")
 
 
 class Measurements(_Record):

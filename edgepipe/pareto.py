@@ -30,10 +30,11 @@ Point = tuple[Sequence[float], Mapping[str, float]]
 
 
 def misses(metrics: Metrics) -> dict[str, float]:
-    """For each line of the goal the share by which it is missed; negative: met with room to spare."""
-    return {
+    """For each line of the goal and for `verify` the share by which it is missed; negative: met with room to spare."""
+    shares = {
         line.name: 1.0 if line.margin is None else -line.margin / max(abs(line.wanted), 1e-2) for line in metrics.goal
     }
+    return {**shares, "verify": 1.0 if metrics.status == "not_verified" else -1.0}
 
 
 def _dominates(one: Sequence[float], other: Sequence[float], objectives: list[str]) -> bool:

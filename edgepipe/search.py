@@ -8,9 +8,11 @@ for cheap trials all points are tried cheaply, and then the most promising ones 
 from __future__ import annotations
 
 import importlib.util
+import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from edgepipe.report.sweep import Run
 
 _HEARTBEAT_SECONDS = 60
+_DRAWN_AGAIN = 10  # known points in a row; few are left then
 _FULL_SHARE = 4  # of so many points one is run in full, unless --full says otherwise
 
 
@@ -43,6 +46,7 @@ class Search:
     objectives: list[str]
     cheap: list[str]
     folder: Path
+    recipe: str  # as composed with the first value of everything, in YAML
 
     def place(self, trial: Any, *, cheap: bool) -> Path:
         """The folder of a trial's run."""
@@ -50,7 +54,14 @@ class Search:
 
     def described(self) -> str:
         """Equal for searches that may share a study."""
-        return repr((sorted(self.fixed), sorted(self.space.items()), self.objectives, sorted(self.cheap)))
+        return repr((self.recipe, sorted(self.fixed), sorted(self.space.items()), self.objectives, sorted(self.cheap)))
+
+    def points(self) -> float:
+        """How many different points there are."""
+        return math.prod(
+            len(set(values)) if isinstance(values, list) else values.high - values.low + 1 if values.whole else math.inf
+            for values in self.space.values()
+        )
 
 
 def _parser() -> Arguments:
@@ -85,6 +96,8 @@ def main_search(argv: list[str]) -> int:
     for name in objectives:
         if name not in OBJECTIVES:
             raise RecipeError(f"command line: --objectives: unknown '{name}'.{did_you_mean(name, OBJECTIVES)}")
+    if len(set(objectives)) < len(objectives):
+        raise RecipeError(f"command line: --objectives: {args.objectives} names one of them twice")
     for name, given, least in (("trials", args.trials, 1), ("full", args.full, 1), ("minutes", args.minutes, 0)):
         if given is not None and (given < least or given == 0):
             raise RecipeError(f"command line: --{name}: {'more than 0' if least == 0 else 'at least 1'}, found {given}")
@@ -94,20 +107,29 @@ def main_search(argv: list[str]) -> int:
         raise RecipeError("command line: --full: without --cheap every point is run in full: see --trials")
     fixed, space = search_space(args.overrides)
     first = [f"{key}={_first(values)}" for key, values in space.items()]
-    recipe, _ = compose([*fixed, *first, *args.cheap])  # every mistake is found before the first trial
+    for override in args.cheap:
+        key = override.partition("=")[0].lstrip("+~")
+        if key in space:
+            raise RecipeError(f"command line: --cheap: {key} is searched: a cheap trial cannot set it for all points")
+    recipe, _ = compose([*fixed, *first])
+    compose([*fixed, *first, *args.cheap])  # every mistake is found before the first trial
     folder = (args.out or Path("outputs/search") / recipe.name).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    search = Search(fixed, space, objectives, args.cheap, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"command line: --out: {folder}: {error.strerror or error}: name a folder") from None
+    search = Search(fixed, space, objectives, args.cheap, folder, _plain_yaml(recipe))
     start = time.monotonic()
     ends = None if args.minutes is None else start + 60 * args.minutes
+    trials = int(min(args.trials, search.points()))
     if search.cheap:
         points = _study(search, recipe.seed, "cheap")
-        _sample(points, partial(_cheap_trial, search), args.trials, ends and start + args.cheap_share * (ends - start))
+        _sample(points, partial(_cheap_trial, search), trials, ends and start + args.cheap_share * (ends - start))
         study = _study(search, recipe.seed)
         _promote(search, points, study, args.full or max(1, args.trials // _FULL_SHARE), ends)
     else:
         points, study = None, _study(search, recipe.seed)
-        _sample(study, partial(_full_trial, search), args.trials, ends)
+        _sample(study, partial(_full_trial, search), trials, ends)
     return _finish(search, study, points)
 
 
@@ -125,7 +147,7 @@ def _study(search: Search, seed: int, name: str = "search") -> Any:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     # Two processes that start at once would both make the tables, and one of them would fail.
-    with held(search.folder / "study.lock", "another process opens this study", lambda _: None):
+    with held(search.folder / "study.lock", "another process opens this study", lambda _: None), _readable(search):
         storage = optuna.storages.RDBStorage(
             f"sqlite:///{search.folder / 'study.db'}",
             engine_kwargs={"connect_args": {"timeout": 120}},
@@ -153,9 +175,35 @@ def _study(search: Search, seed: int, name: str = "search") -> Any:
     return study
 
 
+@contextmanager
+def _readable(search: Search) -> Iterator[None]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except SQLAlchemyError as error:
+        text = str(error.__cause__ or error).splitlines()[0]
+        raise InputError(
+            f"{search.folder / 'study.db'}: not the file of a study: {text}. Name another folder with --out"
+        ) from None
+
+
 def _sample(study: Any, objective: Callable[[Any], list[float]], trials: int, ends: float | None) -> None:
-    while len(_ended(study)) < trials and _fits(study, ends):
+    """Try so many different points; one that is drawn again comes from the store, and a few of them are given up."""
+    again = 0
+    while len(_tried(study)) < trials and _fits(study, ends) and again < _DRAWN_AGAIN:
+        before = len(_tried(study))
         study.optimize(objective, n_trials=1)
+        again = 0 if len(_tried(study)) > before else again + 1
+
+
+def _tried(study: Any) -> set[str]:
+    """The different points whose trials ended."""
+    return {_point(trial) for trial in _ended(study)}
+
+
+def _point(trial: Any) -> str:
+    return repr(sorted(trial.params.items()))
 
 
 def _ended(study: Any) -> list[Any]:
@@ -184,13 +232,13 @@ def _promote(search: Search, points: Any, study: Any, full: int, ends: float | N
                 open_points = [
                     trial
                     for trial in points.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-                    if trial.number not in taken
+                    if _point(trial) not in taken
                 ]
                 if len(begun) >= full or not open_points:
                     return
                 known = [(list(trial.values), trial.user_attrs["misses"]) for trial in open_points]
                 best = open_points[promising(known, search.objectives)]
-                study.enqueue_trial(best.params, user_attrs={"point": best.number})
+                study.enqueue_trial(best.params, user_attrs={"point": _point(best)})
         study.optimize(partial(_full_trial, search), n_trials=1)
 
 
@@ -327,6 +375,8 @@ def _finish(search: Search, study: Any, points: Any) -> int:
 
         metrics = runs[index][1]
         lines += [f"  {goal_line(result)}" for result in (metrics.goal if metrics else []) if not result.met]
+        if metrics is not None and metrics.status == "not_verified":
+            lines.append(f"  not verified: see {runs[index][2] / 'report.html'}")
     lines += [f"recipe: {search.folder / 'best.yaml'}", f"page: {search.folder / 'sweep.html'}"]
     for line in lines:
         output_console().print(line, markup=False, soft_wrap=True)

@@ -73,8 +73,8 @@ def test_a_search_ends_with_a_recipe_that_reproduces_its_result_and_goes_on_wher
     cheap, done = study(out, "cheap"), study(out)
     assert (len(cheap), len(done)) == (3, 2)
     assert {trial.state for trial in (*cheap, *done)} == {optuna.trial.TrialState.COMPLETE}
-    assert len({trial.user_attrs["point"] for trial in done}) == 2
-    assert all(cheap[trial.user_attrs["point"]].params == trial.params for trial in done)
+    assert done[0].params != done[1].params
+    assert all(trial.params in [point.params for point in cheap] for trial in done)
     for trial, examples in ((cheap[0], 30), (done[0], 120)):
         assert read_metrics(out / trial.user_attrs["folder"]).final.examples == examples  # type: ignore[union-attr]
     assert (out / "sweep.html").is_file()
@@ -144,6 +144,9 @@ def test_an_interrupted_point_is_the_next_to_be_run(tmp_path: Path) -> None:
         (["--trials", "0"], "--trials: at least 1"),
         (["--minutes", "0"], "--minutes: more than 0"),
         (["--full", "2"], "--full: without --cheap"),
+        (["--objectives", "agreement,agreement"], "twice"),
+        (["--cheap", "passes.quantize.per_channel=true"], "is searched"),
+        (["model=glob(*)"], "glob"),
         (["--cheap", "seed=1", "--cheap-share", "1"], "--cheap-share: between 0 and 1"),
         (["passes.quantize.obzerver=a,b"], "unknown key"),
     ],
@@ -155,3 +158,39 @@ def test_mistakes_are_found_before_the_first_trial(
     assert main(["search", *argv, *more, "--out", str(tmp_path / "s")]) == 2
     assert said in capfd.readouterr().err
     assert not (tmp_path / "s" / "trials").exists()
+
+
+def test_a_place_that_holds_no_study_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    argv = ["search", *arguments(tmp_path, "passes.quantize.per_channel=true,false")]
+    (tmp_path / "file").write_text("no folder")
+    assert main([*argv, "--out", str(tmp_path / "file")]) == 2
+    assert "--out: " in capfd.readouterr().err
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "study.db").write_text("no database" * 1000)
+    assert main([*argv, "--out", str(tmp_path / "s")]) == 2
+    assert "study.db: not the file of a study" in capfd.readouterr().err
+
+
+def test_few_points_are_each_tried_once_and_another_recipe_is_another_study(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    argv = arguments(tmp_path, "passes.quantize.per_channel=true,false", *QUICK)
+    argv += ["--objectives", "agreement", "--out", str(tmp_path / "s"), "--trials", "9"]
+    more = ["--cheap", "data.evaluation_size=30", "--full", "5"]
+    assert main(["search", *argv, *more]) == 0
+    trials = study(tmp_path / "s")
+    assert sorted(trial.params["passes.quantize.per_channel"] for trial in trials) == ["False", "True"]
+    assert main(["search", *argv, *more, "goal.times_smaller=1.5"]) == 2
+    assert "study of another search" in capfd.readouterr().err
+
+
+def test_a_run_whose_proof_failed_is_no_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGEPIPE_CACHE", str(tmp_path / "nothing"))  # where the means of arm64 are installed
+    argv = arguments(tmp_path, "passes.quantize.per_channel=true,false", *QUICK)
+    argv += ["verify=[arm64]", "require_verify=true", "--trials", "1", "--out", str(tmp_path / "s")]
+    assert main(["search", *argv]) == 1
+    said = capfd.readouterr().out
+    assert "nothing meets the goal; nearest miss" in said
+    assert "not verified" in said

@@ -24,10 +24,10 @@ def compare(
     """Compare on real examples.
 
     A float file answers within `tolerance` (share of the largest answer). An int8 file may round otherwise in every
-    layer: it must agree on `agreement` of the classes, or, where there are none, point the same way (cosine).
+    layer: it must agree on `agreement` of the classes; vectors must have that mean cosine, and single values that R2.
 
     Returns:
-        `examples`, `largest_difference`, `agreement` (of the largest value) and `cosine`.
+        `examples`, `largest_difference`, `agreement` (of the largest value), `cosine` and `r2`.
     Raises:
         ParityError: it does not; says which figure.
     """
@@ -41,11 +41,15 @@ def compare(
     same = float((wanted.argmax(1) == got.argmax(1)).mean())
     norms = np.linalg.norm(wanted, axis=1) * np.linalg.norm(got, axis=1)
     cosine = float(((wanted * got).sum(axis=1) / np.maximum(norms, 1e-30)).mean())
-    task: Task = data.signature.task
-    reached = same if task == "classification" else cosine
+    spread = float(((wanted - wanted.mean(axis=0)) ** 2).sum())
+    # Where all answers are one, their size is the measure.
+    r2 = 1 - float(((wanted - got) ** 2).sum()) / max(spread, 1e-6 * float((wanted**2).sum()), 1e-30)
+    task: Task = data.signature.task if wanted.shape[1] > 1 else "regression"
+    reached = {"classification": same, "embedding": cosine, "regression": r2}[task]
     if (int8 and reached < agreement) or (not int8 and largest > tolerance):
         raise ParityError(
             f"{what} does not answer as the ONNX file it was made from: {same:.1%} of {count} answers agree, mean "
-            f"cosine {cosine:.4f}, largest difference {largest:.2g} of the largest. Leave this format out of `formats`"
+            f"cosine {cosine:.4f}, R2 {r2:.4f}, largest difference {largest:.2g} of the largest. Leave this format "
+            "out of `formats`"
         )
-    return {"examples": count, "largest_difference": largest, "agreement": same, "cosine": cosine}
+    return {"examples": count, "largest_difference": largest, "agreement": same, "cosine": cosine, "r2": r2}

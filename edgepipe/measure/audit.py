@@ -194,4 +194,5 @@ def _int8_share(nodes: list[NodeProto], costs: dict[int, int], timed: dict[int, 
             count = macs(node, first, shape, ran.outputs[0] if ran and ran.outputs else ())
         total[operand.family] += count
         int8[operand.family] += count if node.op_type in INT8_LAYERS else 0
-    return Int8Share(**{family: int8[family] / total[family] for family in total if total[family]})
+    shares = {family: int8[family] / total[family] for family in total if total[family]}
+    return Int8Share(**shares, layers=sum(int8.values()) / sum(total.values()) if shares else None)

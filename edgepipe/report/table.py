@@ -20,6 +20,7 @@ _ANSWERS = {
     "cosine": ("cosine", "95%", "lowest 1%"),
 }
 _COST = ("MB", "smaller", "ms", "faster (95%)")
+_FIGURES = "three significant figures"
 _GOALS = {
     "times_smaller": ("smaller", "{:.2f}x"),
     "times_faster": ("faster", "{:.2f}x"),
@@ -35,8 +36,8 @@ _GOALS = {
     "peak_rss_bytes": ("peak memory, bytes", "{:,.0f}"),
     "storage_mb": ("storage, MB", "{:.2f}"),
     "memory_mb": ("memory, MB", "{:.0f}"),
-    "latency_ms": ("latency on the target, ms", "{:.2f}"),
-    "energy_mj": ("energy on the target, mJ", "{:.1f}"),
+    "latency_ms": ("latency on the target, ms", _FIGURES),
+    "energy_mj": ("energy on the target, mJ", _FIGURES),
     "gzip_bytes": ("bytes gzipped", "{:,.0f}"),
 }
 
@@ -115,28 +116,32 @@ def row(step: StepRecord) -> tuple[str, ...]:
     )
 
 
+def _in(form: str, value: float) -> str:
+    return f"{float(f'{value:.3g}'):g}" if form == _FIGURES else form.format(value)
+
+
 def goal_line(result: GoalResult) -> str:
     """One line of the goal: what was wanted, what came, and the margin."""
     name, form = _GOALS.get(result.name, (result.name, "{:.4g}"))
     unit = 100 if form.endswith("points") else 1
-    wanted = form.format(unit * result.wanted)
+    wanted = _in(form, unit * result.wanted)
     if result.got is None or result.margin is None:
         return f"{name}: wanted {wanted}, not measured"
     word = "met" if result.met else "MISSED"
     side = "to spare" if result.met else "short"
     estimate = f" (estimate: {result.method})" if result.method else ""
     return (
-        f"{name}: {form.format(unit * result.got)}, goal {wanted}: {word}, "
-        f"{form.format(unit * abs(result.margin))} {side}{estimate}"
+        f"{name}: {_in(form, unit * result.got)}, goal {wanted}: {word}, "
+        f"{_in(form, unit * abs(result.margin))} {side}{estimate}"
     )
 
 
 def estimate_line(item: Estimate) -> str:
     """One quantity on the target, and whether it was measured or reckoned."""
     name, form = _GOALS[item.name]
-    value = form.format(item.high)
+    value = _in(form, item.high)
     if item.low != item.high:
-        value = f"{form.format(item.low)} to {value}"
+        value = f"{_in(form, item.low)} to {value}"
     return f"{name}: {value}, {'measured' if item.measured else 'estimate'}: {item.method}"
 
 

@@ -20,7 +20,7 @@ def run(path: Path, *shape: int) -> tuple[Audit, Int8Share]:
 
 def test_a_float_model_runs_nothing_in_int8_and_every_layer_is_timed(tmp_path: Path) -> None:
     found, share = run(small_network(tmp_path / "m.onnx"), 3, 16, 16)
-    assert share == Int8Share(conv=0.0, matmul=0.0)
+    assert share == Int8Share(conv=0.0, matmul=0.0, layers=0.0)
     assert [layer.name for layer in found.layers] == ["one", "two", "fc"]
     assert all(layer.milliseconds is not None and layer.milliseconds >= 0 for layer in found.layers)
     assert not any(layer.int8 for layer in found.layers)
@@ -31,7 +31,7 @@ def test_a_float_model_runs_nothing_in_int8_and_every_layer_is_timed(tmp_path: P
 def test_a_statically_quantized_model_really_runs_in_int8(tmp_path: Path) -> None:
     path = quantized(small_network(tmp_path / "f.onnx"), tmp_path / "q.onnx")
     found, share = run(path, 3, 16, 16)
-    assert share == Int8Share(conv=1.0, matmul=1.0)
+    assert share == Int8Share(conv=1.0, matmul=1.0, layers=1.0)
     assert [layer.operator for layer in found.layers] == ["QLinearConv", "QLinearConv", "QGemm"]
     assert all(layer.int8 for layer in found.layers)
     assert found.leftover_qdq == 2  # the way in and the way out
@@ -54,7 +54,8 @@ def test_hard_swish_is_shown_by_its_own_name_and_in_float(tmp_path: Path) -> Non
 def test_the_share_is_by_macs_and_per_family(tmp_path: Path) -> None:
     path = dynamic(small_network(tmp_path / "f.onnx"), tmp_path / "d.onnx", "Gemm", "MatMul")
     found, share = run(path, 3, 16, 16)
-    assert share == Int8Share(conv=0.0, matmul=1.0)
+    assert (share.conv, share.matmul) == (0.0, 1.0)
+    assert 0 < (share.layers or 0) < 0.5
     assert [layer.int8 for layer in found.layers] == [False, False, True]
     assert found.layers[2].operator == "DynamicQuantizeMatMul"
 

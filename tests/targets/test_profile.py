@@ -27,7 +27,7 @@ MEASURED = Measurements(
     latency_p90_ms=0.6,
     load_ms=1,
     peak_rss_bytes=60_000_000,
-    int8_share=Int8Share(conv=1.0, matmul=1.0),
+    int8_share=Int8Share(conv=1.0, matmul=1.0, layers=1.0),
 )
 
 
@@ -58,6 +58,34 @@ def test_a_raspberry_pi_5_is_estimated_from_its_clock_and_dot_products() -> None
     assert (found["storage_mb"].high, found["storage_mb"].measured) == (5.0, True)
 
 
+def test_work_that_is_not_counted_is_not_estimated_and_a_small_network_is_no_faster_than_here() -> None:
+    trees = MEASURED.model_copy(update={"macs": 0})
+    assert {item.name for item in estimates(profile("raspberry_pi_4"), trees)} == {"storage_mb", "memory_mb"}
+    small = MEASURED.model_copy(update={"macs": 640})
+    found = {item.name: item for item in estimates(profile("raspberry_pi_5"), small)}
+    assert found["latency_ms"].high == small.latency_p50_ms > found["latency_ms"].low
+    half = MEASURED.model_copy(update={"int8_share": Int8Share(conv=0.0, matmul=1.0, layers=0.5)})
+    in_half, whole = (estimates(profile("raspberry_pi_5"), item)[2].low for item in (half, MEASURED))
+    assert in_half == pytest.approx(whole * (0.5 + 0.5 * 4))
+
+
+def test_a_profile_with_a_memory_states_a_budget_below_it() -> None:
+    for path in PROFILES:
+        target = profile(path.stem)
+        if target.memory_mb is not None:
+            assert (target.budget.memory_mb or 0) <= target.memory_mb.value / 2, path
+
+
+def test_listing_a_target_shows_its_facts_with_their_sources(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "targets", "raspberry_pi_4"]) == 0
+    said = " ".join(capfd.readouterr().out.split())
+    assert "memory_mb 1024 Raspberry Pi 4 Model B product brief" in said
+    assert "budget.memory_mb 512" in said
+    assert "android" not in said
+    assert main(["list", "targets", "raspbery_pi_4"]) == 2
+    assert "Did you mean 'raspberry_pi_4'" in capfd.readouterr().err
+
+
 def test_the_browser_is_measured_and_never_reckoned() -> None:
     proof = Proof(target="browser_wasm", place="Chromium, 1 thread", examples=1, threads=1, latency_p50_ms=7.0)
     two = proof.model_copy(update={"threads": 2, "latency_p50_ms": 4.0})
@@ -82,7 +110,12 @@ def test_budgets_of_the_target_are_goals_and_estimates_are_labelled(
     assert main([*argv, "target.budget.latency_ms=5", "goal.energy_mj=0.000001", "target.budget.storage_mb=1"]) == 1
     metrics = Metrics.model_validate_json((tmp_path / "run" / "metrics.json").read_text())
     met = {result.name: (result.met, bool(result.method)) for result in metrics.goal}
-    assert met == {"storage_mb": (True, False), "latency_ms": (True, True), "energy_mj": (False, True)}
+    assert met == {
+        "storage_mb": (True, False),
+        "memory_mb": (True, True),
+        "latency_ms": (True, True),
+        "energy_mj": (False, True),
+    }
     assert metrics.status == "missed_goal"
     assert "(estimate: " in capfd.readouterr().out
     assert "On the target raspberry_pi_5" in (tmp_path / "run" / "report.html").read_text()
