@@ -35,10 +35,16 @@ def main_verify(argv: list[str]) -> int:
     args = parser.read(argv)
     if args is None:
         return 0
-    wanted = [name for name in args.on.split(",") if name]
+    wanted = [name.strip() for name in args.on.split(",") if name.strip()]
+    if not wanted:
+        raise RecipeError(f"command line: verify: --on: name at least one of {', '.join(TARGETS)}")
     for name in wanted:
         if name not in TARGETS:
             raise RecipeError(f"command line: verify: --on: unknown '{name}'.{did_you_mean(name, TARGETS)}")
+    if args.examples is not None and args.examples < 1:
+        raise RecipeError(f"command line: verify: --examples must be at least 1, found {args.examples}")
+    if args.agreement is not None and not 0 <= args.agreement <= 1:  # neither is NaN
+        raise RecipeError(f"command line: verify: --agreement must be in [0, 1], found {args.agreement}")
     recipe = _recipe_of(args.what)
     model = _model(args.what)
     store = Store(args.store or Path(recipe.get("store", {}).get("root", "outputs/.store")), _note)
@@ -46,8 +52,6 @@ def main_verify(argv: list[str]) -> int:
 
     with store.in_use(), LiveWatcher() as watcher:
         count = args.examples or int(recipe.get("verify_examples", EXAMPLES))
-        if count < 1:
-            raise RecipeError(f"command line: verify: --examples must be at least 1, found {count}")
         watcher.begin("verify", 1, 1)
         proofs = prove(
             model,
@@ -81,8 +85,10 @@ def main_targets(argv: list[str]) -> int:
         raise RecipeError(f"command line: targets install: say what, one of: {', '.join(INSTALLERS)}")
     for name in args.names:
         if name not in INSTALLERS:
-            remedy = f" It needs no installation beyond: {target_of(name).lacking()}" if name in TARGETS else ""
-            hint = remedy or did_you_mean(name, INSTALLERS)
+            hint = did_you_mean(name, INSTALLERS)
+            if name in TARGETS:
+                lacking = target_of(name).lacking()
+                hint = " It is ready here" if lacking is None else f" It lacks: {lacking}"
             raise RecipeError(f"command line: targets install: nothing to install for '{name}'.{hint}")
     console = output_console()
     for name in args.names:

@@ -13,6 +13,7 @@ from edgepipe.metrics import Metrics
 from edgepipe.verify import arm64, places_folder
 from edgepipe.verify.arm64 import CORES, Arm64
 from edgepipe.verify.browser import BrowserWasm
+from edgepipe.verify.x86 import X86Avx2
 from tests.verify.saturating import saturating
 
 ARM, BROWSER = Arm64().lacking(), BrowserWasm().lacking()
@@ -95,6 +96,37 @@ def test_targets_says_what_is_lacking_and_how_to_get_it(
     assert main(["targets", "install", "arm46"]) == 2
     assert "Did you mean 'arm64'?" in capfd.readouterr().err
     assert main(["targets", "install"]) == 2
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_what_needs_no_installation_is_ready_or_says_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], ready: bool
+) -> None:
+    monkeypatch.setattr(X86Avx2, "lacking", lambda _self: None if ready else "apt-get install it")
+    assert main(["targets", "install", "x86_avx2"]) == 2
+    said = capfd.readouterr().err
+    assert said.endswith("'x86_avx2'. It " + ("is ready here\n" if ready else "lacks: apt-get install it\n"))
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--on", ""], "--on: name at least one of x86_avx2, arm64, browser_wasm"),
+        (["--on", " ,", "--require-verify"], "--on: name at least one of"),
+        (["--examples", "0"], "--examples must be at least 1, found 0"),
+        (["--examples", "-5"], "--examples must be at least 1, found -5"),
+        (["--agreement", "nan"], "--agreement must be in [0, 1], found nan"),
+        (["--agreement", "1.5"], "--agreement must be in [0, 1], found 1.5"),
+        (["--agreement", "-0.1"], "--agreement must be in [0, 1], found -0.1"),
+    ],
+)
+def test_options_that_would_prove_nothing_are_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], option: list[str], said: str
+) -> None:
+    (tmp_path / "model.onnx").write_text("")
+    assert main(["verify", str(tmp_path), "--on=x86_avx2", *option, "--store", str(tmp_path / "store")]) == 2
+    assert f"error: command line: verify: {said}" in capfd.readouterr().err
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.slow
