@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -131,15 +130,8 @@ def _examples(inputs: Path | None, what: Path, recipe: dict[str, Any], store: St
     from edgepipe.verify.prove import examples_of, examples_of_arrays
 
     if inputs is not None:
-        import numpy as np
-
-        try:
-            with np.load(inputs, allow_pickle=False) as arrays:
-                images = arrays["images" if "images" in arrays.files else "inputs"][:count]
-                labels = arrays["labels"][:count] if "labels" in arrays.files else None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(f"{inputs}: not an .npz file with `images`: {error}") from None
-        return examples_of_arrays(images, labels)
+        images, labels = _arrays(inputs)
+        return examples_of_arrays(images[:count], None if labels is None else labels[:count])
     if "data" not in recipe:
         raise InputError(f"{what}: no run's recipe.yaml beside it, so there are no examples: add --inputs FILE.npz")
     settings = dict(recipe["data"])
@@ -148,6 +140,27 @@ def _examples(inputs: Path | None, what: Path, recipe: dict[str, Any], store: St
     except ValueError as error:
         raise InputError(f"{what / 'recipe.yaml'}: data: {error}") from None
     return examples_of(data.open(store.cache), count)
+
+
+def _arrays(path: Path) -> tuple[Any, Any]:
+    """`images` of an .npz, (n, ...), and its labels, int64 (n,), where it has any."""
+    from edgepipe.data.arrays import NAMES
+    from edgepipe.data.npz_file import read_npz
+
+    arrays = read_npz(path, (*NAMES, "labels"))
+    name = next((name for name in NAMES if name in arrays), None)
+    if name is None:
+        raise InputError(f"{path}: no array `images` in it")
+    images, labels = arrays[name], arrays.get("labels")
+    if images.ndim < 2 or 0 in images.shape:
+        raise InputError(f"{path}: `{name}` has shape {images.shape}: give (examples, ...), as in (200, 3, 224, 224)")
+    if labels is None:
+        return images, None
+    if labels.shape != images.shape[:1]:
+        raise InputError(f"{path}: `labels` have shape {labels.shape}, but there are {len(images)} examples")
+    if labels.dtype.kind == "f" and not (labels % 1 == 0).all():  # NaN and infinity are not either
+        raise InputError(f"{path}: `labels` are no classes: give whole numbers, or leave them out")
+    return images, labels.astype("int64")
 
 
 def _record(run: Path, proofs: list[Proof]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from edgepipe.__main__ import main
@@ -14,6 +16,7 @@ from edgepipe.verify import arm64, places_folder
 from edgepipe.verify.arm64 import CORES, Arm64
 from edgepipe.verify.browser import BrowserWasm
 from edgepipe.verify.x86 import X86Avx2
+from tests.measure.graphs import small_network
 from tests.verify.saturating import saturating
 
 ARM, BROWSER = Arm64().lacking(), BrowserWasm().lacking()
@@ -60,6 +63,39 @@ def test_a_place_that_cannot_run_fails_with_what_it_said(tmp_path: Path, monkeyp
     (proof,) = Metrics.model_validate_json((tmp_path / "run" / "metrics.json").read_text()).proofs
     assert proof.status == "failed"
     assert "ended with code 132: illegal instruction 0x62" in proof.why
+
+
+X = np.zeros((5, 1, 8, 8), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"images": X[:0]}, "`images` has shape (0, 1, 8, 8): give (examples, ...)"),
+        ({"images": np.float32(3)}, "`images` has shape (): give (examples, ...)"),
+        ({"images": np.array(["a"] * 5)}, "`images` holds no numbers, but <U1"),
+        ({"images": np.array([{}, 1])}, "it holds Python objects, which can run code when loaded"),
+        ({"images": X, "labels": np.zeros(3, np.int64)}, "`labels` have shape (3,), but there are 5 examples"),
+        ({"images": X, "labels": np.array(["a"] * 5)}, "`labels` holds no numbers, but <U1"),
+        ({"images": X, "labels": np.full(5, 0.5)}, "`labels` are no classes: give whole numbers"),
+        ({"images": X, "labels": np.full(5, np.nan)}, "`labels` are no classes: give whole numbers"),
+        ({"pictures": X}, "no array `images` in it"),
+        (None, "not an .npz file: write it with numpy.savez"),
+    ],
+)
+def test_inputs_that_are_no_examples_are_refused_in_a_sentence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], arrays: dict[str, Any] | None, said: str
+) -> None:
+    file, model = tmp_path / "e.npz", small_network(tmp_path / "m.onnx")
+    if arrays is None:
+        np.save(file.open("wb"), X)
+    else:
+        np.savez(file, allow_pickle=True, **arrays)
+    command = ["verify", str(model), "--on", "x86_avx2", "--inputs", str(file), "--store", str(tmp_path / "store")]
+    assert main([*command, "--examples", "2"]) == 2
+    text = capfd.readouterr().err
+    assert f"error: {file}: " in text
+    assert said in text
 
 
 def test_an_arm_cpuinfo_names_the_core_that_is_emulated() -> None:
