@@ -77,7 +77,7 @@ def main_targets(argv: list[str]) -> int:
     parser.add_argument("do", nargs="?", choices=["install"], help=f"prepare {' or '.join(INSTALLERS)}")
     parser.add_argument("names", nargs="*", help="what to install")
     parser.add_argument("--missing", action="store_true", help="leave what is installed already as it is")
-    args = parser.read(argv)
+    args = parser.read(argv, mixed=True)
     if args is None:
         return 0
     if args.do == "install" and not args.names:

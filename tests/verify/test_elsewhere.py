@@ -174,3 +174,8 @@ def test_the_arm64_root_installs_from_nothing(tmp_path: Path, monkeypatch: pytes
     assert Arm64().lacking() is None
     assert (home / "root" / "usr" / "bin" / f"python{arm64.PYTHON}").is_file()
     assert "aarch64" in (home / "wheels.txt").read_text()
+
+
+def test_an_option_of_targets_may_stand_before_the_names(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["targets", "install", "--missing", "arm64", "browser_wosm"]) == 2  # nothing is installed before
+    assert "nothing to install for 'browser_wosm'. Did you mean 'browser_wasm'" in capfd.readouterr().err
