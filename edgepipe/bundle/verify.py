@@ -9,6 +9,8 @@ import numpy as np
 from edgepipe.artifact import file_sha256
 from edgepipe.bundle.build import answers
 from edgepipe.bundle.manifest import BUNDLE_FILE, GOLDEN_FILE, Bundle, read_bundle
+from edgepipe.data.npz_file import read_npz
+from edgepipe.errors import DataError
 
 
 def problems(folder: Path) -> tuple[Bundle, list[str]]:
@@ -32,24 +34,45 @@ def damage(folder: Path) -> tuple[Bundle, list[str]]:
     wrong = []
     for name, entry in bundle.files.items():
         path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
-            wrong.append(f"{name}: lies outside the bundle")
-        elif not path.is_file():
-            wrong.append(f"{name}: missing")
-        elif path.stat().st_size != entry.size_bytes or file_sha256(path) != entry.sha256:
-            wrong.append(f"{name}: changed: its content does not match the SHA-256 in {BUNDLE_FILE}")
+        try:
+            if _leads_out(path, folder):
+                wrong.append(f"{name}: lies outside the bundle")
+            elif not path.is_file():
+                wrong.append(f"{name}: missing")
+            elif path.stat().st_size != entry.size_bytes or file_sha256(path) != entry.sha256:
+                wrong.append(f"{name}: changed: its content does not match the SHA-256 in {BUNDLE_FILE}")
+        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            wrong.append(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}")
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in bundle.files and name != BUNDLE_FILE and "__pycache__" not in path.parts:
+        if path.is_symlink() and _leads_out(path, folder):
+            wrong.append(f"{name}: a link that leads outside the bundle")
+        elif not path.is_file() and not path.is_dir():
+            wrong.append(f"{name}: neither a file nor a folder")
+        elif path.is_file() and name not in bundle.files and name != BUNDLE_FILE and "__pycache__" not in path.parts:
             wrong.append(f"{name}: not named in {BUNDLE_FILE}")
     needed = (bundle.model, GOLDEN_FILE)
     wrong += [f"{name}: {BUNDLE_FILE} does not name it" for name in needed if name not in bundle.files]
     return bundle, wrong
 
 
+def _leads_out(path: Path, folder: Path) -> bool:
+    try:
+        return not path.resolve().is_relative_to(folder.resolve())
+    except RuntimeError:  # links in a circle, in Python before 3.13
+        return True
+
+
 def _golden(folder: Path, bundle: Bundle) -> list[str]:
-    with np.load(folder / GOLDEN_FILE, allow_pickle=False) as golden:
-        inputs, expected = golden["inputs"], golden["outputs"]
+    try:
+        golden = read_npz(folder / GOLDEN_FILE, ("inputs", "outputs"), GOLDEN_FILE)
+    except DataError as error:
+        return [str(error)]
+    if "inputs" not in golden or "outputs" not in golden:
+        return [f"{GOLDEN_FILE}: has no `inputs` and `outputs`, only {', '.join(golden) or 'neither'}"]
+    inputs, expected = golden["inputs"], golden["outputs"]
+    if inputs.ndim == 0 or 0 in inputs.shape:
+        return [f"{GOLDEN_FILE}: holds no examples: `inputs` has shape {inputs.shape}"]
     found = answers(folder / bundle.model, inputs)
     if found.shape != expected.shape:
         return [f"golden outputs have shape {expected.shape}, the model answers {found.shape}"]

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,6 +114,50 @@ def test_another_answer_than_the_golden_one_is_found(bundle: Path, capfd: pytest
     seal_bundle(bundle, read_bundle(bundle))
     assert main(["bundle", "verify", str(bundle)]) == 1
     assert "an int8 graph must meet them bit for bit" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"outputs": None}, "golden.npz: has no `inputs` and `outputs`, only inputs"),
+        ({"inputs": np.zeros((0, 3, 16, 16), np.float32)}, "golden.npz: holds no examples"),
+        ({"inputs": np.float32(1)}, "golden.npz: holds no examples"),
+        ({"inputs": np.array([{}, 1])}, "golden.npz: cannot be read: it holds Python objects"),
+        ({"inputs": np.array(["a"] * 8)}, "golden.npz: `inputs` holds no numbers, but <U1"),
+        (b"xx", "golden.npz: not an .npz file"),
+        (b"PK\x05\x06" + bytes(18), "golden.npz: has no `inputs` and `outputs`, only neither"),
+    ],
+)
+def test_golden_outputs_that_cannot_be_read_are_named(
+    bundle: Path, capfd: pytest.CaptureFixture[str], change: dict[str, Any] | bytes, said: str
+) -> None:
+    with np.load(bundle / "golden.npz") as golden:
+        arrays = dict(golden)
+    if isinstance(change, bytes):
+        (bundle / "golden.npz").write_bytes(change)
+    else:
+        kept = {name: value for name, value in {**arrays, **change}.items() if value is not None}
+        np.savez(bundle / "golden.npz", allow_pickle=True, **kept)
+    seal_bundle(bundle, read_bundle(bundle))
+    assert main(["bundle", "verify", str(bundle)]) == 1
+    assert f"error: {bundle}: {said}" in capfd.readouterr().err
+
+
+def test_a_link_out_of_the_bundle_is_refused(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (bundle / "folder").symlink_to(bundle.parent)
+    (bundle / "circle").symlink_to("circle")
+    os.mkfifo(bundle / "pipe")
+    content = json.loads((bundle / "bundle.json").read_text())
+    content["files"]["n" * 300] = content["files"]["a\0b"] = content["files"]["model.onnx"]
+    (bundle / "bundle.json").write_text(json.dumps(content))
+    assert main(["bundle", "verify", str(bundle)]) == 1
+    said = capfd.readouterr().err
+    assert "folder: a link that leads outside the bundle" in said
+    assert "circle: " in said
+    assert "pipe: neither a file nor a folder" in said
+    assert "n: cannot be read: " in said
+    assert "b: cannot be read: " in said
+    assert main(["bundle", "serve", str(bundle)]) == 1
 
 
 def test_a_manifest_that_points_outside_is_refused(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
