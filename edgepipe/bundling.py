@@ -19,6 +19,8 @@ def main_bundle(argv: list[str]) -> int:
     args = parser.read(argv)
     if args is None:
         return 0
+    if not 0 <= args.port <= 65535:
+        raise RecipeError(f"command line: bundle: --port must be in 0 to 65535, found {args.port}")
     from edgepipe.bundle.manifest import bundle_folder
 
     folder = bundle_folder(args.folder)

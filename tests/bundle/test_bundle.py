@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -104,6 +105,25 @@ def test_a_damaged_bundle_is_not_served_and_stays_damaged(bundle: Path, capfd: p
     said = capfd.readouterr().err
     assert "README.md: changed" in said
     assert "more.mjs" not in said
+
+
+def test_a_port_that_is_none_or_taken_is_refused_in_a_sentence(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (bundle / "ort").mkdir(exist_ok=True)
+    (bundle / "ort" / "ort.wasm.min.mjs").write_text("")
+    seal_bundle(bundle, read_bundle(bundle))
+    for port in ("99999999", "-1"):
+        assert main(["bundle", "serve", str(bundle), "--port", port]) == 2
+        assert f"--port must be in 0 to 65535, found {port}" in capfd.readouterr().err
+        ended = subprocess.run([sys.executable, str(bundle / "serve.py"), "--port", port], check=False)
+        assert ended.returncode == 2
+        assert f"must be in 0 to 65535, found {port}" in capfd.readouterr().err
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert main(["bundle", "serve", str(bundle), "--port", port]) == 1
+        said = capfd.readouterr().err
+        assert said == f"error: port {port}: Address already in use. Choose another: --port 0 takes any that is free\n"
 
 
 def test_another_answer_than_the_golden_one_is_found(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,7 @@ if __name__ == "__main__":
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="the bundle; here, if not given")
     args = parser.parse_args()
     if not 0 <= args.port <= 65535:
-        parser.error(f"--port: must be 0 to 65535, found {args.port}")
+        parser.error(f"--port: must be in 0 to 65535, found {args.port}")
     try:
         server = ThreadingHTTPServer(("127.0.0.1", args.port), partial(Handler, directory=str(args.folder.resolve())))
     except OSError as error:
