@@ -10,9 +10,10 @@ import yaml
 from edgepipe.artifact import ONNX_FILE
 from edgepipe.errors import EdgepipeError, InputError, RecipeError
 from edgepipe.files import write_text
-from edgepipe.metrics import Metrics, Proof, read_metrics
+from edgepipe.metrics import GoalResult, Metrics, Proof, read_metrics
 from edgepipe.registry import did_you_mean, source_class
 from edgepipe.store import Store
+from edgepipe.targets.profile import Target
 from edgepipe.terminal import Arguments, LiveWatcher, error_console, output_console
 from edgepipe.verify.settings import AGREEMENT, EXAMPLES, TARGETS
 
@@ -61,12 +62,15 @@ def main_verify(argv: list[str]) -> int:
             require=args.require_verify,
             progress=watcher.progress,
         )
-    from edgepipe.report.table import rich_proofs
+    from edgepipe.report.table import goal_line, rich_proofs
 
     output_console().print(rich_proofs(proofs), soft_wrap=True)
+    missed = False
     if args.inputs is None and (args.what / "metrics.json").is_file():
-        _record(args.what, proofs)
-    return 1 if complaint(proofs) else 0
+        for line in _record(args.what, proofs, _target_of(args.what, recipe)):
+            output_console().print(goal_line(line), markup=False, soft_wrap=True)
+            missed = missed or not line.met
+    return 1 if missed or complaint(proofs) else 0
 
 
 def main_targets(argv: list[str]) -> int:
@@ -163,21 +167,43 @@ def _arrays(path: Path) -> tuple[Any, Any]:
     return images, labels.astype("int64")
 
 
-def _record(run: Path, proofs: list[Proof]) -> None:
-    """The proofs into the run's metrics and report; those of other targets stay."""
+def _target_of(run: Path, recipe: dict[str, Any]) -> Target | None:
+    """The profile that the run's goals are judged for."""
+    try:
+        return Target.model_validate(recipe["target"]) if "target" in recipe else None
+    except ValueError as error:
+        raise InputError(f"{run / 'recipe.yaml'}: target: {error}") from None
+
+
+def _record(run: Path, proofs: list[Proof], target: Target | None) -> list[GoalResult]:
+    """The proofs into the run's metrics and report; those of other targets stay.
+
+    Returns:
+        The lines of the goal that rest on a time measured just now; all lines are judged again.
+    """
     from edgepipe.report.html import write_report
+    from edgepipe.run import judged, status_of
+    from edgepipe.targets.estimate import estimates
 
     metrics = read_metrics(run)
     new = {proof.target for proof in proofs}
     every = [proof for proof in metrics.proofs if proof.target not in new] + proofs
-    status = metrics.status
-    if status != "failed":
-        missed = any(not result.met for result in metrics.goal)
-        status = "missed_goal" if missed else "ok"
-        status = "not_verified" if any(proof.status == "failed" for proof in every) else status
-    updated: Metrics = metrics.model_copy(update={"proofs": every, "status": status})
+    update: dict[str, Any] = {"proofs": every}
+    rests: list[GoalResult] = []
+    if metrics.status != "failed":
+        goal = metrics.goal
+        if target is not None and metrics.final is not None:
+            found = estimates(target, metrics.final, every)
+            wanted = {line.name: line.wanted for line in goal}
+            goal = judged(wanted, metrics.final, metrics.versus_baseline, found)
+            update |= {"estimates": found, "goal": goal}
+            if any(proof.target == target.verify and proof.latency_p50_ms is not None for proof in proofs):
+                rests = [line for line in goal if line.name in ("latency_ms", "energy_mj")]
+        update["status"] = status_of(goal, every)
+    updated: Metrics = metrics.model_copy(update=update)
     try:
         write_text(run / "metrics.json", updated.model_dump_json(indent=1, by_alias=True))
         write_report(updated, run / "report.html")
     except OSError as error:
         raise EdgepipeError(f"{run}: the proofs cannot be written: {error.strerror or error}") from None
+    return rests

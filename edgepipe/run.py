@@ -7,7 +7,7 @@ import hashlib
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +24,11 @@ from edgepipe.metrics import (
     Failure,
     GoalResult,
     Inputs,
+    Measurements,
     Metrics,
     Proof,
     StepRecord,
+    Versus,
 )
 from edgepipe.passes.training_settings import TrainingSettings
 from edgepipe.plan import LOAD, LOWER, Plan, PlannedStep
@@ -458,16 +460,20 @@ def _verify(state: _Run, artifact: Artifact) -> None:
     )
 
 
-def _goal(recipe: Recipe, final: StepRecord | None, estimated: list[Estimate]) -> list[GoalResult]:
+def judged(
+    goals: Mapping[str, float],
+    measurements: Measurements | None,
+    versus: Versus | None,
+    estimated: Sequence[Estimate],
+) -> list[GoalResult]:
+    """A line for each goal, name to what is wanted, from what was measured or estimated of the final artifact."""
     results = []
     by_name = {item.name: item for item in estimated}
-    for name, wanted in recipe.goals.items():
+    for name, wanted in goals.items():
         at_least = name in ("times_smaller", "times_faster", "agreement", "top1", "r2", "cosine")
-        got = None
-        if final is not None:
-            got = getattr(final.versus_baseline, name, None)
-            if got is None:
-                got = getattr(final.measurements, name, None)
+        got = getattr(versus, name, None)
+        if got is None:
+            got = getattr(measurements, name, None)
         method = ""
         if name in by_name:
             got = by_name[name].high
@@ -484,6 +490,13 @@ def _goal(recipe: Recipe, final: StepRecord | None, estimated: list[Estimate]) -
             )
         )
     return results
+
+
+def status_of(goal: Sequence[GoalResult], proofs: Sequence[Proof]) -> Status:
+    """Of a run whose steps all went well; a wrong answer weighs more than a missed goal."""
+    if any(proof.status == "failed" for proof in proofs):
+        return "not_verified"
+    return "ok" if all(result.met for result in goal) else "missed_goal"
 
 
 def _assemble(
@@ -523,10 +536,9 @@ def _assemble(
     proofs = state.proofs if state else []
     measured = final.measurements if final else None
     estimated = estimates(recipe.target, measured, proofs) if measured is not None else []
-    goal = _goal(recipe, final, estimated) if failure is None else []
-    status: Status = "failed" if failure else ("ok" if all(result.met for result in goal) else "missed_goal")
-    if failure is None and any(proof.status == "failed" for proof in proofs):
-        status = "not_verified"  # a wrong answer weighs more than a missed goal
+    versus = final.versus_baseline if final else None
+    goal = judged(recipe.goals, measured, versus, estimated) if failure is None else []
+    status: Status = "failed" if failure else status_of(goal, proofs)
     data: dict[str, str] = {}
     if state is not None:
         data = {str(split): state.data.digest(split) for split in Split if state.data.count(split)}
@@ -543,7 +555,7 @@ def _assemble(
         baseline_step=plan.baseline,
         baseline=base.measurements if base else None,
         final=final.measurements if final else None,
-        versus_baseline=final.versus_baseline if final else None,
+        versus_baseline=versus,
         goal=goal,
         target=recipe.target.name,
         estimates=estimated,

@@ -51,6 +51,38 @@ def test_the_browser_answers_bit_identically_with_one_thread_and_two_and_has_a_t
     assert all(proof.runtime.startswith("onnxruntime-web 1.") for proof in proofs)
 
 
+@pytest.mark.skipif(BROWSER is not None, reason=f"browser_wasm: {BROWSER}")
+def test_a_goal_of_milliseconds_is_judged_once_they_are_measured(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    argv = [part for part in saturating(tmp_path) if part != "~goal"]
+    goal = ["target=browser_wasm", "goal.latency_ms=1000", "goal.times_smaller=null", "goal.accuracy_drop=null"]
+    goal += [f"hydra.run.dir={run}"]
+
+    def metrics() -> Metrics:
+        return Metrics.model_validate_json((run / "metrics.json").read_text())
+
+    assert main([*argv, *goal]) == 1
+    assert "latency on the target, ms: wanted 1000, not measured" in capfd.readouterr().out
+    assert metrics().status == "missed_goal"
+    command = ["verify", str(run), "--on", "browser_wasm", "--examples", "4"]
+    assert main(command) == 0
+    assert "latency on the target, ms: " in (out := capfd.readouterr().out)
+    assert "goal 1000: met" in out
+    line = next(line for line in metrics().goal if line.name == "latency_ms")
+    slowest = max(proof.latency_p50_ms or 0 for proof in metrics().proofs if proof.threads == 1)
+    assert (metrics().status, line.met, line.got, line.method) == ("ok", True, slowest, "")
+    assert "latency_ms" in [item.name for item in metrics().estimates if item.measured]
+
+    (run / "metrics.json").write_text(
+        (run / "metrics.json").read_text().replace('"wanted": 1000.0', '"wanted": 0.0001')
+    )
+    assert main(command) == 1  # the answers are right, and too late
+    assert "MISSED" in capfd.readouterr().out
+    assert metrics().status == "missed_goal"
+
+
 def test_a_place_that_cannot_run_fails_with_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
