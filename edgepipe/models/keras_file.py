@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +15,19 @@ from edgepipe.models.converting import ConvertedModel
 
 _TRUSTED = ("keras", "tensorflow.keras", "tf_keras", "builtins")
 _MOST_BYTES = 64 * 1024**2
+# What zipfile, zlib, h5py and json raise for a file that is damaged, encrypted, compressed some other way or hostile.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    OSError,
+    RuntimeError,  # encrypted; RecursionError and NotImplementedError are RuntimeErrors too
+    TypeError,
+    ValueError,
+)
 
 
 class KerasModel(ConvertedModel):
@@ -52,9 +67,11 @@ def _config_of_archive(path: Path) -> Any:
             info = archive.getinfo("config.json")
             if info.file_size > _MOST_BYTES:
                 raise ModelError(f"model.path: {path}: its config.json has {info.file_size:,} bytes: no honest model's")
-            return json.loads(archive.read(info))
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise ModelError(f"model.path: {path}: not a .keras file: {error}. Save it again: model.save(PATH)") from None
+            return _model_config(archive.read(info))
+    except _DAMAGED as error:
+        raise ModelError(
+            f"model.path: {path}: not a .keras file: {_said(error)}. Save it again: model.save(PATH)"
+        ) from None
 
 
 def _config_of_hdf5(path: Path) -> Any:
@@ -67,18 +84,45 @@ def _config_of_hdf5(path: Path) -> Any:
                 raise ModelError(
                     f"model.path: {path}: holds weights only, no model. Save the whole model: model.save(PATH)"
                 )
-            return json.loads(text)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"model.path: {path}: not an .h5 model: {error}") from None
+            if not isinstance(text, str | bytes):
+                raise ValueError(f"its model_config is a {type(text).__name__}, not text")
+            return _model_config(text)
+    except _DAMAGED as error:
+        raise ModelError(
+            f"model.path: {path}: not an .h5 model: {_said(error)}. Save it again: model.save(PATH)"
+        ) from None
+
+
+def _model_config(text: str | bytes) -> dict[str, Any]:
+    """The object that makes the model.
+
+    Raises:
+        ValueError: it is none.
+    """
+    config = json.loads(text)
+    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
+        raise ValueError("its config makes no model: it is no object with a class_name")
+    if not isinstance(config.get("config"), dict):
+        raise ValueError(f"its config makes no model: the {config['class_name']} has no config")
+    return config
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "its config is nested deeper than any model"
+    if isinstance(error, MemoryError):
+        return "its config does not fit in memory"
+    return str(error).strip() or type(error).__name__
 
 
 def _objects(value: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every object that the config would make, with its place."""
-    if isinstance(value, dict):
-        if "class_name" in value:
-            yield where, value
-        for key, item in value.items():
-            yield from _objects(item, f"{where}.{key}")
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _objects(item, f"{where}[{number}]")
+    """Every object that the config would make, with its place; no recursion, for what is read may be deep."""
+    waiting = [(value, where)]
+    while waiting:
+        value, where = waiting.pop()
+        if isinstance(value, dict):
+            if "class_name" in value:
+                yield where, value
+            waiting += [(item, f"{where}.{key}") for key, item in reversed(value.items())]
+        elif isinstance(value, list):
+            waiting += [(item, f"{where}[{number}]") for number, item in reversed(list(enumerate(value)))]
