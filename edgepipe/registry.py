@@ -183,7 +183,10 @@ def code_digest(kind: type[Any]) -> str:
     """SHA-256 over the code a class's result depends on: edgepipe's, and a third party's package."""
     data = package_digest("data")
     if kind.__module__.startswith("edgepipe."):
-        return hashlib.sha256(f"{module_digest(kind.__module__)}{data}".encode()).hexdigest()
+        own = module_digest(kind.__module__)
+        if converter := getattr(kind, "converter", None):  # runs in a process of its own, so nothing here imports it
+            own += module_digest(converter)
+        return hashlib.sha256(f"{own}{data}".encode()).hexdigest()
     ours = package_digest("artifact.py", "contract.py", "data", "models", "quant", "passes")
     top = sys.modules[kind.__module__.partition(".")[0]]
     file = Path(inspect.getfile(kind)) if getattr(top, "__file__", None) is None else Path(str(top.__file__))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,46 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.models.converter import Refused, placed, run
-
-# A graph is a program. These reach beyond it: files, processes, the network, other machines, Python itself.
-_REACHES_OUT = {
-    "ReadFile",
-    "WriteFile",
-    "MatchingFiles",
-    "PyFunc",
-    "PyFuncStateless",
-    "EagerPyFunc",
-    "Save",
-    "SaveV2",
-    "SaveSlices",
-    "ShardedFilename",
-    "MergeV2Checkpoints",
-    "WholeFileReaderV2",
-    "TextLineReaderV2",
-    "TFRecordReaderV2",
-    "FixedLengthRecordReaderV2",
-    "RpcCall",
-    "DebugIdentityV2",
-    "PrintV2",
-    "InitializeTableFromTextFileV2",
-    "TFRecordDataset",
-    "TextLineDataset",
-}
-# The functions that TensorFlow itself adds to every SavedModel to save and restore its weights; never called here.
-_OF_SAVING = ("__inference__traced_save", "__inference__traced_restore")
-_ALLOWED_IN_GRAPH = {"SaveV2", "MergeV2Checkpoints", "ShardedFilename"}
-
-
-def _nodes(saved: Any) -> Iterator[tuple[str, str]]:
-    """(operator, where) of every node that could run."""
-    for meta in saved.meta_graphs:
-        for node in meta.graph_def.node:
-            if node.op not in _ALLOWED_IN_GRAPH:
-                yield node.op, node.name
-        for function in meta.graph_def.library.function:
-            if not function.signature.name.startswith(_OF_SAVING):
-                for node in function.node_def:
-                    yield node.op, f"{function.signature.name}/{node.name}"
+from edgepipe.models.saved_model_check import check
 
 
 def _check(path: Path) -> None:
@@ -57,9 +17,7 @@ def _check(path: Path) -> None:
 
     saved = saved_model_pb2.SavedModel()
     saved.ParseFromString((path / "saved_model.pb").read_bytes())
-    for operator, where in _nodes(saved):
-        if operator in _REACHES_OUT:
-            raise Refused(f"'{where}' is a {operator}, which reaches beyond the model: such a graph is not loaded")
+    check(saved, path)
 
 
 def convert(

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,74 @@ def test_plain_layers_are_not_refused_and_other_files_are(tmp_path: Path) -> Non
         TensorFlowModel(path="m").check(tmp_path)
 
 
+def _zip(path: Path, text: bytes) -> bytearray:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
+        out.writestr("config.json", text)
+    return bytearray(path.read_bytes())
+
+
+def _deep(path: Path) -> None:
+    _zip(path, b"[" * 100_000 + b"]" * 100_000)
+
+
+def _spoiled(path: Path) -> None:
+    content = _zip(path, b'{"a": "' + b"x" * 3000 + b'"}')
+    content[45:60] = b"\xff" * 15  # inside the deflated data
+    path.write_bytes(content)
+
+
+def _encrypted(path: Path) -> None:
+    content = _zip(path, b"{}")
+    content[6] |= 1  # the flag, in the file's own header and in the directory's
+    content[content.find(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+
+
+def _method(path: Path) -> None:
+    content = _zip(path, b"{}")
+    content[8] = content[content.find(b"PK\x01\x02") + 10] = 97  # WavPack
+    path.write_bytes(content)
+
+
+def _list(path: Path) -> None:
+    _zip(path, b"[]")
+
+
+def _no_config(path: Path) -> None:
+    _zip(path, b'{"class_name": "Sequential", "config": [1]}')
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (_deep, "nested deeper than any model"),
+        (_spoiled, "Error -3 while decompressing"),
+        (_encrypted, "encrypted"),
+        (_method, "compression method is not supported"),
+        (_list, "no object with a class_name"),
+        (_no_config, "the Sequential has no config"),
+    ],
+)
+def test_a_damaged_or_hostile_keras_file_is_refused_in_a_sentence(
+    tmp_path: Path, make: Callable[[Path], None], said: str
+) -> None:
+    make(tmp_path / "m.keras")
+    with pytest.raises(ModelError, match=rf"m\.keras: not a \.keras file: .*{said}.*Save it again"):
+        KerasModel(path="m").check(tmp_path / "m.keras")
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [(5, "not text"), ("[" * 60_000, "nested deeper than any model"), ("[]", "no object with a class_name")],
+)
+def test_a_damaged_or_hostile_h5_file_is_refused_in_a_sentence(tmp_path: Path, config: Any, said: str) -> None:
+    h5py = pytest.importorskip("h5py", reason="needs the extra keras: pip install 'edgepipe[keras]'")
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["model_config"] = config
+    with pytest.raises(ModelError, match=rf"m\.h5: not an \.h5 model: .*{said}"):
+        KerasModel(path="m").check(tmp_path / "m.h5")
+
+
 def test_a_missing_framework_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edgepipe.artifact import Signature
 
@@ -67,7 +136,7 @@ def test_a_missing_framework_names_the_extra(tmp_path: Path, monkeypatch: pytest
         KerasModel(path=str(tmp_path)).load(tmp_path, Signature(input_shape=(3, 16, 16)), 0)
 
 
-_MAKE = """
+_MAKE = r"""
 import sys
 import numpy as np
 import keras
@@ -85,14 +154,146 @@ model.save(sys.argv[1] + "/m.h5")
 model.export(sys.argv[1] + "/saved", verbose=False)
 import tensorflow as tf
 
-class Reader(tf.Module):
-    @tf.function(input_signature=[tf.TensorSpec((None, 16, 16, 3), tf.float32)])
-    def __call__(self, x):
-        tf.io.write_file(sys.argv[1] + "/stolen", "secret")
-        return tf.reduce_mean(x, axis=(1, 2))
+OUT = sys.argv[1]
+open(OUT + "/words.txt", "w").write("a\nb\n")
+like = tf.TensorSpec((None, 16, 16, 3), tf.float32)
+words = tf.lookup.TextFileInitializer(
+    OUT + "/words.txt",
+    tf.string,
+    tf.lookup.TextFileIndex.WHOLE_LINE,
+    tf.int64,
+    tf.lookup.TextFileIndex.LINE_NUMBER,
+)
 
-reader = Reader()
-tf.saved_model.save(reader, sys.argv[1] + "/reader", signatures=reader.__call__.get_concrete_function())
+def write(x):
+    tf.io.write_file(OUT + "/stolen", "secret")
+    return tf.reduce_mean(x, axis=(1, 2))
+
+def cache(x):
+    total = tf.constant(0.0)
+    for item in tf.data.Dataset.from_tensors(x).cache(OUT + "/stolen"):
+        total += tf.reduce_sum(item)
+    return tf.reduce_mean(x, axis=(1, 2)) + total
+
+def read(x):
+    for item in tf.data.FixedLengthRecordDataset([OUT + "/words.txt"], 1).take(1):
+        tf.print(item)
+    return tf.reduce_mean(x, axis=(1, 2))
+
+def say(x):
+    tf.print("secret", output_stream="file://" + OUT + "/stolen")
+    return tf.reduce_mean(x, axis=(1, 2))
+
+def restore(x):
+    weights = tf.raw_ops.RestoreV2(
+        prefix=OUT + "/other", tensor_names=["w"], shape_and_slices=[""], dtypes=[tf.float32]
+    )
+    return tf.reduce_mean(x, axis=(1, 2)) + weights[0]
+
+def branch(x):
+    return tf.cond(tf.reduce_sum(x) > 0.0, lambda: write(x), lambda: tf.reduce_mean(x, axis=(1, 2)))
+
+def loop(x):
+    step = tf.constant(0)
+    while step < 3:
+        x, step = tf.nn.silu(x) + tf.random.uniform(tf.shape(x)), step + 1
+    tf.debugging.assert_rank(x, 4)
+    return tf.map_fn(lambda row: tf.reduce_mean(row, axis=(0, 1)), x)
+
+class Worded(tf.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = tf.lookup.StaticHashTable(words, -1)
+        self.other = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer([1, 2], [3, 4]), -1)
+
+    def __call__(self, x):
+        return tf.reduce_mean(x, axis=(1, 2)) + tf.cast(self.table.lookup(tf.constant("b")), tf.float32)
+
+def save(name, function, module=None):
+    module = module or tf.Module()
+    module.f = tf.function(function, input_signature=[like])
+    tf.saved_model.save(module, OUT + "/" + name, signatures=module.f)
+
+for function in (write, cache, read, say, restore, branch, loop):
+    save(function.__name__, function)
+worded = Worded()
+save("table", worded.__call__, worded)
+module = tf.Module()
+module.quiet = tf.function(lambda: write(tf.zeros((1, 2, 2, 3))), input_signature=[])
+save("quiet", lambda x: tf.reduce_mean(x, axis=(1, 2)), module)
+
+from tensorflow.core.protobuf import saved_model_pb2
+
+def changed(name, source, change):
+    import shutil
+    shutil.copytree(OUT + "/" + source, OUT + "/" + name)
+    saved = saved_model_pb2.SavedModel()
+    with open(OUT + "/" + source + "/saved_model.pb", "rb") as file:
+        saved.ParseFromString(file.read())
+    change(saved)
+    with open(OUT + "/" + name + "/saved_model.pb", "wb") as file:
+        file.write(saved.SerializeToString())
+
+def rename(saved):
+    # Every function gets the name of those that save weights, wherever it is named.
+    def walk(message):
+        for field, value in message.ListFields():
+            for item in value if field.is_repeated else [value]:
+                if field.type == field.TYPE_MESSAGE and hasattr(item, "ListFields"):
+                    walk(item)
+            if field.type == field.TYPE_STRING:
+                if field.is_repeated:
+                    value[:] = [new.get(item, item) for item in value]
+                else:
+                    setattr(message, field.name, new.get(value, value))
+    graph = saved.meta_graphs[0]
+    library = graph.graph_def.library
+    new = {item.signature.name: "__inference__traced_save_" + str(n) for n, item in enumerate(library.function)}
+    for function in library.function:
+        function.signature.name = new[function.signature.name]
+        for node in function.node_def:
+            for attribute in node.attr.values():
+                walk(attribute)
+    for node in graph.graph_def.node:
+        for attribute in node.attr.values():
+            walk(attribute)
+    for node in graph.object_graph_def.nodes:
+        walk(node)
+    concrete = graph.object_graph_def.concrete_functions
+    for old in list(concrete):
+        kept = concrete[old].SerializeToString()
+        del concrete[old]
+        concrete[new[old]].ParseFromString(kept)
+
+def outside(saved):
+    saved.meta_graphs[0].asset_file_def[0].filename = "../../words.txt"
+
+def fixed(saved):
+    # The file that fills the table is named by the graph, not by an asset.
+    for function in saved.meta_graphs[0].graph_def.library.function:
+        for node in function.node_def:
+            if node.op == "InitializeTableFromTextFileV2":
+                path = function.node_def.add(name="path", op="Const")
+                path.attr["dtype"].type = tf.string.as_datatype_enum
+                path.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(OUT + "/words.txt"))
+                node.input[1] = "path:output:0"
+                break
+
+def hook(saved):
+    # No signature calls this function, but TensorFlow calls what has this name when it restores the weights.
+    for node in saved.meta_graphs[0].object_graph_def.nodes:
+        for child in node.children:
+            if child.local_name == "quiet":
+                child.local_name = "_gather_saveables_for_checkpoint"
+
+def old_format(saved):
+    saved.meta_graphs[0].ClearField("object_graph_def")
+
+changed("renamed", "write", rename)
+changed("outside", "table", outside)
+changed("fixed", "table", fixed)
+changed("hooked", "quiet", hook)
+changed("old_format", "loop", old_format)
 """
 
 
@@ -100,7 +301,8 @@ tf.saved_model.save(reader, sys.argv[1] + "/reader", signatures=reader.__call__.
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keras")
     quiet = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-    subprocess.run([sys.executable, "-c", _MAKE, str(folder)], check=True, env=quiet, capture_output=True)
+    (folder / "make.py").write_text(_MAKE)  # a file, for TensorFlow reads the source of loops over tensors
+    subprocess.run([sys.executable, "make.py", str(folder)], check=True, env=quiet, cwd=folder)
     return folder
 
 
@@ -129,7 +331,54 @@ def test_a_model_with_channels_last_runs_whole_with_channels_first_and_int8(
 @NEEDS
 @pytest.mark.slow
 def test_a_graph_that_writes_files_is_refused(made: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    argv = ["recipe=ptq", "model=tensorflow", f"model.path={made}/reader", "data=digits", "data.image_size=16"]
+    argv = ["recipe=ptq", "model=tensorflow", f"model.path={made}/renamed", "data=digits", "data.image_size=16"]
     assert main([*argv, f"store.root={tmp_path}/store", f"hydra.run.dir={tmp_path}/run"]) == 2
     assert "WriteFile, which reaches beyond the model" in capfd.readouterr().err
     assert not (made / "stolen").exists()
+
+
+_CHECK = """
+import sys
+from pathlib import Path
+from tensorflow.core.protobuf import saved_model_pb2
+from edgepipe.models.converter import Refused
+from edgepipe.models.saved_model_check import check
+
+for name in sys.argv[2:]:
+    folder = Path(sys.argv[1]) / name
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString((folder / "saved_model.pb").read_bytes())
+    try:
+        check(saved, folder)
+        print(name, "passes")
+    except Refused as error:
+        print(name, error)
+"""
+
+
+@NEEDS
+@pytest.mark.slow
+def test_what_a_graph_may_do_is_told_by_its_operators_wherever_they_are_and_by_no_name(made: Path) -> None:
+    """A write in a branch, in a function named like TensorFlow's own or in none of the signatures; files of tables."""
+    said = {
+        "write": "a WriteFile",
+        "renamed": "a WriteFile",
+        "branch": "a WriteFile",
+        "hooked": "a WriteFile",
+        "cache": "Dataset",
+        "read": "Dataset",
+        "say": "a PrintV2",
+        "restore": "a RestoreV2",
+        "outside": "asset '../../words.txt' lies outside",
+        "fixed": "a InitializeTableFromTextFileV2",
+        "old_format": "the format of TensorFlow 1",
+        "saved": "passes",
+        "loop": "passes",
+        "table": "passes",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", _CHECK, str(made), *said], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    found = dict(line.split(" ", 1) for line in done)
+    assert found.keys() == said.keys()
+    assert [name for name, words in said.items() if words not in found[name]] == []
