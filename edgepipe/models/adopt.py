@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from edgepipe.errors import ModelError, ParityError
 from edgepipe.models.layout import Layout
@@ -116,7 +116,7 @@ def _arrange_input(model: onnx.ModelProto, input_shape: tuple[int, ...], layout:
     inner = f"{old}_{layout}"
     _rename(model, old, inner)
     undone = [node for node in model.graph.node if inner in node.input]
-    if layout == "nhwc" and all(_transposes(node) == _INVERSE for node in undone):
+    if layout == "nhwc" and all(_undoes(model, node, input_shape) for node in undone):
         for node in undone:  # channels first again at once: both go
             model.graph.node.remove(node)
             for reader in model.graph.node:
@@ -132,10 +132,31 @@ def _arrange_input(model: onnx.ModelProto, input_shape: tuple[int, ...], layout:
     model.graph.node.insert(0, front)
 
 
-def _transposes(node: onnx.NodeProto) -> list[int] | None:
-    if node.op_type != "Transpose":
-        return None
-    return next((list(item.ints) for item in node.attribute if item.name == "perm"), None)
+def _undoes(model: onnx.ModelProto, node: onnx.NodeProto, input_shape: tuple[int, ...]) -> bool:
+    """Whether a node behind the input only puts (n, h, w, c) back to (n, c, h, w)."""
+    if node.op_type == "Transpose":
+        return next((list(item.ints) for item in node.attribute if item.name == "perm"), None) == _INVERSE
+    # With one channel both orders lie alike in memory, and tf2onnx writes a Reshape.
+    if node.op_type != "Reshape" or len(input_shape) != 3 or input_shape[0] != 1 or len(node.input) != 2:
+        return False
+    wanted = _constant(model, node.input[1])
+    if wanted is None or list(wanted.shape) != [4]:
+        return False
+    allowzero = any(item.name == "allowzero" and item.i for item in node.attribute)
+    _, height, width = input_shape
+    batch, *rest = (int(size) for size in wanted)
+    # 0 keeps the size that stands there in (n, h, w, 1): only the batch's, the first, may.
+    return rest == [1, height, width] and (batch == -1 or (batch == 0 and not allowzero))
+
+
+def _constant(model: onnx.ModelProto, name: str) -> NDArray[Any] | None:
+    for item in model.graph.initializer:
+        if item.name == name:
+            return np.asarray(numpy_helper.to_array(item))
+    for node in model.graph.node:
+        if node.op_type == "Constant" and name in node.output:
+            return next((np.asarray(numpy_helper.to_array(i.t)) for i in node.attribute if i.name == "value"), None)
+    return None
 
 
 def _drop_unused(model: onnx.ModelProto) -> None:
