@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.contract import DataSource, Split
-from edgepipe.errors import DataError, MeasureError
+from edgepipe.errors import DataError, MeasureError, ModelError
 from edgepipe.measure import session as runtime
 from edgepipe.measure.intervals import newcombe
 from edgepipe.measure.values import Values, values_of
@@ -78,6 +78,7 @@ def predict(
     batch_size: int = 64,
     threads: int | None = None,
     progress: Callable[[float, str], None] = lambda _share, _text: None,
+    shown: str | None = None,
 ) -> Predictions:
     """Stream the evaluation split through ONNX Runtime; memory does not grow with the data.
 
@@ -87,14 +88,16 @@ def predict(
 
     Args:
         threads: of the runtime; None takes every core this process may use.
+        shown: what messages call the model; None: its file.
     Raises:
         MeasureError: no evaluation examples, not a classifier, or scores that are NaN or infinite.
-        DataError: a label is none of the classes that the model scores.
+        ModelError: one score for each example. DataError: a label is none of the classes that the model scores.
     """
+    what = shown or str(onnx)
     found = list(_outputs(onnx, data, batch_size, threads, progress))
-    ranked = np.concatenate([_ranked(output, count, str(onnx)) for output, count, _ in found])
+    ranked = np.concatenate([_ranked(output, count, what) for output, count, _ in found])
     labels = [np.asarray(part, dtype=np.int64) for _, _, part in found if part is not None]
-    _check_labels(labels, found[0][0], str(onnx))
+    _check_scores(labels, found[0][0], what)
     return Predictions(ranked[:, 0].copy(), ranked, np.concatenate(labels) if labels else None)
 
 
@@ -105,12 +108,14 @@ def values(
     batch_size: int = 64,
     threads: int | None = None,
     progress: Callable[[float, str], None] = lambda _share, _text: None,
+    shown: str | None = None,
 ) -> Values:
     """As `predict`, for a model that answers numbers."""
+    what = shown or str(onnx)
     found = list(_outputs(onnx, data, batch_size, threads, progress))
     labels = [np.asarray(part, np.float32).reshape(count, -1) for _, count, part in found if part is not None]
     return Values(
-        np.concatenate([values_of(output, count, str(onnx)) for output, count, _ in found]),
+        np.concatenate([values_of(output, count, what) for output, count, _ in found]),
         np.concatenate(labels) if labels and data.signature.task == "regression" else None,
     )
 
@@ -170,9 +175,17 @@ def _ranked(output: NDArray[Any], count: int, artifact: str) -> NDArray[np.int64
     return np.argsort(-scores, axis=1, kind="stable")[:, :5].astype(np.int64)
 
 
-def _check_labels(labels: list[NDArray[np.int64]], output: NDArray[Any], artifact: str) -> None:
-    """Labels that count from 1, or another model's, would silently score as wrong answers."""
-    if not labels or output.dtype.kind != "f" or output.ndim < 2:
+def _check_scores(labels: list[NDArray[np.int64]], output: NDArray[Any], artifact: str) -> None:
+    """One score names no class; labels that count from 1, or another model's, would silently score as wrong."""
+    if output.dtype.kind != "f" or output.ndim < 2:
+        return
+    if output.shape[1] == 1:
+        raise ModelError(
+            f"{artifact}: gives one score for each example, and a classifier gives one for each class. Where it is the "
+            "probability p of class 1 (a sigmoid), end the model in the two scores 1 - p and p; where it is a number, "
+            "set task=regression"
+        )
+    if not labels:
         return
     largest = max(int(part.max()) for part in labels)
     if largest >= output.shape[1]:

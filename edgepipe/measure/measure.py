@@ -46,6 +46,7 @@ def measure(
     settings: MeasureSettings,
     progress: Progress = lambda _share, _text: None,
     exclusive: Callable[[], AbstractContextManager[None]] = nullcontext,
+    shown: str | None = None,
 ) -> Measured:
     """Measure one ONNX file, against the baseline if there is one.
 
@@ -53,6 +54,7 @@ def measure(
         baseline: ONNX file of the baseline; None when `onnx` is the baseline itself.
         baseline_predictions: the baseline's answers; required with `baseline`.
         exclusive: entered while time is measured, to keep other measurements away.
+        shown: what messages about its answers call the model; None: its file.
     Raises:
         MeasureError: the model cannot be run, or answers nonsense; names the file.
     """
@@ -71,6 +73,7 @@ def measure(
         data,
         batch_size=settings.batch_size,
         progress=lambda share, text: progress(0.05 + 0.5 * share, text),
+        shown=shown,
     )
     example = next(data.batches(Split.EVALUATION, 1, [0])).inputs
     size_bytes = size.size_bytes(onnx)
@@ -80,7 +83,7 @@ def measure(
         audited, int8_share = audit(onnx, example, own_layers, threads=settings.threads, runs=settings.audit_runs)
         progress(0.92, "load time and memory")
         fresh = probe(onnx, shape, threads=settings.threads, runs=settings.probe_runs)
-    answered, compared, wrong = _answers(predictions, baseline_predictions, data, settings, str(onnx))
+    answered, compared, wrong = _answers(predictions, baseline_predictions, data, settings, shown or str(onnx))
     versus = versus.model_copy(update=compared)
     progress(1.0, "measured")
     measurements = Measurements(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
-from edgepipe.errors import DataError, MeasureError
+from edgepipe.errors import DataError, MeasureError, ModelError
 from edgepipe.measure.accuracy import Predictions, agreement, paired_drop, predict, top1, top5, unknown_classes
 from tests.measure.graphs import Arrays, dynamic, pictures, save, small_network
 
@@ -104,6 +104,14 @@ def test_a_model_that_is_no_classifier_and_an_unreadable_file_are_refused(tmp_pa
     (tmp_path / "junk.onnx").write_bytes(b"\xff\xfe junk")
     with pytest.raises(MeasureError, match=r"junk\.onnx: not a readable ONNX file"):
         predict(tmp_path / "junk.onnx", pictures(2))
+
+
+@pytest.mark.parametrize("labels", [np.array([0, 1, 1]), None])
+def test_one_score_is_no_classifier_and_the_message_says_what_to_do(tmp_path: Path, labels: np.ndarray | None) -> None:
+    nodes = [helper.make_node("Sigmoid", ["x"], ["y"])]
+    sigmoid = save(tmp_path / "m.onnx", nodes, [], input_shape=("n", 1), output_shape=("n", 1))
+    with pytest.raises(ModelError, match=r"model\.path: my\.onnx: gives one score .*two scores 1 - p.*task=regression"):
+        predict(sigmoid, Arrays(np.ones((3, 1), np.float32), labels), shown="model.path: my.onnx")
 
 
 def test_no_evaluation_examples_is_an_error(tmp_path: Path) -> None:
