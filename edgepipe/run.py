@@ -192,8 +192,12 @@ class _Run:
             return artifact
         return self.apply(LOWER, LOWER, self.recipe.lowering, artifact).entry.artifact
 
-    def measured(self, artifact: Artifact) -> tuple[Any, list[str] | None]:
-        """An artifact's measurements against the baseline, through the store; why they were taken, None: stored."""
+    def measured(self, artifact: Artifact, shown: str) -> tuple[Any, list[str] | None]:
+        """An artifact's measurements against the baseline, through the store; why they were taken, None: stored.
+
+        Args:
+            shown: what messages call it: the user knows the file or the step, not the store's path.
+        """
         from edgepipe.measure.measure import measure
         from edgepipe.measure.stored import load, save
         from edgepipe.targets.machine import fingerprint
@@ -227,6 +231,7 @@ class _Run:
                             settings=settings,
                             progress=self.watcher.progress,
                             exclusive=self.store.machine,
+                            shown=shown,
                         )
                         save(result, space)
                         found = self.store.commit_measurement(key, space, parts)
@@ -386,8 +391,10 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
     record["artifact"] = state.show(number, step.label, entry.artifact)
     state.records.append(StepRecord.model_validate(record))  # known even if measuring fails
     onnx = state.lowered(entry.artifact)
+    path = getattr(state.recipe.model.settings, "path", None) if step.settings is None else None
+    shown = f"model.path: {path}" if path else f"the model of step '{step.label}'"
     before = next((r for r in reversed(state.records[:-1]) if r.measurements), None)
-    result, measured_because = state.measured(onnx)
+    result, measured_because = state.measured(onnx, shown)
     compared = state.baseline is not None or step.label == state.plan.baseline
     if step.label == state.plan.baseline:
         state.baseline, state.baseline_onnx, state.baseline_artifact = result, onnx, entry.artifact
@@ -439,7 +446,8 @@ def _deploy(state: _Run, artifact: Artifact) -> None:
     recipe = state.recipe
     browser = "browser_wasm" in (*recipe.verify, recipe.target.name)
     try:
-        build(final, recipe.name, artifact.signature, state.data, browser=browser)
+        libraries = recipe.model.settings.libraries
+        build(final, recipe.name, artifact.signature, state.data, browser=browser, libraries=libraries)
     except BaseException:
         shutil.rmtree(final, ignore_errors=True)  # no half a bundle
         raise
@@ -566,7 +574,7 @@ def _assemble(
             model=state.model_digest if state else None,
             data=data,
         ),
-        environment=environment(threads=threads),
+        environment=environment(threads, recipe.model.settings.libraries),
         overrides=overrides,
         tolerances=recipe.tolerances,
         files=final_files,

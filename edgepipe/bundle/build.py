@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,15 @@ FILES = Path(__file__).with_name("files")
 PAGE = ("index.html", "app.mjs", "serve.py")
 
 
-def build(folder: Path, name: str, signature: Signature, data: DataSource, *, browser: bool) -> Bundle:
+def build(
+    folder: Path, name: str, signature: Signature, data: DataSource, *, browser: bool, libraries: Iterable[str] = ()
+) -> Bundle:
     """Add golden inputs and outputs, the example, and for classifiers of pictures the page; write bundle.json.
 
     Args:
         folder: holds `model.onnx` already.
         browser: put the browser's runtime (14 MB) beside the page, where it is installed.
+        libraries: distributions that the model came through; their versions are noted too.
     """
     model = folder / ONNX_FILE
     count = min(GOLDEN, data.count(Split.EVALUATION))
@@ -53,7 +57,7 @@ def build(folder: Path, name: str, signature: Signature, data: DataSource, *, br
         tolerance=TOLERANCE,
         probabilities=signature.task == "classification" and _probabilities(golden["outputs"]),
         pictures=tuple(pictures),
-        versions=versions(("edgepipe", "onnx", "onnxruntime", "numpy", "pillow")),
+        versions=versions(sorted({"edgepipe", "onnx", "onnxruntime", "numpy", "pillow", *libraries})),
     )
     return seal_bundle(folder, bundle)
 

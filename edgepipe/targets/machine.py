@@ -11,6 +11,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from edgepipe import __version__
@@ -74,8 +75,12 @@ LIBRARIES = (
 """Distributions whose versions a result may depend on."""
 
 
-def environment(threads: int) -> Environment:
-    """Versions, machine and threads, for metrics.json; imports none of the libraries it names."""
+def environment(threads: int, libraries: Iterable[str] = ()) -> Environment:
+    """Versions, machine and threads, for metrics.json; imports none of the libraries it names.
+
+    Args:
+        libraries: distributions whose versions count besides `LIBRARIES`, where they are installed.
+    """
     return Environment(
         edgepipe=__version__,
         python=platform.python_version(),
@@ -84,7 +89,7 @@ def environment(threads: int) -> Environment:
         instruction_sets=instruction_sets(),
         cores=available_cores(),
         threads=threads,
-        libraries=versions(),
+        libraries=versions(sorted({*LIBRARIES, *libraries})),
     )
 
 
@@ -98,7 +103,7 @@ def fingerprint() -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
 
 
-def versions(names: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
+def versions(names: Iterable[str] = LIBRARIES) -> dict[str, str]:
     """Installed versions by distribution; what is not installed is left out."""
     found = {}
     for name in names:

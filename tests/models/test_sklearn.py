@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,10 @@ def test_a_logistic_regression_runs_whole_and_its_product_in_int8(tmp_path: Path
     assert found.final.top1 is not None and found.final.top1 > 0.9
     assert found.final.int8_share.matmul == 1.0
     assert found.passes[0].facts["parity"]["agreement"] == 1.0  # type: ignore[index]
+    came_through = {"scikit-learn", "skl2onnx", "skops"}
+    assert came_through <= set(found.environment.libraries)
+    bundle = json.loads((tmp_path / "run" / "final" / "bundle.json").read_text())
+    assert came_through | {"onnxruntime"} <= set(bundle["versions"])
 
 
 def test_a_pass_that_cannot_work_on_trees_says_why(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
