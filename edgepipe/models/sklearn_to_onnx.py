@@ -11,8 +11,19 @@ from numpy.typing import NDArray
 
 from edgepipe.models.converter import Refused, placed, run
 
-# scikit-learn's own, which skops leaves to its user because a damaged one can crash the process: ours is a child.
-_TREES = {"sklearn.tree._tree.Tree"}
+# Parts of scikit-learn's own estimators that hold numbers and trees. skops leaves them to its user, because a damaged
+# one can crash the process: ours is a child.
+_PARTS = {
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.gaussian_process.kernels.ConstantKernel",
+    "sklearn.gaussian_process.kernels.Product",
+    "sklearn.gaussian_process.kernels.RBF",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.tree._tree.Tree",
+}
 
 
 def _load(path: Path, is_pickle: bool) -> Any:
@@ -25,13 +36,13 @@ def _load(path: Path, is_pickle: bool) -> Any:
             return pickle.load(stream)
     from skops.io import get_untrusted_types, load
 
-    untrusted = [name for name in get_untrusted_types(file=path) if name not in _TREES]
+    untrusted = [name for name in get_untrusted_types(file=path) if name not in _PARTS]
     if untrusted:
         raise Refused(
             f"it holds types that are not trusted: {', '.join(untrusted[:6])}. "
             "Only estimators of scikit-learn and arrays are loaded"
         )
-    return load(path, trusted=sorted(_TREES))
+    return load(path, trusted=sorted(_PARTS))
 
 
 def _width(model: Any) -> int | None:

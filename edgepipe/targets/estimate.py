@@ -108,7 +108,7 @@ def warnings(
         if name == "quantize_static" and int8 is not None and floats is not None and int8.value < 2.5 * floats.value:
             yield (
                 f"passes.{label}: {target.name} multiplies {int8.value:g} int8 and {floats.value:g} float32 numbers a "
-                f"cycle: int8 saves bytes there, and at most {int8.value / floats.value:.1f}x of the time "
+                f"cycle: int8 saves bytes there, and by this arithmetic {int8.value / floats.value:.1f}x of the time "
                 f"({int8.source})"
             )
         if target.saturates_u8s8 is not None and settings.get("saturation_safe") is False:

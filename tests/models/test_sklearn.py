@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -138,3 +139,14 @@ def test_a_pass_that_cannot_work_on_trees_says_why(tmp_path: Path, capfd: pytest
     assert "prune_channels reads torch, but here the model is onnx (this model came as onnx from sklearn)" in (
         capfd.readouterr().err
     )
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_neural_network_needs_no_trust(tmp_path: Path, solver: str) -> None:
+    model = make_pipeline(StandardScaler(), MLPClassifier((16,), solver=solver, max_iter=30, random_state=0)).fit(X, Y)
+    assert np.abs(answers(loaded(model, tmp_path), X) - model.predict_proba(X)).max() < 1e-5
+
+
+def test_boosted_histograms_need_no_trust(tmp_path: Path) -> None:
+    model = HistGradientBoostingClassifier(max_iter=5, random_state=0).fit(X, Y)
+    assert np.abs(answers(loaded(model, tmp_path), X) - model.predict_proba(X)).max() < 1e-4
