@@ -12,7 +12,7 @@ from edgepipe.models.converting import ConvertedModel
 
 
 class TensorFlowModel(ConvertedModel):
-    """A TensorFlow SavedModel, converted by tf2onnx; graphs with operators that read or write files are refused.
+    """A TensorFlow SavedModel, converted by tf2onnx; graphs with operators not known to compute only are refused.
 
     Pictures go in with channels last; the graph is made to take them as the data gives them.
     Source: tf2onnx, "Using tf2onnx".
