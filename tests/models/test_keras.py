@@ -20,6 +20,7 @@ from edgepipe.errors import ModelError
 from edgepipe.metrics import Metrics
 from edgepipe.models.keras_file import KerasModel
 from edgepipe.models.saved_model import TensorFlowModel
+from edgepipe.registry import code_digest
 
 MISSING = [name for name in ("keras", "tensorflow", "tf2onnx") if importlib.util.find_spec(name) is None]
 NEEDS = pytest.mark.skipif(
@@ -134,6 +135,12 @@ def test_a_missing_framework_names_the_extra(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(KerasModel, "modules", ("keras", "not_installed_anywhere"))
     with pytest.raises(ModelError, match=r"needs .*not_installed_anywhere.*edgepipe\[keras\]"):
         KerasModel(path=str(tmp_path)).load(tmp_path, Signature(input_shape=(3, 16, 16)), 0)
+
+
+def test_the_code_that_runs_in_a_process_of_its_own_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = code_digest(TensorFlowModel)
+    monkeypatch.setattr(TensorFlowModel, "converter", KerasModel.converter)
+    assert code_digest(TensorFlowModel) != before
 
 
 _MAKE = r"""
