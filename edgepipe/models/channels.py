@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -127,6 +127,7 @@ def remove(
     widths: dict[str, int] | None = None,
     latency: tuple[LatencyTable, dict[str, tuple[int, int]], float] | None = None,
     kept_outputs: dict[str, list[int]] | None = None,
+    ratios: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Remove channels in place; returns what was achieved.
 
@@ -138,9 +139,11 @@ def remove(
         latency: a table, the shapes of its layers at full width and how many times faster they shall be, in place of
             a share.
         kept_outputs: filled with the indices of the outputs left, for every layer that loses some.
+        ratios: shares for the layers inside a module, in place of `ratio`; not used with `across` or `latency`.
 
     Raises:
-        PassError: the dependency graph cannot follow the network, or nothing can be removed.
+        PassError: the dependency graph cannot follow the network, nothing can be removed, or a module of `ratios`
+            holds no layer that can lose channels.
     """
     example = torch.zeros((2, *input_shape))
     graph, groups = _groups(network, example, keep, label)
@@ -166,7 +169,11 @@ def remove(
         raise PassError(f"passes.{label}: no group of channels can be removed. Remove this step, or shorten `exclude`")
     found: dict[str, Any] = {}
     if latency is None:
-        targets = _targets(roots, ratio, across)
+        makers = [part.makes for part in parts]
+        for name in ratios or {}:
+            if not any(_inside(layer, name) for makes in makers for layer in makes):
+                raise PassError(f"passes.{label}.ratios.{name}: it holds no layer that can lose channels. Remove it")
+        targets = _targets(roots, [_share(makes, ratios or {}, ratio) for makes in makers], ratio, across)
     else:
         table, shapes, times = latency
         targets, before, after = allocate(parts, table, shapes, times, round_to)
@@ -256,10 +263,27 @@ def _is_depthwise(module: nn.Module) -> bool:
     )
 
 
-def _targets(roots: list[Any], ratio: float, across: bool) -> list[int]:
-    """Channels to keep in every group."""
+def _inside(layer: str, module: str) -> bool:
+    return layer == module or layer.startswith(f"{module}.")
+
+
+def _share(makes: Sequence[str], ratios: Mapping[str, float], otherwise: float) -> float:
+    """What layers that lose channels together lose: the smallest of their own shares, each of the innermost module."""
+    named = [
+        ratios[max(modules, key=len)]
+        for layer in makes
+        if (modules := [module for module in ratios if _inside(layer, module)])
+    ]
+    return min(named, default=otherwise)
+
+
+def _targets(roots: list[Any], shares: list[float], ratio: float, across: bool) -> list[int]:
+    """Channels to keep in every group; `ratio` of all of them where they are ranked `across` groups."""
     if not across:
-        return [min(channels, kept_channels(whole, ratio, multiple)) for _, _, channels, whole, _, multiple in roots]
+        return [
+            min(channels, kept_channels(whole, share, multiple))
+            for (_, _, channels, whole, _, multiple), share in zip(roots, shares, strict=True)
+        ]
     # One ranking over all groups: scores are made comparable by each group's mean (as DepGraph does).
     relative = [scores / scores.mean().clamp_min(1e-12) for *_, scores, _ in roots]
     everything = torch.cat(relative)

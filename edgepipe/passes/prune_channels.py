@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -41,6 +41,11 @@ class PruneChannels(Pass):
     )
 
     ratio: float | None = Field(None, ge=0, lt=1, description="share of channels removed, in [0, 1)")
+    ratios: dict[str, Annotated[float, Field(ge=0, lt=1)]] = Field(
+        {},
+        description="shares for the layers in a module, in place of ratio, as in {layer3: 0.6}; layers that lose "
+        "channels together lose the smallest of theirs",
+    )
     importance: Literal["l1", "l2", "taylor"] = Field(
         "l2", description="what ranks the channels of a group: a norm, or the change of the loss on train examples"
     )
@@ -74,7 +79,11 @@ class PruneChannels(Pass):
             if name not in modules:
                 hint = did_you_mean(name, [key for key in modules if key])
                 raise PassError(f"passes.{job.label}.exclude: the network has no module '{name}'.{hint}")
-        if self.ratio == 0:
+        for name in self.ratios:
+            if name not in modules:
+                hint = did_you_mean(name, [key for key in modules if key])
+                raise PassError(f"passes.{job.label}.ratios: the network has no module '{name}'.{hint}")
+        if self.ratio == 0 and not any(self.ratios.values()):
             return torch_artifact.write(network, architecture, job.out, model.signature)
         masked = torch_artifact.masked_modules(network)
         if masked:
@@ -88,8 +97,7 @@ class PruneChannels(Pass):
         facts: dict[str, Any] = {}
         left = {"macs_left_share": 1.0, "parameters_left_share": 1.0}
         for number in range(self.steps):
-            # Equal shares of what is left: early cuts are not larger than late ones.
-            cumulated = 1 - (1 - ratio) ** ((number + 1) / self.steps)
+            cumulated = self._cumulated(ratio, number)
             each = 1 - (1 - ratio) ** (1 / self.steps)
             parent = copy.deepcopy(network) if self.refit_examples else None
             outputs: dict[str, list[int]] = {}
@@ -107,6 +115,7 @@ class PruneChannels(Pass):
                 widths=widths,
                 latency=(table, shapes, (self.times_faster or 1.0) ** ((number + 1) / self.steps)) if table else None,
                 kept_outputs=outputs,
+                ratios={name: self._cumulated(share, number) for name, share in self.ratios.items()},
             )
             if parent is not None:
                 self._refit(network, parent, outputs, masked, model, job, number)
@@ -114,7 +123,7 @@ class PruneChannels(Pass):
             if self.recover is not None:
                 self.recover.run(network, model, job, number, self.steps)
         facts |= left
-        if self.ratio is None:
+        if self.ratio is None or self.ratios:
             del facts["wanted_channel_share"]
         else:
             facts["wanted_channel_share"] = self.ratio
@@ -130,6 +139,16 @@ class PruneChannels(Pass):
         result = torch_artifact.write(network, architecture, job.out, model.signature)
         channels.check_reload(network, result, label=job.label)
         return result
+
+    def _cumulated(self, ratio: float, number: int) -> float:
+        """Share gone after a cut: equal shares of what is left, so that early cuts are not larger than late ones."""
+        return 1 - float((1 - ratio) ** ((number + 1) / self.steps))
+
+    @model_validator(mode="after")
+    def _ratios_are_of_groups(self) -> PruneChannels:
+        if self.ratios and self.scope != "uniform":
+            raise ValueError(f"ratios need scope=uniform: scope={self.scope} chooses the shares itself")
+        return self
 
     @model_validator(mode="after")
     def _ratio_or_time(self) -> PruneChannels:
@@ -149,7 +168,14 @@ class PruneChannels(Pass):
 
     def alone(self, ratio: float, exclude: Sequence[str]) -> PruneChannels:
         """The same settings for one cut of what is not excluded."""
-        once = {"scope": "uniform", "times_faster": None, "steps": 1, "recover": None, "refit_examples": 0}
+        once: dict[str, Any] = {
+            "scope": "uniform",
+            "times_faster": None,
+            "ratios": {},
+            "steps": 1,
+            "recover": None,
+            "refit_examples": 0,
+        }
         return self.model_copy(update={**once, "ratio": ratio, "exclude": tuple(exclude)})
 
     def _table(self, model: Artifact, label: str) -> LatencyTable | None:

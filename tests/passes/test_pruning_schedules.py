@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from edgepipe.artifact import Artifact
 from edgepipe.contract import Split
+from edgepipe.errors import PassError
 from edgepipe.models import torch_artifact
 from edgepipe.passes.finetune import Finetune
 from edgepipe.passes.prune_channels import PruneChannels
@@ -36,6 +37,23 @@ def test_several_cuts_end_at_the_widths_of_one(bench: Workbench, trained: Artifa
     often, job = bench.do(PruneChannels(ratio=0.5, round_to=8, steps=6), trained)
     assert widths(once) == widths(often) == [16, 24]
     assert job.facts["removed_channel_share"] == pytest.approx(0.5)
+
+
+def test_a_module_may_lose_a_share_of_its_own(bench: Workbench, trained: Artifact) -> None:
+    for ratio, ratios, left in (
+        (0.5, {"block": 0.25}, [24, 36]),  # the stem loses channels together with the last layer of the block
+        (0.0, {"block.0": 0.25}, [32, 36]),
+        (0.5, {"stem": 0.0, "block.0": 0.75, "block": 0.25}, [32, 12]),
+    ):
+        for steps in (1, 3):
+            pruned, _ = bench.do(PruneChannels(ratio=ratio, ratios=ratios, round_to=4, steps=steps), trained)
+            assert widths(pruned) == left
+    with pytest.raises(PassError, match=r"passes\.it\.ratios: the network has no module 'blok'\. Did you mean 'block'"):
+        bench.do(PruneChannels(ratio=0.5, ratios={"blok": 0.25}), trained)
+    with pytest.raises(PassError, match=r"ratios\.fc: it holds no layer that can lose channels"):
+        bench.do(PruneChannels(ratio=0.5, ratios={"fc": 0.25}), trained)
+    with pytest.raises(ValidationError, match="ratios need scope=uniform"):
+        PruneChannels(ratio=0.5, ratios={"block": 0.25}, scope="global")
 
 
 def test_recovery_between_cuts_keeps_more_accuracy_and_its_curve_is_recorded(
