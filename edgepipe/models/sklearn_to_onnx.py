@@ -14,7 +14,6 @@ from edgepipe.models.converter import Refused, placed, run
 # Parts of scikit-learn's own estimators that hold numbers and trees. skops leaves them to its user, because a damaged
 # one can crash the process: ours is a child.
 _PARTS = {
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.gaussian_process.kernels.ConstantKernel",
     "sklearn.gaussian_process.kernels.Product",
     "sklearn.gaussian_process.kernels.RBF",
