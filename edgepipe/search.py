@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import random
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _HEARTBEAT_SECONDS = 60
 _DRAWN_AGAIN = 10  # known points in a row; few are left then
+_CHANCES = 1000
 _FULL_SHARE = 4  # of so many points one is run in full, unless --full says otherwise
 
 
@@ -124,12 +126,18 @@ def main_search(argv: list[str]) -> int:
     trials = int(min(args.trials, search.points()))
     if search.cheap:
         points = _study(search, recipe.seed, "cheap")
-        _sample(points, partial(_cheap_trial, search), trials, ends and start + args.cheap_share * (ends - start))
+        _sample(
+            points,
+            partial(_cheap_trial, search),
+            search.space,
+            trials,
+            ends and start + args.cheap_share * (ends - start),
+        )
         study = _study(search, recipe.seed)
         _promote(search, points, study, args.full or max(1, args.trials // _FULL_SHARE), ends)
     else:
         points, study = None, _study(search, recipe.seed)
-        _sample(study, partial(_full_trial, search), trials, ends)
+        _sample(study, partial(_full_trial, search), search.space, trials, ends)
     return _finish(search, study, points)
 
 
@@ -188,13 +196,39 @@ def _readable(search: Search) -> Iterator[None]:
         ) from None
 
 
-def _sample(study: Any, objective: Callable[[Any], list[float]], trials: int, ends: float | None) -> None:
-    """Try so many different points; one that is drawn again comes from the store, and a few of them are given up."""
+def _sample(
+    study: Any,
+    objective: Callable[[Any], list[float]],
+    space: dict[str, list[str] | Span],
+    trials: int,
+    ends: float | None,
+) -> None:
+    """Try so many different points; one that is drawn again comes from the store, and an untried one follows it."""
     again = 0
     while len(_tried(study)) < trials and _fits(study, ends) and again < _DRAWN_AGAIN:
         before = len(_tried(study))
         study.optimize(objective, n_trials=1)
         again = 0 if len(_tried(study)) > before else again + 1
+        if again and (point := _untried(study, space)) is not None:
+            study.enqueue_trial(point)
+
+
+def _untried(study: Any, space: dict[str, list[str] | Span]) -> dict[str, str | float] | None:
+    """A point by chance that no trial has; None if none was found."""
+    known = {_point(trial) for trial in study.get_trials(deepcopy=False)}
+    chance = random.Random(len(study.get_trials(deepcopy=False)))
+    for _ in range(_CHANCES):
+        point = {key: _by_chance(values, chance) for key, values in space.items()}
+        if repr(sorted(point.items())) not in known:
+            return point
+    return None
+
+
+def _by_chance(values: list[str] | Span, chance: random.Random) -> str | float:
+    if isinstance(values, list):
+        return chance.choice(values)
+    low, high = values.low, values.high
+    return chance.randint(int(low), int(high)) if values.whole else chance.uniform(low, high)
 
 
 def _tried(study: Any) -> set[str]:

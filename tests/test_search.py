@@ -194,3 +194,20 @@ def test_a_run_whose_proof_failed_is_no_best(
     said = capfd.readouterr().out
     assert "nothing meets the goal; nearest miss" in said
     assert "not verified" in said
+
+
+def test_a_point_that_is_drawn_again_is_followed_by_one_that_was_not_tried() -> None:
+    import optuna
+
+    from edgepipe.search import _sample
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    tried = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=2))
+    space: dict[str, list[str] | Span] = {"a": ["1", "2", "3", "4"], "b": Span(1, 3, whole=True)}
+
+    def objective(trial: optuna.Trial) -> list[float]:
+        return [float(trial.suggest_categorical("a", ["1", "2", "3", "4"])) + trial.suggest_int("b", 1, 3)]
+
+    _sample(tried, objective, space, trials=12, ends=None)
+    assert len({repr(sorted(trial.params.items())) for trial in tried.trials}) == 12
+    assert len(tried.trials) <= 24
