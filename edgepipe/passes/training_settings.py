@@ -39,7 +39,9 @@ class TrainingSettings(Settings):
     patience: int | None = Field(
         None, ge=1, description="stop after so many epochs without a lower validation loss, keep the best; null: never"
     )
-    precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: bf16 where the processor has it")
+    precision: Literal["auto", "float32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the processor has it and the network has no depthwise convolution"
+    )
     crop_padding: int = Field(2, ge=0, description="pixels that a picture may be shifted by; 0: none")
     horizontal_flip: bool = Field(False, description="mirror half of the pictures; wrong for digits and text")
     channels_last: bool = Field(True, description="memory layout; faster convolutions on most processors")

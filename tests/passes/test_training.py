@@ -192,3 +192,17 @@ def test_what_a_machine_decides_about_training_is_part_of_the_key(monkeypatch: p
     monkeypatch.setattr(machine, "instruction_sets", lambda: ["AMX_BF16", "AVX2"])
     assert [_local(settings)["bf16"][0] for settings in by_itself] == ["AMX_BF16", "AMX_BF16"]
     assert all(one != _local(settings) for one, settings in zip(before, by_itself, strict=True))
+
+
+def test_bf16_is_taken_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgepipe.models import training
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    plain = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3), torch.nn.Conv2d(8, 8, 3, groups=2))
+    depthwise = torch.nn.Sequential(plain, torch.nn.Conv2d(8, 16, 3, groups=8))
+    monkeypatch.setattr(training, "cpu_likes_bf16", lambda: True)
+    assert training.bf16_pays(plain)
+    assert not training.bf16_pays(depthwise)
+    assert training.bf16_pays(torch.nn.Conv2d(1, 4, 3))  # one channel is no depthwise convolution
+    monkeypatch.setattr(training, "cpu_likes_bf16", lambda: False)
+    assert not training.bf16_pays(plain)
