@@ -1,4 +1,4 @@
-"""Fitting the layers of a pruned network to what the unpruned one computed, by least squares; no label is read.
+"""Fitting the layers of a changed network to what the unchanged one computed, by least squares; no label is read.
 
 Source: He, Zhang and Sun, Channel Pruning for Accelerating Very Deep Neural Networks, ICCV 2017, arXiv:1707.06168,
 whose second step this is, for every layer and for whatever chose the channels.
@@ -18,6 +18,8 @@ _RIDGE = 0.1
 """Share of the mean square of a layer's inputs that its old weights weigh: they stay where examples say nothing."""
 _ROWS_PER_INPUT = 8
 """Rows of the least squares for each unknown; more change little."""
+_LEAST_ROWS = 4096
+"""Even where there are few unknowns: a depthwise convolution has nine."""
 _PLACES = 64
 """Places of a picture at most: neighbours say nearly the same."""
 
@@ -34,14 +36,14 @@ def refit(
     seed: int,
     progress: Progress,
 ) -> dict[str, float]:
-    """Give every convolution and matrix product behind the first narrowed layer new weights, in place, first to last.
+    """Give every convolution and matrix product behind the first change new weights, in place, first to last.
 
     Each layer sees what the layers before it, fitted already, make of the examples, and its outputs come as near as
     possible to the parent's: so an error is mended where it arises, not handed on. Without a bias, a batch norm that
     directly follows takes the constant.
 
     Args:
-        parent: the network before channels were removed.
+        parent: the network before channels were removed or operators replaced; it has every layer of the network.
         kept: for every layer that lost outputs, the indices of those of the parent that are left.
         batches: float32 (n, *input_shape) examples, the same each time it is called.
         skip: names of layers that keep their weights.
@@ -58,13 +60,17 @@ def refit(
     missed: dict[str, float] = {}
     for number, name in enumerate(layers):
         progress(number / len(layers), name)
-        # What stands before the first layer with fewer inputs computes what it always did.
-        touched |= ours[name].weight.shape[1] != theirs[name].weight.shape[1]
+        # What stands before the first layer with other inputs computes what it always did.
+        touched = touched or _differ(_caught(network, ours[name], first)[0], _caught(parent, theirs[name], first)[0])
         if touched and name not in skip:
             missed[name] = _fit(
                 network, ours[name], parent, theirs[name], kept.get(name), norms.get(name), batches, seed
             )
     return missed
+
+
+def _differ(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape != other.shape or not torch.equal(one, other)
 
 
 class _Seen(Exception):
@@ -105,7 +111,7 @@ def _followed(network: nn.Module, example: torch.Tensor) -> tuple[list[str], dic
 
 def _is_fitted(module: nn.Module) -> bool:
     if type(module) is nn.Conv2d:
-        return module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)
+        return module.padding_mode == "zeros" and not isinstance(module.padding, str)
     return type(module) is nn.Linear
 
 
@@ -119,13 +125,15 @@ def _fit(
     batches: Batches,
     seed: int,
 ) -> float:
+    """One least squares for each group of the layer; a depthwise convolution has one for each channel."""
     weight = layer.weight.detach()
-    outputs = len(weight)
-    old = weight.reshape(outputs, -1).T.double()
-    unknowns = len(old)
-    total = torch.zeros((unknowns + 1, unknowns + 1), dtype=torch.float64)
-    wanted = torch.zeros((unknowns + 1, outputs), dtype=torch.float64)
-    squares = torch.zeros(outputs, dtype=torch.float64)
+    groups = getattr(layer, "groups", 1)
+    outputs = len(weight) // groups
+    old = weight.reshape(groups, outputs, -1).transpose(1, 2).double()
+    unknowns = old.shape[1]
+    total = torch.zeros((groups, unknowns + 1, unknowns + 1), dtype=torch.float64)
+    wanted = torch.zeros((groups, unknowns + 1, outputs), dtype=torch.float64)
+    squares = torch.zeros((groups, outputs), dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
     rows = 0
     about: tuple[torch.Tensor, torch.Tensor] | None = None  # sums about zero cancel where inputs hardly vary
@@ -139,43 +147,44 @@ def _fit(
             places = torch.rand(x.shape[:2], generator=generator).argsort(1)[:, :_PLACES, None]
             x = x.gather(1, places.expand(-1, -1, x.shape[2]))
             y = y.gather(1, places.expand(-1, -1, y.shape[2]))
-        x, y = x.reshape(-1, unknowns), y.reshape(-1, outputs)
+        x = x.reshape(-1, groups, unknowns).transpose(0, 1)
+        y = y.reshape(-1, groups, outputs).transpose(0, 1)
         if about is None:
-            about = x.mean(0), y.mean(0)
+            about = x.mean(1, keepdim=True), y.mean(1, keepdim=True)
         x, y = nn.functional.pad(x - about[0], (0, 1), value=1.0), y - about[1]  # the last input is the constant
-        total += (x.T @ x).double()
-        wanted += (x.T @ y).double()
-        squares += y.double().square().sum(0)
-        rows += len(x)
-        if rows >= _ROWS_PER_INPUT * unknowns:
+        total += (x.transpose(1, 2) @ x).double()
+        wanted += (x.transpose(1, 2) @ y).double()
+        squares += y.double().square().sum(1)
+        rows += x.shape[1]
+        if rows >= max(_LEAST_ROWS, _ROWS_PER_INPUT * unknowns):
             break
     assert about is not None
-    means_x, means_y = total[-1, :-1] / rows, wanted[-1] / rows
-    spread = total[:-1, :-1] - rows * torch.outer(means_x, means_x)
-    common = wanted[:-1] - rows * torch.outer(means_x, means_y)
-    squares = squares - rows * means_y.square()
+    means_x, means_y = total[:, -1:, :-1] / rows, wanted[:, -1:] / rows
+    spread = total[:, :-1, :-1] - rows * means_x.transpose(1, 2) @ means_x
+    common = wanted[:, :-1] - rows * means_x.transpose(1, 2) @ means_y
+    squares = squares - rows * means_y[:, 0].square()
     means_x, means_y = means_x + about[0].double(), means_y + about[1].double()
     if layer.bias is None and norm is None:
-        spread = spread + rows * torch.outer(means_x, means_x)
-        common = common + rows * torch.outer(means_x, means_y)
-        squares = squares + rows * means_y.square()
-    ridge = _RIDGE * max(0.0, float(spread.diagonal().mean())) + 1e-12
+        spread = spread + rows * means_x.transpose(1, 2) @ means_x
+        common = common + rows * means_x.transpose(1, 2) @ means_y
+        squares = squares + rows * means_y[:, 0].square()
+    ridge = _RIDGE * spread.diagonal(dim1=1, dim2=2).mean(1).clamp(min=0.0)[:, None, None] + 1e-12
     new = torch.linalg.solve(spread + ridge * torch.eye(unknowns, dtype=torch.float64), common + ridge * old)
     if not bool(torch.isfinite(new).all()):
         return 1.0  # broken inputs: the weights stay
 
-    def left(weights: torch.Tensor) -> float:
-        return float((squares - 2 * (weights * common).sum(0) + (weights * (spread @ weights)).sum(0)).sum())
+    def left(weights: torch.Tensor) -> torch.Tensor:
+        return (squares - 2 * (weights * common).sum(1) + (weights * (spread @ weights)).sum(1)).sum(1)
 
-    if left(old) <= left(new):
-        new = old  # roundoff had the say
-    layer.weight.data = new.T.reshape(weight.shape).to(weight.dtype).contiguous()
-    offset = (means_y - means_x @ new).to(weight.dtype)
+    worse = left(old) <= left(new)  # roundoff had the say
+    new = torch.where(worse[:, None, None], old, new)
+    layer.weight.data = new.transpose(1, 2).reshape(weight.shape).to(weight.dtype).contiguous()
+    offset = (means_y - means_x @ new).flatten().to(weight.dtype)
     if layer.bias is not None:
         layer.bias.data = offset
     elif norm is not None and norm.running_mean is not None:
         norm.running_mean -= offset
-    return min(1.0, max(0.0, left(new) / max(float(squares.sum()), 1e-30)))
+    return min(1.0, max(0.0, float(left(new).sum()) / max(float(squares.sum()), 1e-30)))
 
 
 def _caught(network: nn.Module, layer: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from edgepipe.artifact import Artifact, Kind
-from edgepipe.contract import Job, Pass
+from edgepipe.contract import Job, Pass, Split
 from edgepipe.errors import PassError
 
 
@@ -16,15 +16,23 @@ class SwapOperators(Pass):
     """SiLU, HardSwish and their like become ReLU6 or ReLU, squeeze-excite blocks are taken out.
 
     Both stand in the way of int8: neither has an integer kernel, so each costs a way to float and back. Accuracy
-    drops until `distill` or `train` recovers it. Source: Efficientnet-lite (Liu, TensorFlow blog, 2020).
+    drops until `distill` or `train` recovers it; `refit_examples` wins back a part of it without training.
+    Sources: Efficientnet-lite (Liu, TensorFlow blog, 2020); He et al., ICCV 2017, arXiv:1707.06168.
     """
 
     reads: ClassVar[Kind] = Kind.TORCH
     writes: ClassVar[Kind] = Kind.TORCH
+    data: ClassVar[tuple[Split, ...]] = (Split.TRAIN,)  # with refit_examples only
     libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "safetensors")
 
     activations: Literal["relu6", "relu", "keep"] = Field("relu6", description="what smooth activations become")
     squeeze_excite: Literal["remove", "keep"] = Field("remove", description="what happens to squeeze-excite blocks")
+    refit_examples: int = Field(
+        0,
+        ge=0,
+        description="train examples, without labels, on which the layers behind a replaced operator are fitted to what "
+        "they answered before; 1000 are enough; 0: none",
+    )
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         from edgepipe.models import swap, torch_artifact
@@ -40,8 +48,31 @@ class SwapOperators(Pass):
                 f"passes.{job.label}: nothing to replace: the network has no smooth activation module and no "
                 "squeeze-excite block that these settings touch. Remove this step"
             )
+        masked = torch_artifact.masked_modules(network)
         swap.apply(network, swaps)
+        if self.refit_examples:
+            self._refit(network, torch_artifact.build(model), masked, model, job)
         architecture = torch_artifact.read_architecture(model)
         architecture["edits"].append({"op": "swap", "modules": swaps})
         job.facts["swapped"] = dict(Counter(swaps.values()))
         return torch_artifact.write(network, architecture, job.out, model.signature)
+
+    def splits(self) -> tuple[Split, ...]:
+        return (Split.TRAIN,) if self.refit_examples else ()
+
+    def _refit(self, network: Any, parent: Any, masked: list[str], model: Artifact, job: Job) -> None:
+        from edgepipe.models.examples import unlabelled
+        from edgepipe.models.refit import refit
+
+        batches, count = unlabelled(job.data, model.signature, self.refit_examples, job.seed)
+        missed = refit(
+            network,
+            parent,
+            {},
+            batches,
+            skip=masked,
+            seed=job.seed,
+            progress=lambda share, text: job.progress(share, f"fitting {text}"),
+        )
+        job.facts["refit_examples"] = count
+        job.facts["refit_unexplained_variance"] = {name: round(share, 4) for name, share in missed.items()}

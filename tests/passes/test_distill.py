@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from pydantic import ValidationError
 
 from edgepipe.artifact import Artifact
-from edgepipe.contract import Job
+from edgepipe.contract import Job, Split
 from edgepipe.errors import ModelError, PassError
 from edgepipe.models import swap, torch_artifact
 from edgepipe.passes import teaching
@@ -120,6 +120,20 @@ def test_smooth_activations_and_gates_are_swapped_and_reload(tmp_path: Path) -> 
     kinds = {type(module).__name__ for module in torch_artifact.build(half).modules()}
     assert "Hardswish" in kinds
     assert "SqueezeExcitation" not in kinds
+
+
+def test_layers_are_fitted_to_what_they_answered_before_the_swap(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path, "mobilenet_v3_small")
+    trained, _ = bench.do(Train(epochs=4, lr=0.05), bench.loaded)
+    bare, _ = bench.do(SwapOperators(), trained)
+    fitted, job = bench.do(SwapOperators(refit_examples=200), trained)
+    wanted = bench.torch_logits(trained)
+    errors = [np.square(bench.torch_logits(model) - wanted).mean() for model in (bare, fitted)]
+    assert errors[1] < 0.5 * errors[0], errors
+    assert job.facts["refit_examples"] == 200
+    assert "features.0.0" not in job.facts["refit_unexplained_variance"], "nothing was replaced before the first layer"
+    assert SwapOperators().splits() == ()
+    assert SwapOperators(refit_examples=1).splits() == (Split.TRAIN,)
 
 
 def test_swap_refusals(bench: Workbench, teacher: Artifact) -> None:
