@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -56,8 +58,21 @@ def decoded(jobs: Iterable[Work], pictures: int, workers: int) -> Iterator[NDArr
 def _executor(pictures: int, workers: int) -> Executor:
     if pictures >= PROCESSES_FROM and _can_spawn():
         # spawn everywhere: it is what macOS and Windows have, and forking a process with threads can hang.
-        return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     return ThreadPoolExecutor(workers, thread_name_prefix="decode")
+
+
+def _end_with_parent() -> None:
+    """A worker holds both ends of its queue and would wait for ever for a parent that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _can_spawn() -> bool:

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from edgepipe.contract import Split
@@ -57,6 +60,33 @@ def test_a_worker_that_dies_is_an_error_with_a_remedy(monkeypatch: pytest.Monkey
     monkeypatch.setattr(stream, "decode", _die)
     with pytest.raises(DataError, match=r"a decoding process died.*data\.workers=0"):
         list(decoded(jobs(1), stream.PROCESSES_FROM, 1))
+
+
+KILLED = """
+import multiprocessing, sys
+from edgepipe.data import stream
+from tests.data.test_stream import jobs
+
+if __name__ == "__main__":
+    results = stream.decoded(jobs(100), stream.PROCESSES_FROM, 2)
+    next(results)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, str(script)], env=environment, **pipes) as parent:
+        assert parent.stdout is not None
+        workers = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+        parent.kill()
+    assert len(workers) == 2
+    assert not psutil.wait_procs(workers, timeout=30)[1]
 
 
 def test_regroup_cuts_any_chunks_into_equal_batches() -> None:
