@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -64,5 +64,15 @@ def _serve(folder: Path, port: int) -> int:
             raise EdgepipeError(
                 f"{folder}: the page's runtime cannot be put there: {error.strerror or error}"
             ) from None
-    command = [sys.executable, str(FILES / "serve.py"), "--folder", str(folder), "--port", str(port)]
-    return subprocess.run(command, check=False).returncode
+    # In this process: a child would outlive it when it is told to end.
+    server = FILES / "serve.py"
+    arguments, sys.argv = sys.argv, [str(server), "--folder", str(folder), "--port", str(port)]
+    try:
+        runpy.run_path(str(server), run_name="__main__")
+    except SystemExit as ended:
+        if ended.code:
+            print_error(str(ended.code).removeprefix("error: "))
+            return 1
+    finally:
+        sys.argv = arguments
+    return 0

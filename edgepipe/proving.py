@@ -176,7 +176,7 @@ def _target_of(run: Path, recipe: dict[str, Any]) -> Target | None:
 
 
 def _record(run: Path, proofs: list[Proof], target: Target | None) -> list[GoalResult]:
-    """The proofs into the run's metrics and report; those of other targets stay.
+    """The proofs into the run's metrics and report; those of other targets, and of what is skipped now, stay.
 
     Returns:
         The lines of the goal that rest on a time measured just now; all lines are judged again.
@@ -186,6 +186,8 @@ def _record(run: Path, proofs: list[Proof], target: Target | None) -> list[GoalR
     from edgepipe.targets.estimate import estimates
 
     metrics = read_metrics(run)
+    ran = {proof.target for proof in metrics.proofs if proof.status != "skipped"}
+    proofs = [proof for proof in proofs if proof.status != "skipped" or proof.target not in ran]
     new = {proof.target for proof in proofs}
     every = [proof for proof in metrics.proofs if proof.target not in new] + proofs
     update: dict[str, Any] = {"proofs": every}

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,11 @@ def serving(bundle: Path) -> Iterator[str]:
         try:
             assert server.stdout is not None
             yield server.stdout.readline().strip()
+            server.terminate()
+            assert server.stdout.read() == "", "no child keeps serving"  # would wait for one
         finally:
-            os.killpg(server.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
 
 
 def test_serving_runs_no_code_of_the_bundle(bundle: Path) -> None:

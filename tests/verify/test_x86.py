@@ -52,13 +52,20 @@ def test_weights_that_saturate_fail_the_run_and_safe_ones_are_bit_identical(
 
 
 @needs_emulator
-def test_the_verb_proves_a_run_again_and_records_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_verb_proves_a_run_again_and_records_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     assert main([*saturating(tmp_path), f"hydra.run.dir={run}", "passes.quantize.saturation_safe=false"]) == 0
     assert main(["verify", str(run), "--on", "x86_avx2", "--examples", "20"]) == 1
     metrics, proof = proofs(run)
     assert (metrics.status, proof.status, proof.examples, proof.top1) == ("not_verified", "failed", 20, None)
     assert "| x86_avx2: Intel Haswell, emulated |" in capfd.readouterr().out
+    with monkeypatch.context() as where:
+        where.setenv("PATH", "/nonexistent")
+        assert main(["verify", str(run), "--on", "x86_avx2", "--examples", "20"]) == 0
+    assert "skipped" in capfd.readouterr().out
+    assert proofs(run) == (metrics, proof), "what is skipped takes the place of no proof"
     model, inputs = run / "final" / "model.onnx", tmp_path / "e.npz"
     command = ["verify", str(model), "--on", "x86_avx2", "--inputs", str(inputs), "--store", str(tmp_path / "store")]
     assert main([*command, "--examples", "20"]) == 1
