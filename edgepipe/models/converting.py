@@ -86,7 +86,12 @@ class ConvertedModel(ModelSettings):
             folder = Path(name)
             np.save(folder / "examples.npy", examples, allow_pickle=False)
             pictures = signature.preprocessing.image_size is not None
-            asked = {"path": str(path.resolve()), "pictures": pictures, **self.request()}
+            asked = {
+                "path": str(path.resolve()),
+                "pictures": pictures,
+                "classes": list(signature.classes),
+                **self.request(),
+            }
             reply = _convert(self.converter, folder, asked, str(path))
             answers = np.load(folder / "answers.npy", allow_pickle=False)
             facts = adopt(

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from edgepipe.__main__ import main
 from edgepipe.artifact import Signature
@@ -151,3 +152,53 @@ def test_a_neural_network_needs_no_trust(tmp_path: Path, solver: str) -> None:
 def test_neighbours_need_no_trust(tmp_path: Path) -> None:
     model = KNeighborsClassifier(5).fit(X, Y)
     assert np.abs(answers(loaded(model, tmp_path), X) - model.predict_proba(X)).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("fitted", "names", "columns"),
+    [
+        ([1, 2, 4], (), [None, 0, 1, None, 2]),
+        ([0, 1, 2], ("a", "b", "c", "d"), [0, 1, 2, None]),
+        (["rose", "iris", "aster"], ("aster", "fern", "iris", "rose"), [2, None, 1, 0]),
+        ([7, 8, 9], ("7", "8", "9"), [0, 1, 2]),
+    ],
+)
+def test_scores_stand_in_the_order_of_the_datas_classes(
+    tmp_path: Path, fitted: list[Any], names: tuple[str, ...], columns: list[int | None]
+) -> None:
+    model = LogisticRegression(max_iter=500).fit(X, np.array(fitted)[Y])
+    mine = np.array(fitted)[Y]
+    order = {value: place for place, value in enumerate(model.classes_.tolist())}
+    skops.dump(model, tmp_path / "m.skops")
+    (tmp_path / "out").mkdir()
+    signature = Signature(input_shape=(6,), classes=names)
+    file = SklearnModel(path=str(tmp_path / "m.skops")).load(tmp_path / "out", signature, 0).onnx
+    got = answers(file, X)
+    assert got.shape == (300, len(columns))
+    expected = model.predict_proba(X)
+    for place, column in enumerate(columns):
+        wanted = 0 if column is None else expected[:, order[fitted[column]]]
+        assert np.abs(got[:, place] - wanted).max() < 1e-5
+    right = [columns.index(fitted.index(value)) for value in mine.tolist()]
+    assert (got.argmax(1) == right).mean() > 0.9
+
+
+@pytest.mark.parametrize(("fitted", "names"), [([-1, 1, 2], ()), (["a", "b", "c"], ()), (["a", "b", "c"], ("a", "b"))])
+def test_classes_that_are_not_the_datas_are_refused(tmp_path: Path, fitted: list[Any], names: tuple[str, ...]) -> None:
+    skops.dump(LogisticRegression().fit(X, np.array(fitted)[Y]), tmp_path / "m.skops")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ModelError, match=r"its classes are .*, but the data.s are n"):
+        SklearnModel(path=str(tmp_path / "m.skops")).load(
+            tmp_path / "out", Signature(input_shape=(6,), classes=names), 0
+        )
+
+
+def test_scores_without_probabilities_need_every_class(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="fitted without class 0 and gives no probabilities"):
+        loaded(LinearSVC().fit(X, Y + 1), tmp_path)
+
+
+def test_a_detector_of_outliers_answers_its_scores(tmp_path: Path) -> None:
+    model = IsolationForest(n_estimators=10, random_state=0).fit(X)
+    got = answers(loaded(model, tmp_path), X).ravel()
+    assert np.abs(got - model.decision_function(X)).max() < 1e-4
