@@ -182,6 +182,8 @@ def _prepare(overrides: list[str]) -> list[str]:
             # choice(a,b) and glob(*) are Hydra's to read; names in quotes are names.
             named = value if "(" in value else ",".join(_recipe_name(part.strip("'\" ")) for part in value.split(","))
             ready.append(f"recipe={named}")
+        elif key in GROUPS and value.strip("'\" ")[:1] in ("[", "{"):
+            raise RecipeError(f"command line: {key}: takes one name, found {value}")
         elif key in GROUPS and value == "null":
             if key != "tracking":
                 raise RecipeError(

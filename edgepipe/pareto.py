@@ -22,6 +22,9 @@ OBJECTIVES: dict[str, bool] = {
 }
 """What a search can aim at, and whether higher is better; `quality` is the measure of the task."""
 
+OBJECTIVES_OF_TASKS = {"classification": ("top1", "agreement"), "regression": ("r2", "mae"), "embedding": ("cosine",)}
+"""Those that are measured for one task only."""
+
 QUALITY_GOALS = ("accuracy_drop", "agreement", "top1", "mae", "mae_rise", "r2", "cosine")
 """Lines of a goal that a cheap trial, trained shortly, is expected to miss."""
 

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgepipe.artifact import ONNX_FILE
+from edgepipe.artifact import ONNX_FILE, Task, file_sha256
+from edgepipe.data.task import with_task
 from edgepipe.errors import EdgepipeError, InputError, RecipeError
 from edgepipe.files import write_text
 from edgepipe.metrics import GoalResult, Metrics, Proof, read_metrics
+from edgepipe.recipe import StoreSettings
 from edgepipe.registry import did_you_mean, source_class
 from edgepipe.store import Store
 from edgepipe.targets.profile import Target
@@ -45,20 +48,23 @@ def main_verify(argv: list[str]) -> int:
         raise RecipeError(f"command line: verify: --examples must be at least 1, found {args.examples}")
     if args.agreement is not None and not 0 <= args.agreement <= 1:  # neither is NaN
         raise RecipeError(f"command line: verify: --agreement must be in [0, 1], found {args.agreement}")
-    recipe = _recipe_of(args.what)
+    ran = _ran(args.what)
     model = _model(args.what)
-    store = Store(args.store or Path(recipe.get("store", {}).get("root", "outputs/.store")), _note)
+    run = args.what if args.inputs is None and (args.what / "metrics.json").is_file() else None
+    if run is not None:
+        _check_unchanged(run, model)
+    store = Store(args.store or Path(ran.store.root), _note)
     from edgepipe.verify.prove import complaint, prove
 
     with store.in_use(), LiveWatcher() as watcher:
-        count = args.examples or int(recipe.get("verify_examples", EXAMPLES))
+        count = args.examples or ran.verify_examples
         watcher.begin("verify", 1, 1)
         proofs = prove(
             model,
-            _examples(args.inputs, args.what, recipe, store, count),
+            _examples(args.inputs, args.what, ran, store, count),
             wanted,
             store,
-            agreement=args.agreement if args.agreement is not None else recipe.get("verify_agreement", AGREEMENT),
+            agreement=args.agreement if args.agreement is not None else ran.verify_agreement,
             require=args.require_verify,
             progress=watcher.progress,
         )
@@ -66,8 +72,8 @@ def main_verify(argv: list[str]) -> int:
 
     output_console().print(rich_proofs(proofs), soft_wrap=True)
     missed = False
-    if args.inputs is None and (args.what / "metrics.json").is_file():
-        for line in _record(args.what, proofs, _target_of(args.what, recipe)):
+    if run is not None:
+        for line in _record(run, proofs, ran.target):
             output_console().print(goal_line(line), markup=False, soft_wrap=True)
             missed = missed or not line.met
     return 1 if missed or complaint(proofs) else 0
@@ -111,16 +117,50 @@ def _note(text: str) -> None:
     error_console().print(f"note: {text}", markup=False)
 
 
-def _recipe_of(what: Path) -> dict[str, Any]:
-    """The composed recipe beside a run's metrics; empty where there is none."""
+class _Ran(BaseModel):
+    """What `verify` needs of the composed recipe beside a run's metrics."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    store: StoreSettings = StoreSettings()
+    verify_examples: int = Field(EXAMPLES, ge=1)
+    verify_agreement: float = Field(AGREEMENT, ge=0, le=1)
+    task: Task | None = None
+    data: dict[str, Any] | None = None
+    target: Target | None = None
+
+
+def _ran(what: Path) -> _Ran:
+    """The recipe of a run; the defaults where there is none.
+
+    Raises:
+        InputError: it cannot be read, or is not what a run writes.
+    """
     path = what / "recipe.yaml"
     if not path.is_file():
-        return {}
+        return _Ran()
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return _Ran.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "recipe"
+        raise InputError(f"{path}: {key}: {first['msg']}. It is not as the run wrote it: run it again") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
-    return found if isinstance(found, dict) else {}
+
+
+def _check_unchanged(run: Path, model: Path) -> None:
+    """Refuse another file in the place of the one that the run made: its proof would be the run's.
+
+    Raises:
+        InputError: names the file and both digests.
+    """
+    wanted, found = read_metrics(run).files.get(ONNX_FILE), file_sha256(model)
+    if wanted is not None and wanted != found:
+        raise InputError(
+            f"{model}: not the file that this run made: its SHA-256 is {found[:12]}…, the run's {wanted[:12]}…. Run "
+            f"the recipe again, or verify the file by itself: edgepipe verify {model} --inputs FILE.npz"
+        )
 
 
 def _model(what: Path) -> Path:
@@ -130,20 +170,20 @@ def _model(what: Path) -> Path:
     raise InputError(f"{what}: no model there: name a run's folder, a folder with {ONNX_FILE}, or an ONNX file")
 
 
-def _examples(inputs: Path | None, what: Path, recipe: dict[str, Any], store: Store, count: int) -> Any:
+def _examples(inputs: Path | None, what: Path, ran: _Ran, store: Store, count: int) -> Any:
     from edgepipe.verify.prove import examples_of, examples_of_arrays
 
     if inputs is not None:
         images, labels = _arrays(inputs)
         return examples_of_arrays(images[:count], None if labels is None else labels[:count])
-    if "data" not in recipe:
+    if ran.data is None:
         raise InputError(f"{what}: no run's recipe.yaml beside it, so there are no examples: add --inputs FILE.npz")
-    settings = dict(recipe["data"])
+    settings = dict(ran.data)
     try:
         data = source_class("data", settings.pop("source", None)).model_validate(settings)
     except ValueError as error:
         raise InputError(f"{what / 'recipe.yaml'}: data: {error}") from None
-    return examples_of(data.open(store.cache), count)
+    return examples_of(with_task(data.open(store.cache), ran.task), count)
 
 
 def _arrays(path: Path) -> tuple[Any, Any]:
@@ -165,14 +205,6 @@ def _arrays(path: Path) -> tuple[Any, Any]:
     if labels.dtype.kind == "f" and not (labels % 1 == 0).all():  # NaN and infinity are not either
         raise InputError(f"{path}: `labels` are no classes: give whole numbers, or leave them out")
     return images, labels.astype("int64")
-
-
-def _target_of(run: Path, recipe: dict[str, Any]) -> Target | None:
-    """The profile that the run's goals are judged for."""
-    try:
-        return Target.model_validate(recipe["target"]) if "target" in recipe else None
-    except ValueError as error:
-        raise InputError(f"{run / 'recipe.yaml'}: target: {error}") from None
 
 
 def _record(run: Path, proofs: list[Proof], target: Target | None) -> list[GoalResult]:

@@ -260,6 +260,13 @@ class Recipe(Settings):
         return {**self.target.budget.model_dump(exclude_none=True), **self.goal.model_dump(exclude_none=True)}
 
     @model_validator(mode="after")
+    def _target_can_be_verified(self) -> Recipe:
+        if self.target.verify is not None and self.target.verify not in TARGETS:
+            text = f"target.verify: no target of verification.{did_you_mean(self.target.verify, TARGETS)}"
+            raise PydanticCustomError("baseline", "{text}", {"text": text})
+        return self
+
+    @model_validator(mode="after")
     def _budgets_can_be_judged(self) -> Recipe:
         for name in Budget.model_fields:
             if name in self.goals and not _known(self.target, name):

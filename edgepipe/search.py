@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepipe.compose import Span, compose, search_space, to_yaml
+from edgepipe.data.task import with_task
 from edgepipe.errors import EdgepipeError, InputError, RecipeError
 from edgepipe.files import write_text
 from edgepipe.metrics import Metrics, quality, read_metrics
-from edgepipe.pareto import OBJECTIVES, QUALITY_GOALS, choose, misses, promising
+from edgepipe.pareto import OBJECTIVES, OBJECTIVES_OF_TASKS, QUALITY_GOALS, choose, misses, promising
 from edgepipe.recipe import Recipe
 from edgepipe.registry import did_you_mean
 from edgepipe.run import describe, run
-from edgepipe.store import held
+from edgepipe.store import Store, held
 from edgepipe.terminal import Arguments, error_console, output_console
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def main_search(argv: list[str]) -> int:
     if len(set(objectives)) < len(objectives):
         raise RecipeError(f"command line: --objectives: {args.objectives} names one of them twice")
     for name, given, least in (("trials", args.trials, 1), ("full", args.full, 1), ("minutes", args.minutes, 0)):
-        if given is not None and (given < least or given == 0):
+        if given is not None and (not least <= given < math.inf or given == 0):  # nor NaN
             raise RecipeError(f"command line: --{name}: {'more than 0' if least == 0 else 'at least 1'}, found {given}")
     if not 0 < args.cheap_share < 1:
         raise RecipeError(f"command line: --cheap-share: between 0 and 1, found {args.cheap_share}")
@@ -115,6 +116,7 @@ def main_search(argv: list[str]) -> int:
             raise RecipeError(f"command line: --cheap: {key} is searched: a cheap trial cannot set it for all points")
     recipe, _ = compose([*fixed, *first])
     compose([*fixed, *first, *args.cheap])  # every mistake is found before the first trial
+    _check_measured(recipe, objectives)
     folder = (args.out or Path("outputs/search") / recipe.name).absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -139,6 +141,24 @@ def main_search(argv: list[str]) -> int:
         points, study = None, _study(search, recipe.seed)
         _sample(study, partial(_full_trial, search), search.space, trials, ends)
     return _finish(search, study, points)
+
+
+def _check_measured(recipe: Recipe, objectives: list[str]) -> None:
+    """Refuse objectives that are measured for other tasks only.
+
+    Raises:
+        RecipeError: names the objective and the task.
+    """
+    asked = {name: task for task, names in OBJECTIVES_OF_TASKS.items() for name in names if name in objectives}
+    if not asked:
+        return
+    task = with_task(recipe.data.settings.open(Store(Path(recipe.store.root)).cache), recipe.task).signature.task
+    for name, wanted in asked.items():
+        if wanted != task:
+            raise RecipeError(
+                f"command line: --objectives: {name} is measured for {wanted}, and this recipe's task is {task}: "
+                "take quality, which is the measure of any task"
+            )
 
 
 def _first(values: list[str] | Span) -> str:
@@ -261,6 +281,7 @@ def _promote(search: Search, points: Any, study: Any, full: int, ends: float | N
         fail_stale_trials(study)
         with held(search.folder / "study.lock", "another process chooses its next point", lambda _: None):
             begun = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
+            counted = [trial for trial in begun if trial.state != TrialState.PRUNED]  # a failed point makes room
             if not any(trial.state == TrialState.WAITING for trial in begun):
                 taken = {trial.user_attrs["point"] for trial in begun}
                 open_points = [
@@ -268,7 +289,7 @@ def _promote(search: Search, points: Any, study: Any, full: int, ends: float | N
                     for trial in points.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
                     if _point(trial) not in taken
                 ]
-                if len(begun) >= full or not open_points:
+                if len(counted) >= full or not open_points:
                     return
                 known = [(list(trial.values), trial.user_attrs["misses"]) for trial in open_points]
                 best = open_points[promising(known, search.objectives)]
@@ -384,7 +405,7 @@ def _finish(search: Search, study: Any, points: Any) -> int:
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
     ended = [*_ended(study), *(_ended(points) if points else [])]
     failures = [trial.user_attrs["failure"] for trial in ended if "failure" in trial.user_attrs]
-    cheap = _runs(search, points)[1] if points else []
+    tried, cheap = _runs(search, points) if points else ([], [])
     if cheap:
         write_sweep(cheap, search.folder / "cheap")
     if not done:
@@ -399,8 +420,8 @@ def _finish(search: Search, study: Any, points: Any) -> int:
     write_text(search.folder / "best.yaml", text)
     shown = ", ".join(f"{name} {value:.4g}" for name, value in zip(search.objectives, best.values, strict=True))
     lines = [
-        (f"{len(cheap)} points tried cheaply, " if points else "")
-        + f"{len(done)} run in full, {len(failures)} failed"
+        (f"{len({_point(trial) for trial in tried})} points tried cheaply, " if points else "")
+        + f"{len({_point(trial) for trial in done})} run in full, {len(failures)} failed"
         + (f", {len(running)} not ended" if running else ""),
         f"{'best' if met else 'nothing meets the goal; nearest miss'}: {' '.join(runs[index][0])}: {shown}",
     ]
@@ -422,6 +443,10 @@ def _runs(search: Search, study: Any) -> tuple[list[Any], list[Run]]:
     from optuna.trial import TrialState
 
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    gone = [trial for trial in done if not (search.folder / trial.user_attrs["folder"] / "metrics.json").is_file()]
+    for trial in gone:
+        _say(trial, "its folder is gone, so it is left out")
+    done = [trial for trial in done if trial not in gone]
     places = [search.folder / trial.user_attrs["folder"] for trial in done]
     runs: list[Run] = []
     for trial, place in zip(done, places, strict=True):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edgepipe.__main__ import main
 from edgepipe.compose import Span, search_space
-from edgepipe.errors import RecipeError
+from edgepipe.errors import EdgepipeError, RecipeError
 from edgepipe.metrics import read_metrics
 from edgepipe.pareto import choose, promising
 from tests.small import arguments
@@ -95,6 +97,32 @@ def test_a_search_ends_with_a_recipe_that_reproduces_its_result_and_goes_on_wher
         main_search([*argv, "passes.quantize.per_channel=true,false"])
 
 
+def test_a_point_that_fails_in_full_makes_room_and_a_folder_that_is_gone_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from edgepipe import search
+
+    argv = arguments(tmp_path, "passes.quantize.observer=min_max,percentile,least_error", *QUICK)
+    argv += ["--objectives", "agreement", "--trials", "3", "--out", str(tmp_path / "s")]
+    more = ["--cheap", "data.evaluation_size=30", "--full", "1"]
+    run, failed = search.run, []
+
+    def fails_once(recipe: Any, plan: Any, place: Path, **rest: Any) -> Any:
+        if place.parent.name == "trials" and not failed:
+            failed.append(place)
+            raise EdgepipeError("too hot")
+        return run(recipe, plan, place, **rest)
+
+    monkeypatch.setattr(search, "run", fails_once)
+    assert main(["search", *argv, *more]) == 0
+    assert "3 points tried cheaply, 1 run in full, 1 failed" in capfd.readouterr().out
+    shutil.rmtree(tmp_path / "s" / "cheap" / "0000")
+    assert main(["search", *argv, *more]) == 0
+    said = capfd.readouterr()
+    assert "cheap trial 0:" in said.err and "its folder is gone, so it is left out" in said.err
+    assert "points tried cheaply, 1 run in full" in said.out
+
+
 def test_a_setting_that_cannot_run_ends_its_trial_and_a_missed_goal_names_the_nearest(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,6 +175,8 @@ def test_an_interrupted_point_is_the_next_to_be_run(tmp_path: Path) -> None:
         (["--objectives", "agreement,agreement"], "twice"),
         (["--cheap", "passes.quantize.per_channel=true"], "is searched"),
         (["model=glob(*)"], "glob"),
+        (["--minutes", "nan"], "--minutes: more than 0"),
+        (["--objectives", "quality,r2"], "r2 is measured for regression, and this recipe's task is classification"),
         (["--cheap", "seed=1", "--cheap-share", "1"], "--cheap-share: between 0 and 1"),
         (["passes.quantize.obzerver=a,b"], "unknown key"),
     ],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 from edgepipe.__main__ import main
 from edgepipe.check import accept, compare
 from edgepipe.measure.values import Values, embedding, regression
-from edgepipe.metrics import Metrics
+from edgepipe.metrics import Metrics, read_metrics
 from edgepipe.report.table import markdown_table
+from edgepipe.verify.x86 import X86Avx2
 
 RNG = np.random.default_rng(0)
 WIDE = RNG.standard_normal((13, 64)).astype(np.float32) / 4
@@ -142,6 +146,16 @@ def test_token_numbers_reach_the_model_as_integers(tmp_path: Path) -> None:
     assert main([*argv, f"hydra.run.dir={tmp_path}/run", "measure.latency_seconds=0.1"]) == 0
     found = Metrics.model_validate_json((tmp_path / "run" / "metrics.json").read_text())
     assert found.final is not None and found.final.cosine is not None and found.final.cosine > 0.99
+    example = [sys.executable, str(tmp_path / "run" / "final" / "example.py"), "--json", "--runs", "3"]
+    assert json.loads(subprocess.run(example, check=True, capture_output=True, text=True).stdout)["golden"] == "ok"
+
+
+@pytest.mark.skipif(X86Avx2().lacking() is not None, reason=str(X86Avx2().lacking()))
+def test_vectors_of_an_embedding_are_verified_as_vectors(tmp_path: Path) -> None:
+    assert run(tmp_path, 5, lambda x: np.arange(len(x)) % 5, "task=embedding", "~goal")[0] == 0
+    assert main(["verify", str(tmp_path / "run"), "--on", "x86_avx2", "--examples", "8"]) == 0
+    (proof,) = read_metrics(tmp_path / "run").proofs
+    assert (proof.status, proof.top1, proof.top1_here) == ("ok", None, None)
 
 
 def test_figures_are_the_textbook_ones() -> None:

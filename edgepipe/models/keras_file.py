@@ -67,7 +67,9 @@ def _config_of_archive(path: Path) -> Any:
             info = archive.getinfo("config.json")
             if info.file_size > _MOST_BYTES:
                 raise ModelError(f"model.path: {path}: its config.json has {info.file_size:,} bytes: no honest model's")
-            return _model_config(archive.read(info))
+            config = _model_config(archive.read(info))
+            config.pop("compile_config", None)  # losses and optimizers: loading with compile=False leaves it unread
+            return config
     except _DAMAGED as error:
         raise ModelError(
             f"model.path: {path}: not a .keras file: {_said(error)}. Save it again: model.save(PATH)"

@@ -17,6 +17,8 @@ def convert(
     """Load in safe mode, answer the examples, export."""
     import keras
 
+    import edgepipe.models.tf2onnx_operators  # noqa: F401  # registers them
+
     model = keras.saving.load_model(request["path"], compile=False, safe_mode=True)
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise Refused(

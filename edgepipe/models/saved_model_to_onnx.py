@@ -31,6 +31,8 @@ def convert(
 
     if not hasattr(np, "object"):  # tf2onnx 1.17 still says np.object, which numpy 1.24 took away
         np.object = object  # type: ignore[attr-defined]
+    import edgepipe.models.tf2onnx_operators  # noqa: F401  # registers them
+
     loaded = tf.saved_model.load(str(path))
     names = sorted(loaded.signatures)
     if request["signature"] not in names:

@@ -66,3 +66,16 @@ class Target(Settings):
     saturates_u8s8: Fact | None = None
     advice: tuple[Fact, ...] = Field((), description="what to know before compressing for it")
     budget: Budget = Budget()
+
+    @model_validator(mode="after")
+    def _facts_are_of_another_device(self) -> Target:
+        stated = [name for name in _FACTS if getattr(self, name) is not None]
+        if self.name == "host" and stated:
+            raise ValueError(
+                f"`host` is this machine, which is measured: a profile that states facts ({', '.join(stated)}) needs a "
+                "`name` of its own"
+            )
+        return self
+
+
+_FACTS = tuple(name for name, field in Target.model_fields.items() if field.default is None and name not in ("verify",))

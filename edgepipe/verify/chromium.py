@@ -86,7 +86,11 @@ def open_page(
     Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}/page.html"
     with (work / "chromium.log").open("wb") as log:
-        browser = subprocess.Popen(command(url, work / "profile"), stdout=log, stderr=log, start_new_session=True)
+        # A killed edgepipe cannot end it; the kernel can.
+        tied = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        browser = subprocess.Popen(
+            [*tied, *command(url, work / "profile")], stdout=log, stderr=log, start_new_session=True
+        )
         try:
             return _wait(browser, events, name, work, done)
         finally:

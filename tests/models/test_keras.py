@@ -16,6 +16,7 @@ import onnx
 import pytest
 
 from edgepipe.__main__ import main
+from edgepipe.artifact import Signature
 from edgepipe.errors import ModelError
 from edgepipe.metrics import Metrics
 from edgepipe.models.keras_file import KerasModel
@@ -48,6 +49,14 @@ def archive(path: Path, *layers: dict[str, Any]) -> Path:
 def test_code_in_a_keras_file_is_refused_unread(tmp_path: Path, layer: dict[str, Any], said: str) -> None:
     with pytest.raises(ModelError, match=said):
         KerasModel(path="m").check(archive(tmp_path / "m.keras", layer))
+
+
+def test_what_a_model_was_trained_with_is_not_read(tmp_path: Path) -> None:
+    config = {"class_name": "Sequential", "module": "keras", "config": {"layers": []}}
+    config["compile_config"] = {"loss": {"class_name": "function", "module": "mine", "config": "loss"}}
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as out:
+        out.writestr("config.json", json.dumps(config))
+    KerasModel(path="m").check(tmp_path / "m.keras")
 
 
 def test_plain_layers_are_not_refused_and_other_files_are(tmp_path: Path) -> None:
@@ -158,6 +167,10 @@ x = layers.DepthwiseConv2D(3, padding="same", activation="relu6")(x)
 model = keras.Model(inputs, layers.Dense(10, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
 model.save(sys.argv[1] + "/m.keras")
 model.save(sys.argv[1] + "/m.h5")
+rows = layers.Input((8,))
+gelu = keras.Model(rows, layers.Dense(4)(layers.Dense(16, activation="gelu")(rows)))
+gelu.compile(loss=lambda wanted, found: keras.ops.mean(found), optimizer="sgd")
+gelu.save(sys.argv[1] + "/gelu.keras")
 model.export(sys.argv[1] + "/saved", verbose=False)
 import tensorflow as tf
 
@@ -333,6 +346,15 @@ def test_a_model_with_channels_last_runs_whole_with_channels_first_and_int8(
     assert [dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim][1:] == [3, 16, 16]
     manifest = json.loads((tmp_path / "run" / "final" / "manifest.json").read_text())
     assert manifest["signature"]["input_shape"] == [3, 16, 16]
+
+
+@NEEDS
+@pytest.mark.slow
+def test_gelu_is_converted_and_a_loss_of_ones_own_is_left_unread(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    model = KerasModel(path=str(made / "gelu.keras"), tolerance=1e-5)
+    found = model.load(tmp_path / "out", Signature(input_shape=(8,)), 0)  # compared with Keras's own answers
+    assert "Erf" in {node.op_type for node in onnx.load(found.onnx).graph.node}
 
 
 @NEEDS

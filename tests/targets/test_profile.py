@@ -47,6 +47,19 @@ def test_a_fact_without_a_source_is_refused() -> None:
         Target.model_validate({"name": "x", "share_of_peak": {"value": [0.5, 0.1], "source": "s"}})
 
 
+def test_facts_belong_to_a_device_with_a_name_and_a_target_of_verification_exists(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cores = {"value": 4, "source": "s"}
+    with pytest.raises(ValidationError, match=r"states facts \(cores\) needs a `name` of its own"):
+        Target.model_validate({"cores": cores})
+    assert Target.model_validate({"name": "mine", "cores": cores}).name == "mine"
+    assert main(arguments(tmp_path, "target.name=mine", "target.verify=arm65")) == 2
+    assert "target.verify: no target of verification. Did you mean 'arm64'" in capfd.readouterr().err
+    assert main(arguments(tmp_path, "target=[1]")) == 2
+    assert "target: takes one name, found [1]" in capfd.readouterr().err
+
+
 def test_a_raspberry_pi_5_is_estimated_from_its_clock_and_dot_products() -> None:
     found = {item.name: item for item in estimates(profile("raspberry_pi_5"), MEASURED)}
     # 64 million at 32 a cycle and 2.4 GHz: 0.833 ms at full speed, of which half to a tenth is reached.

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
+import yaml
 
 from edgepipe.__main__ import main
 from edgepipe.errors import VerifyError
@@ -17,6 +22,7 @@ from edgepipe.verify.arm64 import CORES, Arm64
 from edgepipe.verify.browser import BrowserWasm
 from edgepipe.verify.x86 import X86Avx2
 from tests.measure.graphs import small_network
+from tests.small import arguments
 from tests.verify.saturating import saturating
 
 ARM, BROWSER = Arm64().lacking(), BrowserWasm().lacking()
@@ -195,6 +201,52 @@ def test_options_that_would_prove_nothing_are_refused(
     assert main(["verify", str(tmp_path), "--on=x86_avx2", *option, "--store", str(tmp_path / "store")]) == 2
     assert f"error: command line: verify: {said}" in capfd.readouterr().err
     assert not (tmp_path / "store").exists()
+
+
+def test_another_file_or_a_recipe_that_no_run_wrote_is_refused_in_a_sentence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(arguments(tmp_path, "measure.latency_seconds=0.05", f"hydra.run.dir={run}")) == 0
+    recipe = (run / "recipe.yaml").read_text()
+    for key, value, said in (
+        ("store", "null", "recipe.yaml: store: "),
+        ("verify_examples", "abc", "recipe.yaml: verify_examples: "),
+        ("verify_agreement", "2", "recipe.yaml: verify_agreement: "),
+        ("data", "[1]", "recipe.yaml: data: "),
+        ("target", "{cores: 4}", "recipe.yaml: target.cores: "),
+    ):
+        (run / "recipe.yaml").write_text(yaml.safe_dump({**yaml.safe_load(recipe), key: yaml.safe_load(value)}))
+        assert main(["verify", str(run), "--on", "x86_avx2"]) == 2
+        assert said in capfd.readouterr().err
+    (run / "recipe.yaml").write_text("- 1")
+    assert main(["verify", str(run), "--on", "x86_avx2"]) == 2
+    (run / "recipe.yaml").write_text(recipe)
+    small_network(run / "final" / "model.onnx")
+    assert main(["verify", str(run), "--on", "x86_avx2"]) == 2
+    assert "model.onnx: not the file that this run made" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(BROWSER is not None, reason=str(BROWSER))
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is missing: apt-get install util-linux")
+def test_a_killed_verification_leaves_no_browser(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (tmp_path / "page.html").write_text("<p>it says nothing</p>")
+    script = f"""
+from pathlib import Path
+from edgepipe.verify.chromium import open_page
+here = Path({str(tmp_path)!r})
+open_page({{"/page.html": here / "page.html"}}, here / "none", 1, "page", here / "work", print)
+"""
+    with subprocess.Popen([sys.executable, "-c", script]) as parent:
+        mine = psutil.Process(parent.pid)
+        deadline = time.monotonic() + 120
+        while len(browsers := mine.children(recursive=True)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        parent.kill()
+    assert len(browsers) >= 3
+    assert not psutil.wait_procs(browsers, timeout=60)[1]
 
 
 @pytest.mark.slow

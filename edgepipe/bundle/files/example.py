@@ -20,7 +20,8 @@ import onnxruntime as ort
 
 HERE = Path(__file__).resolve().parent
 BUNDLE = json.loads((HERE / "bundle.json").read_text(encoding="utf-8"))
-TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(bool)": bool}
+TYPES |= {f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 
 def open_model(threads):
