@@ -445,7 +445,8 @@ def _runs(search: Search, study: Any) -> tuple[list[Any], list[Run]]:
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     gone = [trial for trial in done if not (search.folder / trial.user_attrs["folder"] / "metrics.json").is_file()]
     for trial in gone:
-        _say(trial, "its folder is gone, so it is left out")
+        folder = search.folder / trial.user_attrs["folder"]
+        error_console().print(f"note: {folder}: its metrics.json is gone, so it is left out", markup=False)
     done = [trial for trial in done if trial not in gone]
     places = [search.folder / trial.user_attrs["folder"] for trial in done]
     runs: list[Run] = []

@@ -119,7 +119,7 @@ def test_a_point_that_fails_in_full_makes_room_and_a_folder_that_is_gone_is_left
     shutil.rmtree(tmp_path / "s" / "cheap" / "0000")
     assert main(["search", *argv, *more]) == 0
     said = capfd.readouterr()
-    assert "cheap trial 0:" in said.err and "its folder is gone, so it is left out" in said.err
+    assert "cheap/0000: its metrics.json is gone, so it is left out" in said.err.replace("\n", "")
     assert "points tried cheaply, 1 run in full" in said.out
 
 
