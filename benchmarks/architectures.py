@@ -53,7 +53,7 @@ CHAINS: dict[str, dict[str, dict[str, Any]]] = {
         "prune": {"pass": "prune_channels", "scope": "latency", "times_faster": 1.5, "refit_examples": 500},
     },
     "swap": {
-        "swap": {"pass": "swap_operators"},
+        "swap": {"pass": "swap_operators", "refit_examples": 500},
         "teach": {"pass": "distill", **SHORT},
         "quantize": {"pass": "quantize_static"},
     },
