@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from edgepipe.errors import ModelError, ParityError
 from edgepipe.models.layout import Layout
 from edgepipe.models.linear import linear_to_gemm
-from edgepipe.models.subgraphs import captured, drop_unread
+from edgepipe.models.subgraphs import all_graphs, captured, drop_unread
 
 INPUT, OUTPUT = "input", "output"
 _INVERSE = [0, 3, 1, 2]
@@ -87,18 +87,27 @@ def _keep_output(model: onnx.ModelProto, name: str) -> None:
     element = kept.type.tensor_type.elem_type
     shape = ["batch", *[dim.dim_value or None for dim in kept.type.tensor_type.shape.dim][1:]]
     del model.graph.output[:]
-    model.graph.output.append(helper.make_tensor_value_info(OUTPUT, element, shape))
     _rename(model, name, OUTPUT)
+    model.graph.output.append(helper.make_tensor_value_info(OUTPUT, element, shape))
 
 
 def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
-    if any(new in (*node.input, *node.output) for node in model.graph.node):
+    """Rename a tensor, inside of subgraphs too; another one that has the new name makes way."""
+    if old == new:
+        return
+    graphs = list(all_graphs(model.graph))
+    taken = {name for graph in graphs for node in graph.node for name in (*node.input, *node.output)}
+    if new in taken | {item.name for graph in graphs for item in graph.initializer}:
         _rename(model, new, f"{new}_inner")
-    for node in model.graph.node:
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                if name == old:
-                    names[index] = new
+    for graph in graphs:
+        for node in graph.node:
+            for names in (node.input, node.output):
+                for index, name in enumerate(names):
+                    if name == old:
+                        names[index] = new
+        for item in (*graph.initializer, *graph.input, *graph.output):
+            if item.name == old:
+                item.name = new
 
 
 def _arrange_input(model: onnx.ModelProto, input_shape: tuple[int, ...], layout: Layout, what: str) -> None:
@@ -109,12 +118,13 @@ def _arrange_input(model: onnx.ModelProto, input_shape: tuple[int, ...], layout:
         raise ModelError(f"{what}: has {len(inputs)} inputs ({names}); edgepipe needs exactly one")
     element, old = inputs[0].type.tensor_type.elem_type, inputs[0].name
     del model.graph.input[:]
+    inner = INPUT if layout == "same" else f"{old}_{layout}"
+    _rename(model, old, inner)
+    if inner != INPUT:
+        _rename(model, INPUT, f"{INPUT}_inner")  # some tensor inside may have it
     model.graph.input.append(helper.make_tensor_value_info(INPUT, element, ["batch", *input_shape]))
     if layout == "same":
-        _rename(model, old, INPUT)
         return
-    inner = f"{old}_{layout}"
-    _rename(model, old, inner)
     undone = [node for node in model.graph.node if inner in node.input]
     if layout == "nhwc" and all(_undoes(model, node, input_shape) for node in undone):
         for node in undone:  # channels first again at once: both go

@@ -68,3 +68,39 @@ def test_a_reshape_to_another_picture_stays_and_answers_alike(tmp_path: Path) ->
         operators, difference = adopted(nhwc(tmp_path / f"{number}.onnx", shape), tmp_path / f"out{number}.onnx")
         assert "Reshape" in operators and "Transpose" in operators
         assert difference < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("given", "inner", "weight", "made"),
+    [("input", "h", "w", "output"), ("x", "input", "output", "y"), ("output", "h", "input", "input_inner")],
+)
+def test_names_of_the_graph_may_be_those_that_edgepipe_gives(
+    tmp_path: Path, given: str, inner: str, weight: str, made: str
+) -> None:
+    body = helper.make_graph(
+        [helper.make_node("Add", [inner, weight], ["sum"])],
+        "body",
+        [],
+        [helper.make_tensor_value_info("sum", TensorProto.FLOAT, None)],
+    )
+    nodes = [
+        helper.make_node("Relu", [given], [inner]),
+        helper.make_node("If", ["always"], [made], then_branch=body, else_branch=body),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(given, TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info(made, TensorProto.FLOAT, ["n", 3])],
+        [
+            numpy_helper.from_array(np.array([1, 2, 3], np.float32), weight),
+            numpy_helper.from_array(np.array(True), "always"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "a.onnx")
+    examples = RNG.standard_normal((5, 3)).astype(np.float32)
+    answers = np.maximum(examples, 0) + np.array([1, 2, 3], np.float32)
+    rest = {"layout": "same", "output": None, "examples": examples, "answers": answers, "tolerance": 1e-6, "what": "m"}
+    adopt(tmp_path / "a.onnx", tmp_path / "b.onnx", (3,), **rest)
+    found = onnx.load(tmp_path / "b.onnx").graph
+    assert [item.name for item in (*found.input, *found.output)] == ["input", "output"]
