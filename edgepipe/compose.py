@@ -420,7 +420,7 @@ def _checked(hydra: Hydra, ready: list[str]) -> tuple[Recipe, Plan]:
     problems: dict[str, str] = {}
     for override in ready:
         group, _, name = override.partition("=")
-        if group in GROUPS and group != "recipe" and re.fullmatch(r"[\w-]+", name) and name != "null":
+        if group in GROUPS and group != "recipe" and re.fullmatch(r"[\w.+-]+", name) and name != "null":
             known = group_options(group)
             if name not in known:
                 hint = did_you_mean(name, known)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from edgepipe.report.sweep import Run
 
 _HEARTBEAT_SECONDS = 60
+_WAIT_SECONDS = 2
 _DRAWN_AGAIN = 10  # known points in a row; few are left then
 _CHANCES = 1000
 _FULL_SHARE = 4  # of so many points one is run in full, unless --full says otherwise
@@ -224,9 +225,16 @@ def _sample(
     ends: float | None,
 ) -> None:
     """Try so many different points; one that is drawn again comes from the store, and an untried one follows it."""
+    from optuna.storages import fail_stale_trials
+    from optuna.trial import TrialState
+
     again = 0
     while len(_tried(study)) < trials and _fits(study, ends) and again < _DRAWN_AGAIN:
+        fail_stale_trials(study)
         before = len(_tried(study))
+        if before + len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))) >= trials:
+            time.sleep(_WAIT_SECONDS)  # another process runs the last ones; what a killed one began is stale soon
+            continue
         study.optimize(objective, n_trials=1)
         again = 0 if len(_tried(study)) > before else again + 1
         if again and (point := _untried(study, space)) is not None:

@@ -56,12 +56,20 @@ def adopt(
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
     clean(model)
+    unknown = {node.op_type for node in model.graph.node if not node.domain and not onnx.defs.has(node.op_type)}
+    if unknown:
+        raise ModelError(
+            f"{what}: ONNX has no operator for {', '.join(sorted(unknown))}: take the layer that uses it out "
+            "(augmentation, as in RandomFlip, belongs before the model) or write it with others"
+        )
     try:
         onnx.checker.check_model(model)
         onnx.save(model, target)
         got = session_answers(target)(examples)
     except Exception as error:
-        raise ModelError(f"{what}: what it was converted to does not run: {str(error)[:300]}") from None
+        raise ModelError(
+            f"{what}: what it was converted to does not run: {' '.join(str(error).split())[:300]}"
+        ) from None
     got = got.reshape(len(got), -1)
     answers = answers.reshape(len(answers), -1)
     if got.shape != answers.shape or not np.isfinite(answers).all() or not np.isfinite(got).all():

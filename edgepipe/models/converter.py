@@ -32,7 +32,8 @@ def run(convert: Convert) -> None:
     except Refused as error:
         reply = {"error": str(error)}
     except Exception as error:
-        reply = {"error": f"{type(error).__name__}: {str(error).strip()[:500]}"}
+        text = " ".join(str(error).split())
+        reply = {"error": f"{type(error).__name__}: {text[:500]}"}
     (folder / "reply.json").write_text(json.dumps(reply), encoding="utf-8")
 
 

@@ -50,6 +50,8 @@ def convert(
         raise Refused(f"has the outputs {', '.join(outputs)}: set model.output to one of them")
     if spec.shape.rank is None:
         raise Refused("its input has no shape: save it with an input signature of known rank")
+    if spec.dtype == tf.string:
+        raise Refused("its input is text or encoded files, and edgepipe feeds numbers: save the part behind it")
     ready, layout = placed(examples, list(spec.shape[1:]), request["pictures"])
     ready = np.ascontiguousarray(ready, dtype=spec.dtype.as_numpy_dtype)
     batch = spec.shape[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -81,6 +82,7 @@ class _Loop:
         )
         bf16 = settings.precision == "bf16" or (settings.precision == "auto" and bf16_pays(network))
         job.facts["precision"] = "bf16" if bf16 else "float32"
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells the precision on the terminal
         self.fabric = Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if bf16 else "32-true")
         torch.manual_seed(job.seed)
         if settings.channels_last and len(signature.input_shape) == 3:

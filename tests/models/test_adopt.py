@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgepipe.errors import ModelError
 from edgepipe.models.adopt import adopt
 from edgepipe.models.lower import session_answers
 
@@ -104,3 +105,26 @@ def test_names_of_the_graph_may_be_those_that_edgepipe_gives(
     adopt(tmp_path / "a.onnx", tmp_path / "b.onnx", (3,), **rest)
     found = onnx.load(tmp_path / "b.onnx").graph
     assert [item.name for item in (*found.input, *found.output)] == ["input", "output"]
+
+
+def test_an_operator_that_onnx_does_not_have_is_named(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("StatelessRandomUniformV2", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+    )
+    onnx.save(helper.make_model(graph), tmp_path / "a.onnx")
+    zeros = np.zeros((1, 3), np.float32)
+    with pytest.raises(ModelError, match="m: ONNX has no operator for StatelessRandomUniformV2: take the layer"):
+        adopt(
+            tmp_path / "a.onnx",
+            tmp_path / "b.onnx",
+            (3,),
+            layout="same",
+            output=None,
+            examples=zeros,
+            answers=zeros,
+            tolerance=1,
+            what="m",
+        )

@@ -56,6 +56,8 @@ def test_facts_belong_to_a_device_with_a_name_and_a_target_of_verification_exist
     assert Target.model_validate({"name": "mine", "cores": cores}).name == "mine"
     assert main(arguments(tmp_path, "target.name=mine", "target.verify=arm65")) == 2
     assert "target.verify: no target of verification. Did you mean 'arm64'" in capfd.readouterr().err
+    assert main(arguments(tmp_path, "target=1.5")) == 2
+    assert "there is no target '1.5'" in capfd.readouterr().err
     assert main(arguments(tmp_path, "target=[1]")) == 2
     assert "target: takes one name, found [1]" in capfd.readouterr().err
 
