@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from edgepipe.quant.static import StaticQuantizer
 
 _PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"observer": "mse", "equalize": False, "rounding": "nearest", "bias_correction": False},
-    "accurate": {"observer": "mse", "equalize": True, "rounding": "learned", "bias_correction": True},
+    "fast": {"observer": "relative_mse", "equalize": False, "rounding": "nearest", "bias_correction": False},
+    "accurate": {"observer": "relative_mse", "equalize": True, "rounding": "learned", "bias_correction": True},
 }
 
 
@@ -39,10 +39,13 @@ class QuantizeStatic(Pass):
     preset: Literal["fast", "accurate"] = Field(
         "fast", description="fast: seconds; accurate: ranges, rounding and biases fitted to what the layers compute"
     )
-    observer: Literal["min_max", "moving_average", "percentile", "mse", "entropy", "least_error"] | None = Field(
+    observer: (
+        Literal["min_max", "moving_average", "percentile", "mse", "relative_mse", "entropy", "least_error"] | None
+    ) = Field(
         None,
-        description="how the range of an activation is chosen; least_error: per tensor, by the error in the "
-        "layers that read it; null: the preset's (mse)",
+        description="how the range of an activation is chosen; mse: least squared error; relative_mse: the same, of "
+        "each example as a share of its energy, so that one odd example counts no more than another; least_error: per "
+        "tensor, by the error in the layers that read it; null: the preset's (relative_mse)",
     )
     equalize: bool | None = Field(
         None, description="balance the channels between two layers first; null: the preset's (false, true)"

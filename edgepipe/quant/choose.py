@@ -18,10 +18,10 @@ from onnx import helper, numpy_helper
 from edgepipe.contract import DataSource, Progress, Split
 from edgepipe.quant.affine import activation_parameters
 from edgepipe.quant.calibrate import open_probe
-from edgepipe.quant.observers import UNLIMITED, Observer, ObserverName
+from edgepipe.quant.observers import UNLIMITED, Observer, ObserverName, at_least
 from edgepipe.quant.placement import Placement, Wiring
 
-CANDIDATES: tuple[ObserverName, ...] = ("min_max", "mse", "percentile", "entropy")
+CANDIDATES: tuple[ObserverName, ...] = ("min_max", "mse", "relative_mse", "percentile", "entropy")
 Range = tuple[float, float]
 
 
@@ -52,7 +52,6 @@ def choose_ranges(
     probe.graph.output.extend(
         helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for names in costs.values() for name in names
     )
-    # ReduceSumSquare takes its axes as an input since opset 18 and over all axes needs none in any opset.
     run, fixed = open_probe(probe)
     totals = {name: np.zeros(len(CANDIDATES)) for name in costs}
     size = fixed or min(batch_size, examples)
@@ -61,9 +60,11 @@ def choose_ranges(
         inputs = batch.inputs if fixed is None else np.resize(batch.inputs, (fixed, *batch.inputs.shape[1:]))
         values = iter(run(inputs))
         for name, names in costs.items():
-            # Readers of one tensor count alike: each error is a share of what the reader computes from the float.
-            errors = np.array([float(np.asarray(next(values))) for _ in names]).reshape(-1, len(CANDIDATES) + 1)
-            totals[name] += (errors[:, 1:] / np.maximum(errors[:, :1], 1e-30)).sum(axis=0)
+            # Readers of one tensor count alike, and so do examples: each error is a share of what the reader computes
+            # from the float. One odd picture may have a thousand times the energy of any other.
+            for _ in range(len(names) // (len(CANDIDATES) + 1)):
+                energy, *errors = (np.asarray(next(values), np.float64).reshape(-1) for _ in range(len(CANDIDATES) + 1))
+                totals[name] += (np.stack(errors) / at_least(energy)).mean(axis=1)
         progress(min(1.0, (number + 1) * size / max(1, count)), "choosing ranges")
     chosen: dict[str, str] = {name: CANDIDATES[int(np.argmin(total))] for name, total in totals.items()}
     return {name: options[name][kind] for name, kind in chosen.items()}, chosen
@@ -72,8 +73,9 @@ def choose_ranges(
 def _add_costs(
     probe: onnx.ModelProto, placement: Placement, options: Mapping[str, Mapping[str, Range]]
 ) -> dict[str, list[str]]:
-    """Per tensor the names of scalars: for each reader the energy of the float, then of each candidate's error."""
+    """Per tensor names of (examples,): for each reader the energy of the float, then of each candidate's error."""
     wiring = Wiring(probe)
+    opset = next(item.version for item in probe.opset_import if item.domain in ("", "ai.onnx"))
     added: list[onnx.NodeProto] = []
     costs: dict[str, list[str]] = {}
 
@@ -92,8 +94,15 @@ def _add_costs(
             linear.name = f"{tag}_through"
             added.append(linear)
             tensor = f"{tag}_through"
-        added.append(helper.make_node("ReduceSumSquare", [tensor], [f"{tag}_cost"], f"{tag}_cost", keepdims=0))
-        return f"{tag}_cost"
+        rows, cost = f"{tag}_rows", f"{tag}_cost"
+        added.append(helper.make_node("Flatten", [tensor], [rows], rows, axis=1))
+        summed = helper.make_node("ReduceSumSquare", [rows], [cost], cost, keepdims=0)
+        if opset < 18:
+            summed.attribute.append(helper.make_attribute("axes", [1]))
+        else:
+            summed.input.append(constant(f"{tag}_axes", np.array([1], np.int64)))
+        added.append(summed)
+        return cost
 
     for number, (name, ranges) in enumerate(options.items()):
         readers: Sequence[onnx.NodeProto | None] = [

@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from edgepipe.quant.affine import dequantize, quantize
+from edgepipe.quant.observers import at_least
 
 Floats = NDArray[np.float32]
 LARGEST_COLUMN = 8192
@@ -52,34 +53,36 @@ def geometry(node: onnx.NodeProto, weight_shape: Sequence[int]) -> Geometry:
     )
 
 
-def columns(inputs: Floats, shape: Geometry, most: int, drawn: np.random.Generator) -> Floats:
+def columns(inputs: Floats, shape: Geometry, most: int, drawn: np.random.Generator) -> tuple[Floats, NDArray[np.int64]]:
     """At most `most` columns of a layer's input, drawn without replacement.
 
     Args:
         inputs: float32, (n, channels, *spatial) of a convolution, (..., features) of a matrix product.
     Returns:
-        float32, (groups, columns, length of a column); a column of a convolution is in the order of its
-        weight's axes 1 …: channel, then place in the kernel.
+        float32, (groups, columns, length of a column), and for each column the example it is from, int64. A column
+        of a convolution is in the order of its weight's axes 1 …: channel, then place in the kernel.
     """
     if not shape.kernel:
         rows = inputs.reshape(-1, inputs.shape[-1])
         chosen = _draw(len(rows), most, drawn)
-        return np.ascontiguousarray(rows if chosen is None else rows[chosen])[None]
+        taken = rows if chosen is None else rows[chosen]
+        places = np.arange(len(rows)) if chosen is None else chosen
+        return np.ascontiguousarray(taken)[None], places // max(1, len(rows) // len(inputs))
     spans = [(side - 1) * step + 1 for side, step in zip(shape.kernel, shape.dilations, strict=True)]
     padded = np.pad(inputs, ((0, 0), (0, 0), *_padding(inputs.shape[2:], spans, shape)))
     axes = tuple(range(2, padded.ndim))
     windows = sliding_window_view(padded, spans, axis=axes)
-    places = tuple(slice(None, None, step) for step in shape.strides)
+    steps = tuple(slice(None, None, step) for step in shape.strides)
     inside = tuple(slice(None, None, step) for step in shape.dilations)
-    windows = windows[(slice(None), slice(None), *places, *inside)]
+    windows = windows[(slice(None), slice(None), *steps, *inside)]
     spatial = windows.shape[2 : 2 + len(axes)]
     count = len(inputs) * int(np.prod(spatial))
     chosen = _draw(count, most, drawn)
     number, *place = np.unravel_index(np.arange(count) if chosen is None else chosen, (len(inputs), *spatial))
-    taken: Floats = windows[(number, slice(None), *place)]  # type: ignore[arg-type]  # (columns, channels, *kernel)
+    taken = windows[(number, slice(None), *place)]  # type: ignore[arg-type]  # (columns, channels, *kernel)
     groups = shape.groups
     split = taken.reshape(len(taken), groups, -1)
-    return np.ascontiguousarray(split.transpose(1, 0, 2))
+    return np.ascontiguousarray(split.transpose(1, 0, 2)), number
 
 
 def _draw(count: int, most: int, drawn: np.random.Generator) -> NDArray[np.int64] | None:
@@ -104,6 +107,9 @@ def _padding(spatial: Sequence[int], spans: Sequence[int], shape: Geometry) -> l
 class Moments:
     """Running moments of one layer's columns, in float and as quantized.
 
+    Examples count alike: a column weighs the less, the more energy its example has. Else one odd picture with a
+    thousand times the energy of the others decides how the weights are rounded for all of them.
+
     Attributes:
         mean: float64, (groups, length): mean of the float columns.
         quantized_mean: the same of the columns after quantizing and dequantizing the input.
@@ -111,7 +117,7 @@ class Moments:
 
     def __init__(self, shape: Geometry, groups: int, length: int, *, second: bool) -> None:
         self.shape = shape
-        self.count = 0
+        self.count = 0.0
         self._sum = np.zeros((groups, length))
         self._quantized_sum = np.zeros((groups, length))
         self._products = np.zeros((groups, length, length), np.float32) if second else None
@@ -121,30 +127,32 @@ class Moments:
         self, inputs: Floats, scale: np.float32, zero_point: int, most: int, drawn: np.random.Generator
     ) -> None:
         """Take in one batch of a layer's float input; the quantized one follows from scale and zero point (uint8)."""
-        floats = columns(inputs, self.shape, most, drawn)
+        floats, examples = columns(inputs, self.shape, most, drawn)
+        energies = np.square(inputs.reshape(len(inputs), -1)).mean(axis=1)
+        weights = (1 / at_least(energies)).astype(np.float32)[examples, None]
         rounded = dequantize(quantize(floats, float(scale), zero_point, np.uint8), float(scale), zero_point)
-        self.count += floats.shape[1]
-        self._sum += floats.sum(axis=1, dtype=np.float64)
-        self._quantized_sum += rounded.sum(axis=1, dtype=np.float64)
+        self.count += float(weights.sum())
+        self._sum += (floats * weights).sum(axis=1, dtype=np.float64)
+        self._quantized_sum += (rounded * weights).sum(axis=1, dtype=np.float64)
         if self._products is not None:
             if self._about is None:
                 self._about = rounded.mean(axis=1, keepdims=True)
-            moved = rounded - self._about
+            moved = (rounded - self._about) * np.sqrt(weights)
             self._products += np.matmul(moved.transpose(0, 2, 1), moved)
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        return self._sum / max(1, self.count)
+        return self._sum / max(self.count, 1e-30)
 
     @property
     def quantized_mean(self) -> NDArray[np.float64]:
-        return self._quantized_sum / max(1, self.count)
+        return self._quantized_sum / max(self.count, 1e-30)
 
     def covariance(self, *, centered: bool) -> Floats:
         """float32, (groups, length, length): second moment of the quantized columns, about their mean if `centered`."""
         assert self._products is not None
         mean = self.quantized_mean
-        moment = self._products / np.float32(max(1, self.count))
+        moment = (self._products / max(self.count, 1e-30)).astype(np.float32)
         if self._about is not None:
             off = mean - self._about[:, 0]
             moment = moment - (off[:, :, None] * off[:, None, :]).astype(np.float32)

@@ -6,13 +6,15 @@ growing the range merges neighbours exactly and memory does not depend on the nu
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-ObserverName = Literal["min_max", "moving_average", "percentile", "mse", "entropy"]
+ObserverName = Literal["min_max", "moving_average", "percentile", "mse", "relative_mse", "entropy"]
 _HALF = 4096  # bins on each side of zero
+_FLOOR = 0.1
+"""Share of the batch's median energy that an example counts with at least: a blank one must not count for all."""
 UNLIMITED = (-np.inf, np.inf)
 
 
@@ -28,6 +30,7 @@ class Observer:
         self._smoothing = smoothing
         self._width = 0.0
         self._bins: NDArray[np.int64] | None = np.zeros(2 * _HALF, np.int64) if histogram else None
+        self._shares = np.zeros(2 * _HALF if histogram else 0)  # the same, each example's values over its energy
 
     def observe(self, values: NDArray[np.float32]) -> None:
         """Take in one batch, any shape.
@@ -44,16 +47,15 @@ class Observer:
         self.smooth_high = high if self.smooth_high is None else keep * self.smooth_high + self._smoothing * high
         self.count += values.size
         if self._bins is not None:
-            self._fill(values.reshape(-1), max(-low, high))
+            self._fill(values.reshape(len(values) if values.ndim > 1 else 1, -1), max(-low, high))
 
     def _fill(self, values: NDArray[np.float32], magnitude: float) -> None:
+        """Count values of (examples, values of each)."""
         assert self._bins is not None
         if magnitude > 0 and self._width == 0.0:
             self._width = float(2.0 ** np.ceil(np.log2(magnitude / _HALF)))
         while self._width > 0 and magnitude >= self._width * _HALF:
-            pairs = self._bins.reshape(-1, 2).sum(axis=1)
-            self._bins = np.zeros(2 * _HALF, np.int64)
-            self._bins[_HALF // 2 : _HALF // 2 + _HALF] = pairs
+            self._bins, self._shares = _merged(self._bins), _merged(self._shares)
             self._width *= 2
         if self._width == 0.0:  # only zeros so far
             self._bins[_HALF] += values.size
@@ -61,7 +63,9 @@ class Observer:
         index = np.floor(values * np.float32(1.0 / self._width)).astype(np.int32)
         index += _HALF
         np.clip(index, 0, 2 * _HALF - 1, out=index)
-        self._bins += np.bincount(index, minlength=2 * _HALF)
+        self._bins += np.bincount(index.reshape(-1), minlength=2 * _HALF)
+        shares = np.repeat(1 / at_least(np.square(values).mean(axis=1)), values.shape[1])
+        self._shares += np.bincount(index.reshape(-1), shares, minlength=2 * _HALF)
 
     def range(
         self, kind: ObserverName, percentile: float = 99.99, limits: tuple[float, float] = UNLIMITED
@@ -80,7 +84,9 @@ class Observer:
             return _inside(self.low, self.high, limits)
         if kind == "percentile":
             return _inside(*self._percentile(percentile), limits)
-        return self._search(_square_error if kind == "mse" else _divergence, limits)
+        if kind == "relative_mse":
+            return self._search(self._shares, _square_error, limits)
+        return self._search(self._bins, _square_error if kind == "mse" else _divergence, limits)
 
     def _percentile(self, percentile: float) -> tuple[float, float]:
         assert self._bins is not None
@@ -90,14 +96,17 @@ class Observer:
         high = (int(np.searchsorted(cumulated, 1 - edge, side="left")) + 1 - _HALF) * self._width
         return max(self.low, low), min(self.high, high)
 
-    def _search(self, cost_of: _Cost, limits: tuple[float, float]) -> tuple[float, float]:
+    def _search(
+        self, bins: NDArray[np.int64] | NDArray[np.float64], cost_of: _Cost, limits: tuple[float, float]
+    ) -> tuple[float, float]:
         """The range of least cost among shrunken versions of [low, high]."""
-        assert self._bins is not None
-        filled = np.flatnonzero(self._bins)
+        filled = np.flatnonzero(bins)
         centers = (filled - _HALF + 0.5) * self._width
-        counts, places = self._bins[filled].astype(np.float64), np.clip(centers, *limits)
+        counts, places = bins[filled].astype(np.float64), np.clip(centers, *limits)
         low, high = _inside(min(self.low, 0.0), max(self.high, 0.0), limits)
         shares = np.linspace(1.0, 0.3, 71)
+        if bins is self._shares:  # one odd example may reach far beyond all others
+            shares = np.concatenate([shares, np.geomspace(0.29, 0.02, 60)])
         best, found = np.inf, (low, high)
         # One-sided tensors (after ReLU) shrink above only; two-sided ones first together, then each side alone.
         options = [(low * share, high * share) for share in shares]
@@ -113,6 +122,18 @@ class Observer:
                 if cost < best:
                     best, found = cost, option
         return found
+
+
+def at_least(energies: NDArray[np.floating]) -> NDArray[np.float64]:
+    """What an example's error is a share of: its energy, (n,), or a tenth of the median where it has less."""
+    return np.maximum(np.asarray(energies, np.float64), max(_FLOOR * float(np.median(energies)), 1e-30))
+
+
+def _merged(bins: NDArray[Any]) -> NDArray[Any]:
+    """Twice as wide bins, two neighbours in each."""
+    wider = np.zeros_like(bins)
+    wider[_HALF // 2 : _HALF // 2 + _HALF] = bins.reshape(-1, 2).sum(axis=1)
+    return wider
 
 
 def _inside(low: float, high: float, limits: tuple[float, float]) -> tuple[float, float]:

@@ -52,7 +52,7 @@ def broken(bench: Workbench, model: Artifact, value: float) -> Artifact:
     return job.seal(model.kind, model.signature)
 
 
-@pytest.mark.parametrize("observer", ["min_max", "moving_average", "percentile", "mse", "entropy"])
+@pytest.mark.parametrize("observer", ["min_max", "moving_average", "percentile", "mse", "relative_mse", "entropy"])
 def test_static_int8_answers_as_float_and_a_quarter_of_the_bytes(
     bench: Workbench, model: Artifact, observer: str
 ) -> None:

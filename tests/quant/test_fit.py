@@ -115,7 +115,8 @@ def test_columns_times_weights_are_the_runtimes_convolution(
     file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     wanted = ort.InferenceSession(file.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"x": inputs})
     shape = Geometry((3, 3), (stride,) * 2, (dilation,) * 2, pads, groups, auto)
-    cut = columns(inputs, shape, 10**9, drawn)
+    cut, examples = columns(inputs, shape, 10**9, drawn)
+    assert np.array_equal(examples, np.repeat([0, 1], len(examples) // 2))
     got = np.einsum("gmk,grk->mgr", cut, weight.reshape(groups, 8 // groups, -1)).reshape(-1, 8)
     assert np.allclose(got, np.asarray(wanted[0]).transpose(0, 2, 3, 1).reshape(-1, 8), atol=1e-5)
 
@@ -126,9 +127,19 @@ def test_moments_stream_and_match_numpy() -> None:
     seen = Moments(Geometry(), 1, 5, second=True)
     for part in np.split(rows, 3):
         seen.observe(part, np.float32(1 / 255), 0, 10**9, drawn)
-    assert seen.count == 300
-    assert np.allclose(seen.mean[0], rows.mean(axis=0), atol=1e-6)
-    assert np.allclose(seen.covariance(centered=True)[0], np.cov(rows.T, bias=True), atol=1e-3)
+    # Each row is an example here: the more energy it has, the less it counts, down to a tenth of the median.
+    energies = [np.square(part).mean(axis=1) for part in np.split(rows, 3)]
+    weights = 1 / np.concatenate([np.maximum(part, 0.1 * np.median(part)) for part in energies])
+    assert seen.count == pytest.approx(weights.sum(), rel=1e-5)
+    assert np.allclose(seen.mean[0], np.average(rows, axis=0, weights=weights), atol=1e-5)
+    assert np.allclose(seen.covariance(centered=True)[0], np.cov(rows.T, aweights=weights, ddof=0), atol=1e-3)
+
+
+def test_columns_of_sequences_know_their_example() -> None:
+    rows = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    cut, examples = columns(rows, Geometry(), 4, np.random.default_rng(0))
+    assert cut.shape == (1, 4, 4)
+    assert np.array_equal(examples, cut[0, :, 0] // 12)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def error(values: np.ndarray, low: float, high: float) -> float:
     return float(np.square(dequantize(quantize(values, scale, zero, np.uint8), scale, zero) - values).mean())
 
 
-@pytest.mark.parametrize("kind", ["min_max", "percentile", "mse", "entropy"])
+@pytest.mark.parametrize("kind", ["min_max", "percentile", "mse", "relative_mse", "entropy"])
 @pytest.mark.parametrize("relu", [True, False])
 def test_the_range_does_not_depend_on_the_batches(kind, relu: bool) -> None:
     values = np.random.default_rng(0).standard_normal(50_000).astype(np.float32)
@@ -39,6 +39,20 @@ def test_one_outlier_does_not_take_the_whole_range(kind, most: float) -> None:
     low, high = observed(values, 10).range(kind)
     assert high < most
     assert low < -2
+
+
+def test_one_odd_example_takes_the_range_from_none_of_the_others() -> None:
+    examples = np.random.default_rng(0).standard_normal((200, 500)).astype(np.float32)
+    examples[7] *= 40
+    watched = observed(examples, 5)
+    _, wide = watched.range("mse")
+    low, high = watched.range("relative_mse")
+    assert wide > 40 and 3 < high < 25 and -25 < low < -3
+    others = np.delete(examples, 7, axis=0)
+    assert error(others, low, high) < 0.2 * error(others, *watched.range("mse"))
+    blank = examples.copy()
+    blank[3] = 1e-6  # must not count for all of them
+    assert observed(blank, 5).range("relative_mse")[1] == pytest.approx(high, rel=0.2)
 
 
 def test_mse_has_the_least_squared_error_of_all_ranges() -> None:
