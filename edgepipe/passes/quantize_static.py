@@ -43,8 +43,8 @@ class QuantizeStatic(Pass):
         Literal["min_max", "moving_average", "percentile", "mse", "relative_mse", "entropy", "least_error"] | None
     ) = Field(
         None,
-        description="how the range of an activation is chosen; mse: least squared error; relative_mse: the same, of "
-        "each example as a share of its energy, so that one odd example counts no more than another; least_error: per "
+        description="how the range of an activation is chosen; mse: least squared error; relative_mse: the same, but "
+        "an odd example, of many times the energy of most, counts no more than another; least_error: per "
         "tensor, by the error in the layers that read it; null: the preset's (relative_mse)",
     )
     equalize: bool | None = Field(

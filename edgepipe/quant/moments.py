@@ -107,7 +107,7 @@ def _padding(spatial: Sequence[int], spans: Sequence[int], shape: Geometry) -> l
 class Moments:
     """Running moments of one layer's columns, in float and as quantized.
 
-    Examples count alike: a column weighs the less, the more energy its example has. Else one odd picture with a
+    A column of an odd example, of many times the energy of most, weighs by as much less. Else one picture with a
     thousand times the energy of the others decides how the weights are rounded for all of them.
 
     Attributes:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 ObserverName = Literal["min_max", "moving_average", "percentile", "mse", "relative_mse", "entropy"]
 _HALF = 4096  # bins on each side of zero
-_FLOOR = 0.1
-"""Share of the batch's median energy that an example counts with at least: a blank one must not count for all."""
+_ODD = 4.0
+"""Times the batch's median energy: an example with more counts by as much less, all others count alike."""
 UNLIMITED = (-np.inf, np.inf)
 
 
@@ -125,8 +125,8 @@ class Observer:
 
 
 def at_least(energies: NDArray[np.floating]) -> NDArray[np.float64]:
-    """What an example's error is a share of: its energy, (n,), or a tenth of the median where it has less."""
-    return np.maximum(np.asarray(energies, np.float64), max(_FLOOR * float(np.median(energies)), 1e-30))
+    """What an example's error is a share of: its energy, (n,), or that of an example that is just not odd."""
+    return np.maximum(np.asarray(energies, np.float64), max(_ODD * float(np.median(energies)), 1e-30))
 
 
 def _merged(bins: NDArray[Any]) -> NDArray[Any]:

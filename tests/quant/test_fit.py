@@ -124,12 +124,14 @@ def test_columns_times_weights_are_the_runtimes_convolution(
 def test_moments_stream_and_match_numpy() -> None:
     drawn = np.random.default_rng(4)
     rows = drawn.uniform(0, 1, (300, 5)).astype(np.float32)
+    rows[:, 1:] *= (drawn.uniform(0, 1, (300, 1)) < 0.9) * 0.2
     seen = Moments(Geometry(), 1, 5, second=True)
     for part in np.split(rows, 3):
         seen.observe(part, np.float32(1 / 255), 0, 10**9, drawn)
-    # Each row is an example here: the more energy it has, the less it counts, down to a tenth of the median.
+    # Each row is an example here: beyond four times the median, the more energy it has, the less it counts.
     energies = [np.square(part).mean(axis=1) for part in np.split(rows, 3)]
-    weights = 1 / np.concatenate([np.maximum(part, 0.1 * np.median(part)) for part in energies])
+    weights = 1 / np.concatenate([np.maximum(part, 4 * np.median(part)) for part in energies])
+    assert len(np.unique(weights)) > 6
     assert seen.count == pytest.approx(weights.sum(), rel=1e-5)
     assert np.allclose(seen.mean[0], np.average(rows, axis=0, weights=weights), atol=1e-5)
     assert np.allclose(seen.covariance(centered=True)[0], np.cov(rows.T, aweights=weights, ddof=0), atol=1e-3)
