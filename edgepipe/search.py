@@ -243,8 +243,9 @@ def _sample(
 
 def _untried(study: Any, space: dict[str, list[str] | Span]) -> dict[str, str | float] | None:
     """A point by chance that no trial has; None if none was found."""
-    known = {_point(trial) for trial in study.get_trials(deepcopy=False)}
-    chance = random.Random(len(study.get_trials(deepcopy=False)))
+    trials = study.get_trials(deepcopy=False)
+    known = {_point(trial) for trial in trials}
+    chance = random.Random(len(trials))
     for _ in range(_CHANCES):
         point = {key: _by_chance(values, chance) for key, values in space.items()}
         if repr(sorted(point.items())) not in known:

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgepipe.contract import Progress
+from edgepipe.artifact import Artifact
+from edgepipe.contract import Job, Progress
+from edgepipe.models.examples import unlabelled
 
 _RIDGE = 0.1
 """Share of the mean square of a layer's inputs that its old weights weigh: they stay where examples say nothing."""
@@ -67,6 +69,32 @@ def refit(
                 network, ours[name], parent, theirs[name], kept.get(name), norms.get(name), batches, seed
             )
     return missed
+
+
+def fit_to_parent(
+    network: nn.Module,
+    parent: nn.Module,
+    kept: Mapping[str, Sequence[int]],
+    model: Artifact,
+    job: Job,
+    *,
+    examples: int,
+    skip: Collection[str],
+    progress: Progress,
+) -> None:
+    """`refit` on so many of the job's train examples, at most; how many, and what was not reached, become facts."""
+    batches, count = unlabelled(job.data, model.signature, examples, job.seed)
+    missed = refit(
+        network,
+        parent,
+        kept,
+        batches,
+        skip=skip,
+        seed=job.seed,
+        progress=lambda share, text: progress(share, f"fitting {text}"),
+    )
+    job.facts["refit_examples"] = count
+    job.facts["refit_unexplained_variance"] = {name: round(share, 4) for name, share in missed.items()}
 
 
 def _differ(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -209,17 +209,13 @@ class PruneChannels(Pass):
         job: Job,
         number: int,
     ) -> None:
-        from edgepipe.models.examples import unlabelled
-        from edgepipe.models.refit import refit
+        from edgepipe.models.refit import fit_to_parent
 
         def progress(share: float, text: str) -> None:
             whole = 0.3 if self.recover else 1.0
-            job.progress((number + whole * (0.1 + 0.9 * share)) / self.steps, f"fitting {text}")
+            job.progress((number + whole * (0.1 + 0.9 * share)) / self.steps, text)
 
-        batches, count = unlabelled(job.data, model.signature, self.refit_examples, job.seed)
-        missed = refit(network, parent, kept, batches, skip=masked, seed=job.seed, progress=progress)
-        job.facts["refit_examples"] = count
-        job.facts["refit_unexplained_variance"] = {name: round(share, 4) for name, share in missed.items()}
+        fit_to_parent(network, parent, kept, model, job, examples=self.refit_examples, skip=masked, progress=progress)
 
     def _importance(self, network: Any, model: Artifact, job: Job) -> Any:
         from edgepipe.models import channels

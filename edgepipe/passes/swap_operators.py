@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -36,6 +36,7 @@ class SwapOperators(Pass):
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         from edgepipe.models import swap, torch_artifact
+        from edgepipe.models.refit import fit_to_parent
 
         network = torch_artifact.build(model)
         swaps = swap.plan(
@@ -51,7 +52,16 @@ class SwapOperators(Pass):
         masked = torch_artifact.masked_modules(network)
         swap.apply(network, swaps)
         if self.refit_examples:
-            self._refit(network, torch_artifact.build(model), masked, model, job)
+            fit_to_parent(
+                network,
+                torch_artifact.build(model),
+                {},
+                model,
+                job,
+                examples=self.refit_examples,
+                skip=masked,
+                progress=job.progress,
+            )
         architecture = torch_artifact.read_architecture(model)
         architecture["edits"].append({"op": "swap", "modules": swaps})
         job.facts["swapped"] = dict(Counter(swaps.values()))
@@ -59,20 +69,3 @@ class SwapOperators(Pass):
 
     def splits(self) -> tuple[Split, ...]:
         return (Split.TRAIN,) if self.refit_examples else ()
-
-    def _refit(self, network: Any, parent: Any, masked: list[str], model: Artifact, job: Job) -> None:
-        from edgepipe.models.examples import unlabelled
-        from edgepipe.models.refit import refit
-
-        batches, count = unlabelled(job.data, model.signature, self.refit_examples, job.seed)
-        missed = refit(
-            network,
-            parent,
-            {},
-            batches,
-            skip=masked,
-            seed=job.seed,
-            progress=lambda share, text: job.progress(share, f"fitting {text}"),
-        )
-        job.facts["refit_examples"] = count
-        job.facts["refit_unexplained_variance"] = {name: round(share, 4) for name, share in missed.items()}
