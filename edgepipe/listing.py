@@ -159,7 +159,8 @@ def main_plan(argv: list[str]) -> int:
 
 
 def _lacking(recipe: Recipe) -> Iterator[str]:
-    """Files and folders that the recipe names and that are not there."""
+    """Files, folders and networks that the recipe names and that are not there."""
+    yield from (f"{recipe.name}: {text}" for text in recipe.model.settings.problems())
     for part, source, settings in (
         ("model", recipe.model.source, recipe.model.settings),
         ("data", recipe.data.source, recipe.data.settings),

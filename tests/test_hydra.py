@@ -229,6 +229,14 @@ def test_plan_names_the_files_that_are_not_there(tmp_path: Path, capsys: pytest.
     assert main([*asked[:2], f"data.root={tmp_path}", f"model.weights={here}"]) == 0
 
 
+def test_plan_names_a_network_that_torchvision_does_not_have(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "recipe=resnet18_int8", "model.name=resnt18"]) == 2
+    assert capsys.readouterr().err == (
+        "error: resnet18_int8: model.name: torchvision has no classification network 'resnt18'. "
+        "Did you mean 'resnet18'?\n"
+    )
+
+
 def test_a_run_in_a_folder_with_someone_elses_metrics_removes_nothing(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text('{"loss": 0.5}')
     (tmp_path / "steps").mkdir()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
@@ -62,12 +61,18 @@ def grid(channels: int, round_to: int, fixed: bool) -> tuple[int, ...]:
 
 
 class Root:
-    """A group of coupled channels: how important each is, and the layers that get narrower with it."""
+    """A group of coupled channels: what narrowing it costs, and the layers that get narrower with it.
 
-    def __init__(self, whole: int, scores: torch.Tensor, feeds: Sequence[str], makes: Sequence[str]) -> None:
-        self.whole, self.feeds, self.makes = whole, feeds, makes
-        self.lost = torch.cat([torch.zeros(1), torch.sort(scores.float()).values.cumsum(0)]).tolist()
-        self.kept = len(scores)
+    Args:
+        whole: channels before the first cut.
+        lost: cost of removing 0, 1, 2 … of the channels there are now; in one unit for all groups.
+        feeds: layers that read the channels, and what share of their inputs they are (less than 1 after a concat).
+        makes: layers whose outputs they are.
+    """
+
+    def __init__(self, whole: int, lost: Sequence[float], feeds: Mapping[str, float], makes: Sequence[str]) -> None:
+        self.whole, self.lost, self.feeds, self.makes = whole, lost, feeds, makes
+        self.kept = len(lost) - 1
 
 
 def allocate(
@@ -79,19 +84,18 @@ def allocate(
 ) -> tuple[list[int], float, float]:
     """Channels to keep in each group, and the table's milliseconds before any cut and after.
 
-    Greedy: again and again the step of `round_to` channels that costs the least importance for the time it saves,
-    until the layers of the table are `times_faster` than at full width.
+    Greedy: again and again the step of `round_to` channels that costs the least for the time it saves, until the layers
+    of the table are `times_faster` than at full width.
 
     Args:
         shapes: (channels in, channels out) of every layer at full width.
     """
     before = {name: layer.at(*shapes[name]) for name, layer in table.layers.items() if name in shapes}
     kept = [root.kept for root in roots]
-    total = [len(root.lost) - 1 for root in roots]
 
     def cost(name: str, widths: list[int]) -> float:
         full_in, full_out = shapes[name]
-        share_in = next((w / r.whole for w, r in zip(widths, roots, strict=True) if name in r.feeds), 1.0)
+        share_in = 1 - sum(r.feeds.get(name, 0.0) * (1 - w / r.whole) for w, r in zip(widths, roots, strict=True))
         share_out = next((w / r.whole for w, r in zip(widths, roots, strict=True) if name in r.makes), 1.0)
         return table.layers[name].at(full_in * share_in, full_out * share_out)
 
@@ -107,7 +111,7 @@ def allocate(
             widths[number] = narrower
             touched = {name: cost(name, widths) for name in {*root.feeds, *root.makes} & before.keys()}
             saved = sum(now[name] - value for name, value in touched.items())
-            lost = root.lost[total[number] - narrower] - root.lost[total[number] - kept[number]]
+            lost = root.lost[root.kept - narrower] - root.lost[root.kept - kept[number]]
             if saved > 0 and (best is None or lost / saved < best[0]):
                 best = (lost / saved, number, narrower, touched)
         if best is None:

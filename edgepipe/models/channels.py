@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,10 @@ from edgepipe.contract import Progress
 from edgepipe.errors import PassError
 from edgepipe.models import torch_artifact
 from edgepipe.models.allocation import LatencyTable, Root, allocate
+from edgepipe.models.narrowing import Reader
+
+Weigh = Callable[[Sequence[tuple[Sequence[Reader], torch.Tensor]]], list[list[float] | None]]
+"""From the readers of each group and the scores of its channels to what narrowing costs, as `narrowing.costs` does."""
 
 _WIDE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
 
@@ -56,7 +60,7 @@ def count(network: nn.Module, example: torch.Tensor) -> tuple[int, int]:
 
 def _groups(
     network: nn.Module, example: torch.Tensor, keep: Sequence[nn.Module], label: str
-) -> tuple[Any, list[tuple[Any, list[str], list[str]]]]:
+) -> tuple[Any, list[tuple[Any, list[str], list[Reader]]]]:
     """The dependency graph, and the groups that may lose channels: each with the layers that make and that read them.
 
     Raises:
@@ -81,7 +85,7 @@ def _groups(
             f"passes.{label}: the network cannot be followed ({type(error).__name__}: {error}), so no channel of it "
             "can be removed. Leave this step out"
         ) from error
-    found: list[tuple[Any, list[str], list[str]]] = []
+    found: list[tuple[Any, list[str], list[Reader]]] = []
     for group in graph.get_all_groups(ignored_layers=ignored, root_module_types=list(_WIDE)):
         heads = max((getattr(item.dep.target.module, "groups", 1) for item in group), default=1)
         depthwise = any(_is_depthwise(item.dep.target.module) for item in group)
@@ -92,11 +96,15 @@ def _groups(
         ):
             continue
         makes: list[str] = []
-        feeds: list[str] = []
+        feeds: list[Reader] = []
         for item in group:
             name = names.get(id(item.dep.target.module))
-            if name is not None and isinstance(item.dep.target.module, _WIDE):
-                (makes if graph.is_out_channel_pruning_fn(item.dep.handler) else feeds).append(name)
+            if name is None or not isinstance(item.dep.target.module, _WIDE):
+                continue
+            if graph.is_out_channel_pruning_fn(item.dep.handler):
+                makes.append(name)
+            else:
+                feeds.append(Reader(name, item.idxs, item.root_idxs))
         found.append((group, makes, feeds))
     return graph, found
 
@@ -123,9 +131,8 @@ def remove(
     keep: Sequence[nn.Module],
     label: str,
     progress: Progress,
-    comparable: bool = False,
     widths: dict[str, int] | None = None,
-    latency: tuple[LatencyTable, dict[str, tuple[int, int]], float] | None = None,
+    latency: tuple[LatencyTable, dict[str, tuple[int, int]], float, Weigh] | None = None,
     kept_outputs: dict[str, list[int]] | None = None,
     ratios: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
@@ -133,11 +140,10 @@ def remove(
 
     Args:
         importance: scores of a group, as torch-pruning's importances give them.
-        comparable: scores of different groups count alike (gradients do, norms do not).
         widths: channels of each group before the first of several cuts, by module; filled when empty. The share is
             then of these, so that rounding does not add up. Not used with `across`, which ranks what is left.
-        latency: a table, the shapes of its layers at full width and how many times faster they shall be, in place of
-            a share.
+        latency: a table, the shapes of its layers at full width, how many times faster they shall be, and who weighs
+            what that costs, in place of a share.
         kept_outputs: filled with the indices of the outputs left, for every layer that loses some.
         ratios: shares for the layers inside a module, in place of `ratio`; not used with `across` or `latency`.
 
@@ -150,7 +156,7 @@ def remove(
     macs_before, parameters_before = count(network, example[:1])
     names = {id(module): name for name, module in network.named_modules()}
     roots = []
-    parts: list[Root] = []
+    parts: list[tuple[list[str], list[Reader]]] = []
     for number, (group, makes, feeds) in enumerate(groups):
         progress(0.1 + 0.3 * number / max(1, len(groups)), "ranking channels")
         first = group[0]
@@ -164,21 +170,18 @@ def remove(
         multiple = math.lcm(round_to, *attention)
         whole = channels if widths is None else widths.setdefault(names[id(module)], channels)
         roots.append((module, function, channels, whole, scores.detach(), multiple))
-        parts.append(Root(whole, scores.detach() if comparable else scores.detach() / scores.mean(), feeds, makes))
+        parts.append((makes, feeds))
     if not roots:
         raise PassError(f"passes.{label}: no group of channels can be removed. Remove this step, or shorten `exclude`")
     found: dict[str, Any] = {}
     if latency is None:
-        makers = [part.makes for part in parts]
+        makers = [makes for makes, _ in parts]
         for name in ratios or {}:
             if not any(_inside(layer, name) for makes in makers for layer in makes):
                 raise PassError(f"passes.{label}.ratios.{name}: it holds no layer that can lose channels. Remove it")
         targets = _targets(roots, [_share(makes, ratios or {}, ratio) for makes in makers], ratio, across)
     else:
-        table, shapes, times = latency
-        targets, before, after = allocate(parts, table, shapes, times, round_to)
-        # Whole heads stay: what was chosen is rounded up to them.
-        targets = [min(root[2], -(-kept // root[5]) * root[5]) for root, kept in zip(roots, targets, strict=True)]
+        targets, before, after = _by_latency(network, roots, parts, latency, round_to)
         kept_by_module = {names[id(root[0])]: kept for root, kept in zip(roots, targets, strict=True)}
         found = {"layers_milliseconds": [before, after], "kept_channels": kept_by_module}
     removed = wide = 0
@@ -214,6 +217,41 @@ def remove(
         "macs_left_share": macs / macs_before,
         "parameters_left_share": parameters / parameters_before,
     }
+
+
+def _by_latency(
+    network: nn.Module,
+    roots: list[Any],
+    parts: list[tuple[list[str], list[Reader]]],
+    latency: tuple[LatencyTable, dict[str, tuple[int, int]], float, Weigh],
+    round_to: int,
+) -> tuple[list[int], float, float]:
+    """Channels to keep in every group, and the table's milliseconds before and after."""
+    table, shapes, times, weigh = latency
+    lost = weigh([(feeds, root[4]) for root, (_, feeds) in zip(roots, parts, strict=True)])
+    modules: dict[str, Any] = dict(network.named_modules())
+    known: list[Root] = []
+    for root, (makes, feeds), costs in zip(roots, parts, lost, strict=True):
+        if costs is not None:
+            shares: dict[str, float] = {}
+            for reader in feeds:
+                layer = modules[reader.layer]
+                inputs = getattr(layer, "in_channels", None) or layer.in_features
+                shares[reader.layer] = shares.get(reader.layer, 0.0) + len(reader.inputs) / inputs
+            known.append(Root(root[3], costs, shares, makes))
+    if not known:
+        return [root[2] for root in roots], 0.0, 0.0
+    chosen, before, after = allocate(known, table, shapes, times, round_to)
+    left = iter(chosen)
+    # Whole heads stay: what was chosen is rounded up to them. What nobody could weigh keeps its width.
+    return (
+        [
+            root[2] if costs is None else min(root[2], -(-next(left) // root[5]) * root[5])
+            for root, costs in zip(roots, lost, strict=True)
+        ],
+        before,
+        after,
+    )
 
 
 def _note_kept(graph: Any, group: Any, names: dict[int, str], kept: dict[str, list[int]]) -> None:

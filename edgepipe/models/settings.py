@@ -27,6 +27,10 @@ class ModelSettings(Settings):
     def digests(self) -> dict[str, JsonValue]:
         """What the loaded network depends on besides the settings: digests of files and code; quick."""
 
+    def problems(self) -> list[str]:
+        """What can be told to be wrong before anything is loaded, in sentences; for `edgepipe plan`."""
+        return []
+
     @abstractmethod
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
         """Write the network into `out` and return it sealed.

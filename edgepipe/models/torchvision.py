@@ -32,6 +32,13 @@ class TorchvisionModel(ModelSettings):
     def digests(self) -> dict[str, JsonValue]:
         return {"weights": file_digest(self.weights)}
 
+    def problems(self) -> list[str]:
+        try:
+            known_name(self.name)
+        except ModelError as error:
+            return [str(error)]
+        return []
+
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
         del job  # nothing to compare with
         import torch
@@ -50,8 +57,8 @@ class TorchvisionModel(ModelSettings):
         return torch_artifact.write(network, torch_artifact.new_architecture(base), out, signature)
 
 
-def build_network(name: str, num_classes: int) -> nn.Module:
-    """A random network; auxiliary classifiers (used in training only) are left out.
+def known_name(name: str) -> None:
+    """Refuse what torchvision does not have.
 
     Raises:
         ModelError: torchvision has no classification network of this name.
@@ -62,6 +69,17 @@ def build_network(name: str, num_classes: int) -> nn.Module:
     known = models.list_models(module=torchvision.models)
     if name not in known:
         raise ModelError(f"model.name: torchvision has no classification network '{name}'.{did_you_mean(name, known)}")
+
+
+def build_network(name: str, num_classes: int) -> nn.Module:
+    """A random network; auxiliary classifiers (used in training only) are left out.
+
+    Raises:
+        ModelError: torchvision has no classification network of this name.
+    """
+    from torchvision import models
+
+    known_name(name)
     extra: dict[str, object] = {}
     if name in ("googlenet", "inception_v3"):
         extra = {"aux_logits": False, "init_weights": True}

@@ -31,7 +31,7 @@ class PruneChannels(Pass):
 
     reads: ClassVar[Kind] = Kind.TORCH
     writes: ClassVar[Kind] = Kind.TORCH
-    data: ClassVar[tuple[Split, ...]] = (Split.TRAIN,)  # with importance=taylor, refit_examples or recover only
+    data: ClassVar[tuple[Split, ...]] = (Split.TRAIN,)  # not where norms alone decide
     libraries: ClassVar[tuple[str, ...]] = (
         "torch",
         "torchvision",
@@ -49,7 +49,9 @@ class PruneChannels(Pass):
     importance: Literal["l1", "l2", "taylor"] = Field(
         "l2", description="what ranks the channels of a group: a norm, or the change of the loss on train examples"
     )
-    importance_examples: int = Field(512, ge=2, description="train examples that importance=taylor looks at, at most")
+    importance_examples: int = Field(
+        512, ge=2, description="train examples that importance=taylor and scope=latency look at, at most"
+    )
     steps: int = Field(1, ge=1, le=100, description="cuts on the way to the ratio")
     refit_examples: int = Field(
         0,
@@ -60,7 +62,8 @@ class PruneChannels(Pass):
     recover: Recovery | None = Field(None, description="training after each cut; null: none")
     scope: Literal["uniform", "global", "latency"] = Field(
         "uniform",
-        description="the same share everywhere, one ranking of all, or the least important for the time they take",
+        description="the same share everywhere, one ranking of all, or widths that move the answers least for the time "
+        "they save, by a table of measured latencies",
     )
     times_faster: float | None = Field(
         None, gt=1, description="scope=latency: how many times faster the layers of the table become, in place of ratio"
@@ -101,6 +104,8 @@ class PruneChannels(Pass):
             each = 1 - (1 - ratio) ** (1 / self.steps)
             parent = copy.deepcopy(network) if self.refit_examples else None
             outputs: dict[str, list[int]] = {}
+            times = (self.times_faster or 1.0) ** ((number + 1) / self.steps)
+            weigh = partial(self._weigh, network, model, job)
             facts = channels.remove(
                 network,
                 model.signature.input_shape,
@@ -111,9 +116,8 @@ class PruneChannels(Pass):
                 keep=[modules[name] for name in self.exclude],
                 label=job.label,
                 progress=partial(self._progress, job, number),
-                comparable=self.importance == "taylor",
                 widths=widths,
-                latency=(table, shapes, (self.times_faster or 1.0) ** ((number + 1) / self.steps)) if table else None,
+                latency=(table, shapes, times, weigh) if table else None,
                 kept_outputs=outputs,
                 ratios={name: self._cumulated(share, number) for name, share in self.ratios.items()},
             )
@@ -192,8 +196,8 @@ class PruneChannels(Pass):
         return LatencyTable.model_validate_json(file.read_text(encoding="utf-8"))
 
     def splits(self) -> tuple[Split, ...]:
-        needed = self.importance == "taylor" or self.refit_examples or self.recover is not None
-        return (Split.TRAIN,) if needed else ()
+        looks = self.importance == "taylor" or self.scope == "latency"
+        return (Split.TRAIN,) if looks or self.refit_examples or self.recover is not None else ()
 
     def _progress(self, job: Job, number: int, share: float, text: str) -> None:
         cut = (0.3 if self.recover else 1.0) * (0.1 if self.refit_examples else 1.0)
@@ -216,6 +220,15 @@ class PruneChannels(Pass):
             job.progress((number + whole * (0.1 + 0.9 * share)) / self.steps, text)
 
         fit_to_parent(network, parent, kept, model, job, examples=self.refit_examples, skip=masked, progress=progress)
+
+    def _weigh(self, network: Any, model: Artifact, job: Job, groups: Any) -> list[list[float] | None]:
+        from edgepipe.models.examples import unlabelled
+        from edgepipe.models.narrowing import costs
+
+        batches, count = unlabelled(job.data, model.signature, self.importance_examples, job.seed)
+        job.facts["importance_examples"] = count
+        fitted = self.refit_examples > 0
+        return costs(network, groups, batches(), fitted=fitted, seed=job.seed, progress=lambda _share, _text: None)
 
     def _importance(self, network: Any, model: Artifact, job: Job) -> Any:
         from edgepipe.models import channels

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-import torch
 from pydantic import ValidationError
 
 from edgepipe.artifact import Artifact, open_artifact
@@ -52,25 +51,31 @@ def test_measured_widths_are_multiples_and_end_at_the_whole() -> None:
     assert grid(10, 16, True) == (10,)
 
 
-def test_time_is_taken_where_it_costs_least_importance() -> None:
-    slow = Root(64, torch.ones(64), [], ["slow"])
-    fast = Root(64, torch.ones(64), [], ["fast"])
+def test_time_is_taken_where_it_costs_least() -> None:
+    slow = Root(64, range(65), {}, ["slow"])
+    fast = Root(64, range(65), {}, ["fast"])
     times = table(slow=linear(64, 8.0), fast=linear(64, 1.0))
     shapes = {"slow": (1, 64), "fast": (1, 64)}
     kept, before, after = allocate([slow, fast], times, shapes, 1.8, 16)
-    assert kept == [32, 64]  # equally important channels: those of the slow layer go
+    assert kept == [32, 64]  # equally dear channels: those of the slow layer go
     assert (before, after) == (9.0, 5.0)
-    precious = Root(64, torch.full((64,), 100.0), [], ["slow"])
+    precious = Root(64, range(0, 6401, 100), {}, ["slow"])
     kept, _, _ = allocate([precious, fast], times, shapes, 1.05, 16)
     assert kept == [64, 32]
 
 
 def test_it_ends_when_nothing_more_can_be_saved() -> None:
-    kept, before, after = allocate(
-        [Root(64, torch.ones(64), [], ["a"])], table(a=linear(64, 1.0)), {"a": (1, 64)}, 100, 16
-    )
+    kept, before, after = allocate([Root(64, range(65), {}, ["a"])], table(a=linear(64, 1.0)), {"a": (1, 64)}, 100, 16)
     assert kept == [16]
     assert after == pytest.approx(before / 4)
+
+
+def test_a_layer_behind_a_concat_loses_the_share_of_the_group_only() -> None:
+    times = table(reads=LayerTable(ins=(32, 64), outs=(8,), milliseconds=((1.0,), (2.0,))))
+    half = Root(32, range(33), {"reads": 0.5}, [])
+    kept, before, after = allocate([half], times, {"reads": (64, 8)}, 1.2, 16)
+    assert kept == [16]
+    assert (before, after) == (2.0, 1.5)
 
 
 @pytest.mark.parametrize("int8", [True, False])
