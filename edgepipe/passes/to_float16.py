@@ -40,7 +40,8 @@ class ToFloat16(Pass):
                 "them. mode=storage halves the bytes of what stayed float"
             )
         for item in network.graph.initializer:
-            if item.data_type == onnx.TensorProto.FLOAT:
+            # Scalars are bounds and masks, -3.4e38 for one: storage leaves them alone, compute clips them.
+            if item.data_type == onnx.TensorProto.FLOAT and np.prod(item.dims) >= self.smallest:
                 value = numpy_helper.to_array(item)
                 largest = float(np.abs(value).max()) if value.size else 0.0
                 if largest > float(np.finfo(np.float16).max):
@@ -59,6 +60,15 @@ class ToFloat16(Pass):
         return job.seal(Kind.ONNX, model.signature)
 
 
+def _too_fine(value) -> bool:  # type: ignore[no-untyped-def]
+    """Whether float16 rounds a tensor to a few values: below 6e-5 its steps do not get finer."""
+    import numpy as np
+
+    whole = np.asarray(value, np.float64)
+    lost = whole - value.astype(np.float16).astype(np.float64)
+    return bool(np.square(lost).sum() > 1e-4 * np.square(whole).sum())
+
+
 def _store_as_float16(network, smallest: int) -> int:  # type: ignore[no-untyped-def]
     """Replace float32 initializers by float16 ones and a Cast, which ONNX Runtime folds when it loads."""
     import numpy as np
@@ -73,7 +83,7 @@ def _store_as_float16(network, smallest: int) -> int:  # type: ignore[no-untyped
     kept = []
     for item in network.graph.initializer:
         value = numpy_helper.to_array(item)
-        if item.data_type != onnx.TensorProto.FLOAT or value.size < smallest:
+        if item.data_type != onnx.TensorProto.FLOAT or value.size < smallest or _too_fine(value):
             kept.append(item)
             continue
         half = fresh(f"{item.name}_half", taken)

@@ -94,7 +94,7 @@ def weight_parameters(
         least: smallest scale allowed per channel, (channels,); see `least_scales`.
 
     Returns:
-        int8 (channels, weights) and float32 (channels,); a channel of zeros keeps scale 1.
+        int8 (channels, weights) and float32 (channels,); a channel of zeros has the smallest, or 1.
     """
     limit = PAIR_LIMIT if pair_safe else 254
     floor = np.float32(SMALLEST_SCALE) if least is None else np.maximum(least, SMALLEST_SCALE)
@@ -112,5 +112,6 @@ def weight_parameters(
             best_error = np.where(better, error, best_error)
             best_scale = np.where(better, scale, best_scale)
             best = np.where(better[:, None], integers, best)
-    best_scale = np.where(empty, np.maximum(np.float32(1.0), floor), best_scale).astype(np.float32)
+    # The step of a bias is s_x * s_w: where there is nothing but a bias, its step is as fine as int32 allows.
+    best_scale = np.where(empty & (floor <= SMALLEST_SCALE), np.float32(1.0), best_scale).astype(np.float32)
     return best.astype(np.int8), best_scale

@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper
 from edgepipe.contract import DataSource, Progress, Split
 from edgepipe.quant.affine import activation_parameters
 from edgepipe.quant.calibrate import open_probe
-from edgepipe.quant.observers import UNLIMITED, Observer, ObserverName, at_least
+from edgepipe.quant.observers import UNLIMITED, Observer, ObserverName, Typical, at_least
 from edgepipe.quant.placement import Placement, Wiring
 
 CANDIDATES: tuple[ObserverName, ...] = ("min_max", "mse", "relative_mse", "percentile", "entropy")
@@ -54,17 +54,19 @@ def choose_ranges(
     )
     run, fixed = open_probe(probe)
     totals = {name: np.zeros(len(CANDIDATES)) for name in costs}
+    typical = {name: [Typical() for _ in range(len(names) // (len(CANDIDATES) + 1))] for name, names in costs.items()}
     size = fixed or min(batch_size, examples)
     count = min(examples, data.count(Split.CALIBRATION))
     for number, batch in enumerate(data.batches(Split.CALIBRATION, size, range(count))):
         inputs = batch.inputs if fixed is None else np.resize(batch.inputs, (fixed, *batch.inputs.shape[1:]))
         values = iter(run(inputs))
-        for name, names in costs.items():
+        for name in costs:
             # Readers of one tensor count alike, and so do examples: each error is a share of what the reader computes
             # from the float. One odd picture may have a thousand times the energy of any other.
-            for _ in range(len(names) // (len(CANDIDATES) + 1)):
+            for known in typical[name]:
                 energy, *errors = (np.asarray(next(values), np.float64).reshape(-1) for _ in range(len(CANDIDATES) + 1))
-                totals[name] += (np.stack(errors) / at_least(energy)).mean(axis=1)
+                known.add(energy)
+                totals[name] += (np.stack(errors) / at_least(energy, known.energy)).mean(axis=1)
         progress(min(1.0, (number + 1) * size / max(1, count)), "choosing ranges")
     chosen: dict[str, str] = {name: CANDIDATES[int(np.argmin(total))] for name, total in totals.items()}
     return {name: options[name][kind] for name, kind in chosen.items()}, chosen

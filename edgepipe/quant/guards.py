@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import helper
 
-from edgepipe.quant.wiring import Wiring
+from edgepipe.quant.wiring import Wiring, is_unknown_pool
 
 _FUSED = ("Relu", "Clip")
 """WeightBiasQuantization looks through these, since an int8 kernel's range performs them."""
@@ -14,7 +14,7 @@ _MOVING = ("MaxPool", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "
 
 
 def guard_floats(model: onnx.ModelProto) -> int:
-    """Part each float convolution or Gemm from the QuantizeLinear behind it, in place; how many there were.
+    """Part float convolutions, Gemms and unknown pools from the QuantizeLinear behind, in place; how many there were.
 
     Between a DequantizeLinear and a QuantizeLinear, ONNX Runtime (WeightBiasQuantization, read and measured in 1.31)
     makes an int8 kernel of a float layer when it loads the file, and rounds its weights itself, with one scale for
@@ -26,7 +26,8 @@ def guard_floats(model: onnx.ModelProto) -> int:
     before: dict[int, onnx.NodeProto] = {}
     done = 0
     for node in model.graph.node:
-        if node.op_type not in ("Conv", "ConvTranspose", "Gemm") or wiring.array(node.input[1]) is None:
+        weighted = node.op_type in ("Conv", "ConvTranspose", "Gemm") and wiring.array(node.input[1]) is not None
+        if not weighted and not (node.op_type == "AveragePool" and is_unknown_pool(node)):
             continue
         if not _behind_dequantize(node, wiring):
             continue

@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from edgepipe.quant.affine import dequantize, quantize
-from edgepipe.quant.observers import at_least
+from edgepipe.quant.observers import Typical, at_least, energies_of
 
 Floats = NDArray[np.float32]
 LARGEST_COLUMN = 8192
@@ -110,13 +110,17 @@ class Moments:
     A column of an odd example, of many times the energy of most, weighs by as much less. Else one picture with a
     thousand times the energy of the others decides how the weights are rounded for all of them.
 
+    Args:
+        typical: energy of most examples; 0: the median of those seen so far.
+
     Attributes:
         mean: float64, (groups, length): mean of the float columns.
         quantized_mean: the same of the columns after quantizing and dequantizing the input.
     """
 
-    def __init__(self, shape: Geometry, groups: int, length: int, *, second: bool) -> None:
+    def __init__(self, shape: Geometry, groups: int, length: int, *, second: bool, typical: float = 0.0) -> None:
         self.shape = shape
+        self._typical, self._seen = typical, Typical()
         self.count = 0.0
         self._sum = np.zeros((groups, length))
         self._quantized_sum = np.zeros((groups, length))
@@ -128,8 +132,11 @@ class Moments:
     ) -> None:
         """Take in one batch of a layer's float input; the quantized one follows from scale and zero point (uint8)."""
         floats, examples = columns(inputs, self.shape, most, drawn)
-        energies = np.square(inputs.reshape(len(inputs), -1)).mean(axis=1)
-        weights = (1 / at_least(energies)).astype(np.float32)[examples, None]
+        energies = energies_of(inputs.reshape(len(inputs), -1))
+        self._seen.add(energies)
+        # About one for most examples, so that float32 holds the sums of any layer.
+        typical = self._typical or self._seen.energy
+        weights = (typical / at_least(energies, typical)).astype(np.float32)[examples, None]
         rounded = dequantize(quantize(floats, float(scale), zero_point, np.uint8), float(scale), zero_point)
         self.count += float(weights.sum())
         self._sum += (floats * weights).sum(axis=1, dtype=np.float64)
@@ -167,6 +174,7 @@ def watch(
     *,
     second: bool,
     per_example: int,
+    typical: Mapping[str, float],
 ) -> tuple[dict[str, Moments], Callable[[str, Floats], None]]:
     """Moments of each layer, and the function that takes in a tensor of the float run.
 
@@ -174,6 +182,7 @@ def watch(
         layers: node name to the node and the shape of its weight.
         parameters: scale and zero point of each quantized tensor.
         per_example: columns drawn from each example, at most.
+        typical: energy that most examples have in each tensor, where it is known.
     """
     found: dict[str, Moments] = {}
     readers: dict[str, list[str]] = {}
@@ -182,7 +191,7 @@ def watch(
         shape = geometry(node, weight_shape)
         length = int(np.prod(weight_shape[1:])) if shape.kernel else _features(node, weight_shape)
         if length <= LARGEST_COLUMN:
-            found[name] = Moments(shape, shape.groups, length, second=second)
+            found[name] = Moments(shape, shape.groups, length, second=second, typical=typical.get(node.input[0], 0.0))
             readers.setdefault(node.input[0], []).append(name)
 
     def take(tensor: str, values: Floats) -> None:

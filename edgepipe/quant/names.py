@@ -55,7 +55,9 @@ def make_room(graph: onnx.GraphProto) -> None:
     where one of them is in the way, the other tensor is renamed.
     """
     outside = {item.name for item in (*graph.input, *graph.output)}
-    tensors = {name for node in graph.node for name in (*node.input, *node.output) if name}
+    graphs = list(all_graphs(graph))
+    tensors = {name for inside in graphs for node in inside.node for name in (*node.input, *node.output) if name}
+    tensors |= {item.name for inside in graphs for item in (*inside.initializer, *inside.input)}
     tensors |= outside | {item.name for item in graph.initializer}
     nodes = {node.name for node in graph.node}
     renamed: dict[str, str] = {}
@@ -85,6 +87,8 @@ def _apply(graph: onnx.GraphProto, renamed: dict[str, str]) -> None:
     for item in (*graph.initializer, *graph.value_info):
         item.name = renamed.get(item.name, item.name)
     for inside in all_graphs(graph):
+        for item in (*inside.initializer, *inside.value_info, *inside.input) if inside is not graph else ():
+            item.name = renamed.get(item.name, item.name)
         for node in inside.node:
             for names in (node.input, node.output):
                 for index, name in enumerate(names):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 ObserverName = Literal["min_max", "moving_average", "percentile", "mse", "relative_mse", "entropy"]
 _HALF = 4096  # bins on each side of zero
 _ODD = 4.0
-"""Times the batch's median energy: an example with more counts by as much less, all others count alike."""
+"""Times the median energy: an example with more counts by as much less, all others count alike."""
 UNLIMITED = (-np.inf, np.inf)
 
 
@@ -31,6 +31,7 @@ class Observer:
         self._width = 0.0
         self._bins: NDArray[np.int64] | None = np.zeros(2 * _HALF, np.int64) if histogram else None
         self._shares = np.zeros(2 * _HALF if histogram else 0)  # the same, each example's values over its energy
+        self.typical = Typical()
 
     def observe(self, values: NDArray[np.float32]) -> None:
         """Take in one batch, any shape.
@@ -64,8 +65,13 @@ class Observer:
         index += _HALF
         np.clip(index, 0, 2 * _HALF - 1, out=index)
         self._bins += np.bincount(index.reshape(-1), minlength=2 * _HALF)
-        shares = np.repeat(1 / at_least(np.square(values).mean(axis=1)), values.shape[1])
-        self._shares += np.bincount(index.reshape(-1), shares, minlength=2 * _HALF)
+        energies = energies_of(values)
+        self.typical.add(energies)
+        shares = 1 / at_least(energies, self.typical.energy)
+        # Zero is exact, always. In the middle of its bin it would not be, and where most values are zero only that
+        # would count.
+        each = np.where(values != 0, shares[:, None], 0.0)
+        self._shares += np.bincount(index.reshape(-1), each.reshape(-1), minlength=2 * _HALF)
 
     def range(
         self, kind: ObserverName, percentile: float = 99.99, limits: tuple[float, float] = UNLIMITED
@@ -124,9 +130,36 @@ class Observer:
         return found
 
 
-def at_least(energies: NDArray[np.floating]) -> NDArray[np.float64]:
-    """What an example's error is a share of: its energy, (n,), or that of an example that is just not odd."""
-    return np.maximum(np.asarray(energies, np.float64), max(_ODD * float(np.median(energies)), 1e-30))
+def energies_of(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean square of each example, (n,); values: float32, (n, values of each)."""
+    largest = max(float(np.abs(values).max()), 1e-30)
+    means: NDArray[np.float64] = np.square(values / np.float32(largest)).mean(axis=1, dtype=np.float64)
+    return means * largest**2
+
+
+class Typical:
+    """The median energy of the examples so far, of those that have any: a blank picture is no measure of others."""
+
+    def __init__(self) -> None:
+        self._seen: list[NDArray[np.float64]] = []
+
+    def add(self, energies: NDArray[np.floating]) -> None:
+        """Take in the energies of a batch, (n,)."""
+        self._seen.append(np.asarray(energies, np.float64)[energies > 0])
+
+    @property
+    def energy(self) -> float:
+        """0 as long as nothing but zeros was seen."""
+        known = np.concatenate(self._seen) if self._seen else np.zeros(0)
+        return float(np.median(known)) if len(known) else 0.0
+
+
+def at_least(energies: NDArray[np.floating], typical: float) -> NDArray[np.float64]:
+    """What an example's error is a share of: its energy, (n,), or that of an example that is just not odd.
+
+    Infinite, so that nothing counts, where nothing is known of others.
+    """
+    return np.maximum(np.asarray(energies, np.float64), _ODD * typical if typical > 0 else np.inf)
 
 
 def _merged(bins: NDArray[Any]) -> NDArray[Any]:

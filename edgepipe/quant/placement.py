@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import onnx
 
-from edgepipe.quant.wiring import ANCHORS, Unit, Wiring, attribute, weight_axis
+from edgepipe.quant.wiring import ANCHORS, Unit, Wiring, attribute, is_unknown_pool, weight_axis
 from edgepipe.quant.worth import cheapest, predicted
 
 __all__ = ["KeepFloat", "Placement", "Wiring", "attribute", "milliseconds", "place", "weight_axis"]
@@ -122,7 +122,11 @@ def _units(wiring: Wiring, skipped: set[str], kept_float: dict[str, str]) -> Ite
             absorbed |= set() if after is None else {after.name}
             reads = node.input[:1] if kind in ANCHORS else node.input
             unit = Unit(node, tuple(dict.fromkeys(reads)), (writes,), kind in ("Gemm", "MatMul"))
-        elif kind in (*POOLING, *PASSING) and node.input[0] in within:
+        elif (
+            kind in (*POOLING, *PASSING)
+            and node.input[0] in within
+            and not (kind == "AveragePool" and is_unknown_pool(node))
+        ):
             unit = Unit(node, (node.input[0],), tuple(node.output[:1] if kind == "MaxPool" else node.output))
         elif kind in CURVES and node.input[0] in within and _is_looked_up(node, wiring):
             unit = Unit(node, (node.input[0],), (node.output[0],))
@@ -137,7 +141,17 @@ def _is_looked_up(node: onnx.NodeProto, wiring: Wiring) -> bool:
         attribute(node, "alpha", 0.2) <= 0 or not 0 <= attribute(node, "beta", 0.5) <= 1
     ):
         return False  # `curves` needs it to rise, and 0 to lie where it rises
-    return node.output[0] not in wiring.outputs
+    return not _is_answer(node.output[0], wiring)
+
+
+def _is_answer(name: str, wiring: Wiring) -> bool:
+    """Whether a tensor leaves the network, perhaps in another shape: whoever reads it tells its values apart."""
+    return name in wiring.outputs or any(
+        _is_answer(output, wiring)
+        for node in wiring.consumers[name]
+        if node.op_type in (*PASSING, "Identity", "Cast")
+        for output in node.output
+    )
 
 
 def _why_float(node: onnx.NodeProto, wiring: Wiring) -> str | None:
@@ -172,6 +186,8 @@ def clip_behind(node: onnx.NodeProto, wiring: Wiring, skipped: Collection[str] =
         low = wiring.array(after.input[1]) if len(after.input) > 1 and after.input[1] else None
         if low is None or float(low.reshape(-1)[0]) != 0.0:
             return None
+        if len(after.input) > 2 and after.input[2] and wiring.array(after.input[2]) is None:
+            return None  # a bound that is computed: the runtime keeps the Clip
     return after
 
 
@@ -189,6 +205,8 @@ def _flat_beyond(name: str, wiring: Wiring) -> tuple[float, float] | None:
     others = [node for node in readers if node not in curves]
     if not curves or name in wiring.outputs or len({node.op_type for node in curves}) != 1:
         return None
+    if any(_is_answer(node.output[0], wiring) for node in curves):
+        return None  # of two classes beyond 8 the larger one is the answer
     if curves[0].op_type == "Sigmoid":
         low, high = -SIGMOID_IS_FLAT, SIGMOID_IS_FLAT
     else:

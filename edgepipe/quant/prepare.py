@@ -9,7 +9,7 @@ import onnx
 from onnx import numpy_helper, version_converter
 
 from edgepipe.errors import PassError
-from edgepipe.models.subgraphs import drop_unread
+from edgepipe.models.subgraphs import all_graphs, drop_unread
 from edgepipe.quant.names import fresh, make_room, name_nodes
 
 QUANTIZED = {
@@ -118,7 +118,7 @@ def _mean_axes(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> 
 
 
 def _drop_unused_imports(model: onnx.ModelProto) -> None:
-    used = {node.domain for node in model.graph.node} | {""}
+    used = {node.domain for graph in all_graphs(model.graph) for node in graph.node} | {""}
     imports = [item for item in model.opset_import if item.domain in used or item.domain == "ai.onnx"]
     del model.opset_import[:]
     model.opset_import.extend(imports)

@@ -55,6 +55,7 @@ class StaticQuantizer:
         self.network, self.data, self.how, self.label, self.progress = network, data, how, label, progress
         self.observers: dict[str, str] = {}
         self.gain: dict[str, float] = {}
+        self._typical: dict[str, float] = {}
         self._ranges: dict[str, tuple[float, float]] = {}
         self._weights: dict[WeightKey, Weight] = {}
         self._biases: dict[str, NDArray[np.float32]] = {}
@@ -83,6 +84,7 @@ class StaticQuantizer:
             label=self.label,
             progress=lambda share, text: self.progress(0.1 + 0.3 * share, f"calibrating {text}"),
         )
+        self._typical |= {name: watched.typical.energy for name, watched in observers.items()}
         if self.how.observer != "least_error":
             self._ranges |= {
                 name: watched.range(
@@ -118,7 +120,13 @@ class StaticQuantizer:
         parameters = writer.parameters(placement, self._known(placement))
         layers = {node.name: (node, writer.wiring.constants[node.input[1]].dims) for node in writer.layers(placement)}
         examples = max(1, self.data.count(Split.CALIBRATION))
-        moments, take = watch(layers, parameters, second=self.how.learned, per_example=-(-_COLUMNS // examples))
+        moments, take = watch(
+            layers,
+            parameters,
+            second=self.how.learned,
+            per_example=-(-_COLUMNS // examples),
+            typical=self._typical,
+        )
         stream(
             self.network,
             sorted({node.input[0] for node, _ in layers.values()}),

@@ -72,3 +72,9 @@ def weight_axis(node: onnx.NodeProto) -> int:
     if node.op_type == "Gemm":
         return 0 if attribute(node, "transB", 0) else 1
     return {"Conv": 0, "ConvTranspose": 1, "MatMul": 1}[node.op_type]
+
+
+def is_unknown_pool(node: onnx.NodeProto) -> bool:
+    """Whether an AveragePool has what its int8 kernel does not know, as dilations: no session opens with it."""
+    known = {"auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides"}
+    return not {item.name for item in node.attribute} <= known

@@ -7,7 +7,14 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepipe.quant.affine import activation_parameters, dequantize, quantize, safe_scales, weight_parameters
+from edgepipe.quant.affine import (
+    activation_parameters,
+    dequantize,
+    least_scales,
+    quantize,
+    safe_scales,
+    weight_parameters,
+)
 
 
 def runtime(operator: str, values: np.ndarray, scale: np.float32, zero: np.ndarray) -> np.ndarray:
@@ -75,3 +82,14 @@ def test_a_channel_of_zeros_stays_zero_with_scale_one() -> None:
     integers, scales = weight_parameters(np.zeros((2, 9), np.float32), pair_safe=True)
     assert not integers.any()
     assert scales.tolist() == [1.0, 1.0]
+
+
+def test_a_channel_of_zeros_keeps_its_bias() -> None:
+    """Its scale is the step of its bias: with 1 a bias below half of the input's scale would be rounded away."""
+    bias = np.array([0.3, 0.0, -5.0], np.float32)
+    integers, scales = weight_parameters(
+        np.zeros((3, 9), np.float32), pair_safe=True, least=least_scales(bias, np.float32(1.0))
+    )
+    assert not integers.any()
+    assert np.rint(bias / scales) * scales == pytest.approx(bias, rel=1e-6)
+    assert scales[1] == 1.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgepipe.quant.affine import activation_parameters, dequantize, quantize
-from edgepipe.quant.observers import Observer, ObserverName
+from edgepipe.quant.observers import Observer, ObserverName, energies_of
 
 
 def observed(values: np.ndarray, parts: int) -> Observer:
@@ -53,6 +53,30 @@ def test_one_odd_example_takes_the_range_from_none_of_the_others() -> None:
     blank = examples.copy()
     blank[3] = 1e-6  # must not count for all of them
     assert observed(blank, 5).range("relative_mse")[1] == pytest.approx(high, rel=0.2)
+
+
+@pytest.mark.parametrize("parts", [1, 5, 201])
+@pytest.mark.parametrize("place", [0, 100, 200])
+def test_a_blank_example_decides_no_range(place: int, parts: int) -> None:
+    examples = np.maximum(np.random.default_rng(0).standard_normal((200, 500)), 0).astype(np.float32)
+    wanted = observed(examples, 4).range("relative_mse")[1]
+    with_blank = np.insert(examples, place, 0.0, axis=0)
+    assert observed(with_blank, parts).range("relative_mse")[1] == pytest.approx(wanted, rel=0.05)
+
+
+@pytest.mark.parametrize("parts", [1, 5, 200])
+def test_where_most_examples_are_zero_the_others_decide(parts: int) -> None:
+    examples = np.maximum(np.random.default_rng(0).standard_normal((200, 500)), 0).astype(np.float32)
+    examples[np.arange(200) % 5 > 0] = 0
+    low, high = observed(examples, parts).range("relative_mse")
+    assert low == 0
+    alive = examples[::5]
+    assert error(alive, low, high) < 1.3 * error(alive, *observed(alive, 1).range("mse"))
+
+
+def test_energies_of_huge_values_are_finite() -> None:
+    assert energies_of(np.full((2, 3), 1e30, np.float32)) == pytest.approx([1e60, 1e60], rel=1e-5)
+    assert energies_of(np.zeros((2, 3), np.float32)).tolist() == [0, 0]
 
 
 def test_mse_has_the_least_squared_error_of_all_ranges() -> None:

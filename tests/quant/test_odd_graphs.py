@@ -23,6 +23,7 @@ from edgepipe.passes.quantize_dynamic import QuantizeDynamic
 from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.passes.quantize_weights import QuantizeWeights
 from edgepipe.passes.to_float16 import ToFloat16
+from edgepipe.quant.placement import Wiring, clip_behind
 from edgepipe.verify import worker
 
 node = helper.make_node
@@ -57,7 +58,8 @@ class Desk:
         inputs = [shaped("x", *shape), *more.get("inputs", [])]  # type: ignore[misc]
         graph = helper.make_graph(nodes, "g", inputs, outputs, stored)
         file = self.folder / "given.onnx"
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
+        opsets = [helper.make_opsetid("", more.get("opset", 17)), helper.make_opsetid("com.microsoft", 1)]
+        onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), file)
         return OnnxModel(path=str(file)).load(
             self._new("load"), Signature(input_shape=self.inputs.shape[1:], classes=tuple("0123456789")), 0
         )
@@ -222,6 +224,109 @@ def test_an_excluded_relu_is_not_performed_by_the_range_before_it(desk: Desk) ->
     assert "a" not in quantized[0]
     assert "a" in quantized[1]
     assert desk.error(model, apart) < 0.05
+
+
+@pytest.mark.parametrize("preset", ["fast", "accurate"])
+@pytest.mark.parametrize("batch", [None, 1])
+def test_a_blank_calibration_example_is_one_example(tmp_path: Path, preset: str, batch: int | None) -> None:
+    inputs = np.random.default_rng(5).standard_normal((51, 3, 12, 12))
+    desk = Desk(tmp_path, inputs)
+    calibration = np.insert(inputs[:50] * 1.001, 50, 0.0, axis=0)  # the blank one is a batch of its own
+    np.savez(tmp_path / "c.npz", images=calibration.astype("f"), labels=np.arange(51) % 10)
+    desk.data = NpzData(evaluation=tmp_path / "e.npz", calibration=tmp_path / "c.npz").open(tmp_path / "cache2")
+    last, stored = head("r", 16)
+    nodes = [node("Conv", ["x", "w1"], ["a"], "first"), node("Relu", ["a"], ["r"], "relu"), *last]
+    model = desk.load(nodes, [weight("w1", 16, 3, 3, 3), *stored], batch=batch)
+    small, _ = desk.run(model, QuantizeStatic(preset=preset, keep_float="never"))
+    if batch is None:
+        assert desk.error(model, small) < 0.05
+        return
+    one, two = (
+        np.concatenate([session_answers(item.onnx)(row[None].astype("f")) for row in inputs]) for item in (model, small)
+    )
+    assert np.abs(one - two).max() < 0.05 * np.abs(one).max()
+
+
+def test_a_pool_that_has_no_int8_kernel_stays_float(desk: Desk) -> None:
+    last, stored = head("b", 64)
+    nodes = [
+        node("Conv", ["x", "w1"], ["a"], "first"),
+        node("Relu", ["a"], ["r"], "relu"),
+        node("AveragePool", ["r"], ["pooled_apart"], "apart", kernel_shape=[2, 2], dilations=[2, 2], strides=[2, 2]),
+        node("Conv", ["pooled_apart", "w2"], ["b"], "second"),
+        *last,
+    ]
+    model = desk.load(nodes, [weight("w1", 64, 3, 3, 3), weight("w2", 64, 64, 3, 3), *stored], opset=19)
+    small, _ = desk.run(model, QuantizeStatic(keep_float="never"))
+    assert desk.error(model, small) < 0.05
+
+
+@pytest.mark.parametrize("end", ["Flatten", "Reshape"])
+def test_scores_behind_a_final_sigmoid_are_not_tied(desk: Desk, end: str) -> None:
+    nodes = [
+        node("Conv", ["x", "w1"], ["a"], "first"),
+        node("Relu", ["a"], ["r"], "relu"),
+        node("GlobalAveragePool", ["r"], ["pooled"], "pool"),
+        node("Conv", ["pooled", "w2", "b2"], ["scores"], "second"),
+        node("Sigmoid", ["scores"], ["shares"], "sigmoid"),
+        node(end, ["shares", "shape"][: 1 + (end == "Reshape")], ["y"], "end"),
+    ]
+    bias = numpy_helper.from_array(np.linspace(-14, -9, 10).astype("f"), "b2")
+    shape = numpy_helper.from_array(np.array([-1, 10]), "shape")
+    model = desk.load(nodes, [weight("w1", 16, 3, 3, 3), weight("w2", 10, 16, 1, 1), bias, shape])
+    small, _ = desk.run(model, QuantizeStatic(keep_float="never"))
+    wanted, got = (session_answers(item.onnx)(desk.inputs) for item in (model, small))
+    assert (wanted.argmax(1) == got.argmax(1)).mean() > 0.9
+    assert np.allclose(np.log(wanted), np.log(got), atol=0.2)
+
+
+def test_a_clip_with_a_computed_bound_is_no_part_of_a_range(desk: Desk) -> None:
+    last, stored = head("c", 64)
+    nodes = [
+        node("ReduceMax", ["x"], ["most"], "most", keepdims=0),
+        node("Conv", ["x", "w1"], ["a"], "first"),
+        node("Clip", ["a", "zero", "most"], ["c"], "clip"),
+        *last,
+    ]
+    zero = numpy_helper.from_array(np.float32(0), "zero")
+    model = desk.load(nodes, [weight("w1", 64, 3, 3, 3), zero, *stored])
+    small, _ = desk.run(model, QuantizeStatic(keep_float="never"))
+    assert desk.error(model, small) < 0.05
+    assert clip_behind(onnx.load(model.onnx).graph.node[1], Wiring(onnx.load(model.onnx))) is None
+
+
+@pytest.mark.parametrize("inner", ["scaled", "first_scale", "a_scale"])
+def test_operators_and_names_of_an_if_only(desk: Desk, inner: str) -> None:
+    """A domain that only a branch uses stays imported; a branch may call its tensors what quantizing would."""
+    shape = (None, 16, 14, 14)
+    then = helper.make_graph([node("Gelu", ["a"], ["t"], domain="com.microsoft")], "t", [], [shaped("t", *shape)])
+    body = [node("Mul", ["a", "a"], [inner]), node("Add", [inner, "a"], ["e"])]
+    other = helper.make_graph(body, "e", [], [shaped("e", *shape)])
+    last, stored = head("b", 16)
+    nodes = [
+        node("Conv", ["x", "w1"], ["a"], "first"),
+        node("ReduceMean", ["x"], ["mean"], "mean", keepdims=0),
+        node("Greater", ["mean", "zero"], ["condition"], "greater"),
+        node("If", ["condition"], ["chosen"], "if", then_branch=then, else_branch=other),
+        node("Conv", ["chosen", "w2"], ["b"], "second"),
+        *last,
+    ]
+    zero = numpy_helper.from_array(np.float32(0), "zero")
+    model = desk.load(nodes, [weight("w1", 16, 3, 3, 3), weight("w2", 16, 16, 3, 3), zero, *stored])
+    small, _ = desk.run(model, QuantizeStatic(keep_float="never"))
+    assert desk.error(model, small) < 0.05
+
+
+def test_float16_leaves_bounds_and_what_it_would_round_away_in_float32(desk: Desk) -> None:
+    last, stored = head("c", 16)
+    nodes = [node("Clip", ["x", "least"], ["x2"], "clip"), node("Conv", ["x2", "w1"], ["a"], "first")]
+    nodes += [node("Mul", ["a", "many"], ["c"], "mul"), *last]
+    least = numpy_helper.from_array(np.float32(-3.4e38), "least")
+    tiny = weight("w1", 16, 3, 3, 3, scale=1e-6)
+    model = desk.load(nodes, [least, tiny, numpy_helper.from_array(np.float32(1e6), "many"), *stored])
+    small, job = desk.run(model, ToFloat16())
+    assert desk.error(model, small) < 1e-3
+    assert job.facts["tensors"] == 1
 
 
 def test_layers_kept_float_are_stored_in_float16_and_not_computed_in_it(desk: Desk) -> None:
