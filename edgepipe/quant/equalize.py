@@ -4,7 +4,8 @@ Where a convolution feeds another, possibly through a ReLU, dividing output chan
 multiplying input channel i of the second by s_i changes nothing in float. In int8 the activation between them has
 one scale: a channel far smaller than the largest one gets few of the 256 steps. s_i = sqrt(a_i / w_i) balances the
 channel's largest activation a_i with the largest weight w_i that reads it; a depthwise reader has a scale per
-channel, which takes up any s_i, so there every channel gets the same range.
+channel, which takes up any s_i, so there every channel gets the same range. Where a Concat stands between, the channels
+of all its branches are balanced with each other; a branch that is read elsewhere too stays, and the others follow it.
 
 Source: Nagel et al., Data-Free Quantization, ICCV 2019, arXiv:1906.04721, with the activations' range in place of
 the first layer's weights, as in Xiao et al., SmoothQuant, ICML 2023, arXiv:2211.10438.
@@ -32,7 +33,9 @@ _WIDEST = 64.0
 
 @dataclass(frozen=True)
 class _Pair:
-    first: onnx.NodeProto
+    """`makers`: what a layer reads, in the order of its input channels, each with its convolution if that is ours."""
+
+    makers: tuple[tuple[str, onnx.NodeProto | None], ...]
     second: onnx.NodeProto
     between: str
     depthwise: bool
@@ -45,7 +48,8 @@ def equalize(
     pairs = _pairs(Wiring(model))
     if not pairs:
         return []
-    largest = _largest(model, [pair.between for pair in pairs], data, examples, batch_size, progress)
+    tensors = {name: None for pair in pairs for name in (pair.between, *(made for made, _ in pair.makers))}
+    largest = _largest(model, list(tensors), data, examples, batch_size, progress)
     values = {item.name: item for item in model.graph.initializer}
     for pair in pairs:
         second = numpy_helper.to_array(values[pair.second.input[1]])
@@ -58,13 +62,18 @@ def equalize(
         else:
             reading = np.abs(second).max(axis=tuple(axis for axis in range(second.ndim) if axis != 1))
             factors = np.sqrt(activation / np.maximum(reading, 1e-12))
-        # The geometric mean of the living channels stays where it is.
-        factors[alive] /= np.exp(np.mean(np.log(factors[alive])))
-        factors[~alive] = 1.0
+        counts = [len(largest[name]) for name, _ in pair.makers]
+        ours = np.repeat([node is not None for _, node in pair.makers], counts)
+        # The geometric mean of the living channels stays where it is, or that of those that nobody may scale.
+        still = alive & ~ours if (alive & ~ours).any() else alive
+        factors[alive] /= np.exp(np.mean(np.log(factors[still])))
+        factors[~(alive & ours)] = 1.0
         factors = np.clip(factors, 1 / _WIDEST, _WIDEST).astype(np.float32)
-        _scale(values[pair.first.input[1]], 1 / factors, 0)
-        if len(pair.first.input) > 2 and pair.first.input[2]:
-            _scale(values[pair.first.input[2]], 1 / factors, 0)
+        ends = np.cumsum(counts)
+        for (_, node), count, end in zip(pair.makers, counts, ends, strict=True):
+            for name in node.input[1:] if node is not None else ():
+                if name:
+                    _scale(values[name], 1 / factors[end - count : end], 0)
         _scale(values[pair.second.input[1]], factors, 0 if pair.depthwise else 1)
     return [pair.between for pair in pairs]
 
@@ -76,27 +85,51 @@ def _scale(item: onnx.TensorProto, factors: NDArray[np.floating[Any]], axis: int
 
 
 def _pairs(wiring: Wiring) -> list[_Pair]:
-    """Convolutions that only each other see, with weights that nobody else reads."""
+    """Convolutions that read nothing but what others make for them, with weights that nobody else reads."""
     found = []
-    for first in wiring.graph.node:
-        if first.op_type != "Conv" or not _own_constants(first, wiring):
+    for reader in wiring.graph.node:
+        if reader.op_type != "Conv" or not _own_constants(reader, wiring):
             continue
-        between = first.output[0]
-        reader = wiring.sole_consumer(between)
-        if reader is not None and reader.op_type in _HOMOGENEOUS and attribute(reader, "alpha", 0.01) > 0:
-            between = reader.output[0]
-            reader = wiring.sole_consumer(between)
-        if reader is None or reader.op_type != "Conv" or reader.input[0] != between:
+        between = reader.input[0]
+        joined = _behind_curve(between, wiring)
+        if joined is None:
+            continue
+        maker = wiring.producer.get(joined)
+        if maker is not None and maker.op_type == "Concat" and attribute(maker, "axis", 0) == 1:
+            inputs = list(maker.input)
+            makers = tuple((name, _own_maker(name, wiring) if inputs.count(name) == 1 else None) for name in inputs)
+        else:
+            makers = ((between, _own_maker(between, wiring)),)
+        if not any(node is not None for _, node in makers):
             continue
         groups = int(attribute(reader, "group", 1))
         weight = wiring.array(reader.input[1])
-        channels = wiring.array(first.input[1])
-        if weight is None or channels is None or not _own_constants(reader, wiring):
-            continue
-        depthwise = groups > 1 and weight.shape[:2] == (groups, 1) and groups == len(channels)
-        if groups == 1 or depthwise:
-            found.append(_Pair(first, reader, between, depthwise))
+        assert weight is not None
+        depthwise = groups > 1 and weight.shape[:2] == (groups, 1)
+        if len(makers) == 1 and depthwise:
+            node = makers[0][1]
+            channels = None if node is None else wiring.array(node.input[1])
+            depthwise = channels is not None and groups == len(channels)
+        if groups == 1 or (depthwise and len(makers) == 1):
+            found.append(_Pair(makers, reader, between, depthwise))
     return found
+
+
+def _behind_curve(name: str, wiring: Wiring) -> str | None:
+    """The tensor before the ReLU that makes this one, or itself; None where somebody else reads it."""
+    if wiring.sole_consumer(name) is None:
+        return None
+    curve = wiring.producer.get(name)
+    if curve is None or curve.op_type not in _HOMOGENEOUS or attribute(curve, "alpha", 0.01) <= 0:
+        return name
+    return curve.input[0] if wiring.sole_consumer(curve.input[0]) is not None else None
+
+
+def _own_maker(name: str, wiring: Wiring) -> onnx.NodeProto | None:
+    """The convolution whose outputs may be scaled, through a ReLU, or None."""
+    made = _behind_curve(name, wiring)
+    node = None if made is None else wiring.producer.get(made)
+    return node if node is not None and node.op_type == "Conv" and _own_constants(node, wiring) else None
 
 
 def _own_constants(node: onnx.NodeProto, wiring: Wiring) -> bool:

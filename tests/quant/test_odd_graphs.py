@@ -343,3 +343,31 @@ def test_layers_kept_float_are_stored_in_float16_and_not_computed_in_it(desk: De
 def test_true_is_no_number_of_a_pass() -> None:
     with pytest.raises(ValidationError, match=r"keep_worst\n  Value error, a number is wanted"):
         QuantizeStatic(keep_worst=True)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_equalizing_balances_the_branches_of_a_concat(desk: Desk, kept: bool) -> None:
+    """One branch a hundredth of the other, and read with weights a hundred times theirs: one scale fits neither."""
+    last, stored = head("c", 16)
+    nodes = [
+        node("Conv", ["x", "w1"], ["first"], "first"),
+        node("Relu", ["first"], ["r"], "relu"),
+        node("Conv", ["r", "wa"], ["a"], "a", pads=[1] * 4),
+        node("Conv", ["r", "wb"], ["b0"], "b", pads=[1] * 4),
+        node("Relu", ["b0"], ["b"], "relu_b"),
+        node("Concat", ["r", "a", "b"] if kept else ["a", "b"], ["ab"], "concat", axis=1),
+        node("Conv", ["ab", "wc"], ["c"], "c"),
+        *last,
+    ]
+    parts = [weight("wc0", 16, 16, 3, 3)] * kept + [
+        weight("wc1", 16, 16, 3, 3, scale=10),
+        weight("wc2", 16, 16, 3, 3, scale=0.1),
+    ]
+    reading = numpy_helper.from_array(np.concatenate([numpy_helper.to_array(part) for part in parts], axis=1), "wc")
+    made = [weight("wa", 16, 16, 3, 3, scale=0.1), weight("wb", 16, 16, 3, 3, scale=10)]
+    model = desk.load(nodes, [weight("w1", 16, 3, 3, 3), *made, reading, *stored])
+    plain, _ = desk.run(model, QuantizeStatic(keep_float="never"))
+    balanced, job = desk.run(model, QuantizeStatic(keep_float="never", equalize=True))
+    assert job.facts["equalized"] == 1
+    assert desk.error(model, balanced) < 0.05
+    assert desk.error(model, balanced) < 0.3 * desk.error(model, plain)
