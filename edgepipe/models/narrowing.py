@@ -10,8 +10,8 @@ Sources: Hassibi and Stork, Optimal Brain Surgeon, NeurIPS 1992; He et al., ICCV
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -34,14 +34,30 @@ class Reader:
     channels: Sequence[int]
 
 
-@dataclass
 class _Seen:
-    """Of one layer: the second moments of its inputs, their sum, and the answers' sensitivity to each output."""
+    """What one reader saw of a group: second moments and sum of its channels over examples and places.
 
-    squares: Tensor
-    total: Tensor
-    rows: int = 0
-    sensitivity: Tensor = field(default_factory=lambda: torch.zeros(()))
+    Attributes:
+        inputs: (C, places), the input channels of the layer that are each channel's; several where a map was flattened.
+        sensitivity: of the answers to each output of the layer, (outputs,).
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        owners = torch.as_tensor(list(reader.channels))
+        count = int(owners.max()) + 1
+        self.inputs = torch.as_tensor(list(reader.inputs))[torch.sort(owners, stable=True).indices].reshape(count, -1)
+        self.squares = torch.zeros((count, count), dtype=torch.float64)
+        self.total = torch.zeros(count, dtype=torch.float64)
+        self.rows = 0
+        self.sensitivity = torch.zeros((), dtype=torch.float64)
+
+    def add(self, x: Tensor) -> None:
+        """Take in (rows, input channels of the layer)."""
+        mine = x[:, self.inputs.flatten()].reshape(len(x), *self.inputs.shape).transpose(1, 2)
+        mine = mine.reshape(-1, len(self.inputs)).double()
+        self.squares += mine.T @ mine
+        self.total += mine.sum(0)
+        self.rows += len(mine)
 
 
 def costs(
@@ -63,50 +79,55 @@ def costs(
     Returns:
         (C + 1) numbers that grow; None for a group of which no reader was seen to run.
     """
-    names = {reader.layer for readers, _ in groups for reader in readers}
-    seen, examples = _watch(network, names, batches, seed)
+    seen: dict[str, list[tuple[Reader, _Seen]]] = {}
+    for readers, _ in groups:
+        for reader in readers:
+            seen.setdefault(reader.layer, []).append((reader, _Seen(reader)))
+    examples = _watch(network, seen, batches, seed)
+    records = {id(reader): record for pairs in seen.values() for reader, record in pairs if record.rows}
     layers = dict(network.named_modules())
     found: list[list[float] | None] = []
     for number, (readers, scores) in enumerate(groups):
         progress(number / max(1, len(groups)), "weighing channels")
         order = torch.sort(scores.detach(), descending=True, stable=True).indices
-        known = [reader for reader in readers if reader.layer in seen]
+        known = [reader for reader in readers if id(reader) in records]
         if not known:
             found.append(None)
             continue
         lost = torch.zeros(len(order) + 1, dtype=torch.float64)
         for reader in known:
-            lost += _lost(layers[reader.layer], reader, seen[reader.layer], order, examples, fitted)
+            lost += _lost(layers[reader.layer], records[id(reader)], order, examples, fitted)
         lost *= len(readers) / len(known)  # a reader that runs out of sight counts as the others do
         found.append(torch.cummax(lost, 0).values.tolist())
     return found
 
 
-def _watch(network: nn.Module, names: set[str], batches: Iterable[Tensor], seed: int) -> tuple[dict[str, _Seen], int]:
-    """Run the examples forwards and backwards."""
+def _watch(
+    network: nn.Module, seen: Mapping[str, Sequence[tuple[Reader, _Seen]]], batches: Iterable[Tensor], seed: int
+) -> int:
+    """Run the examples forwards and backwards; fills what was seen and returns how many they were."""
     network.eval()
-    seen: dict[str, _Seen] = {}
     generator = torch.Generator().manual_seed(seed)
 
     def note(name: str) -> Any:
         def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            x = _rows(layer, inputs[0].detach(), generator).double()
-            record = seen.setdefault(name, _Seen(x.new_zeros(x.shape[1], x.shape[1]), x.new_zeros(x.shape[1])))
-            record.squares += x.T @ x
-            record.total += x.sum(0)
-            record.rows += len(x)
+            x = _rows(layer, inputs[0].detach(), generator)
+            for _, record in seen[name]:
+                record.add(x)
 
             def backwards(gradient: Tensor) -> None:
                 channel = 1 if isinstance(layer, nn.Conv2d) else gradient.ndim - 1
                 others = [axis for axis in range(gradient.ndim) if axis != channel]
-                record.sensitivity = record.sensitivity + gradient.double().square().sum(others)
+                found = gradient.double().square().sum(others)
+                for _, record in seen[name]:
+                    record.sensitivity = record.sensitivity + found
 
             if output.requires_grad:
                 output.register_hook(backwards)  # type: ignore[no-untyped-call]
 
         return hook
 
-    watched = {name: module for name, module in network.named_modules() if name in names and _is_read(module)}
+    watched = {name: module for name, module in network.named_modules() if name in seen and _is_read(module)}
     hooks = [module.register_forward_hook(note(name)) for name, module in watched.items()]
     needed = [parameter.requires_grad for parameter in network.parameters()]
     for parameter in network.parameters():
@@ -122,7 +143,7 @@ def _watch(network: nn.Module, names: set[str], batches: Iterable[Tensor], seed:
             hook.remove()
         for parameter, wanted in zip(network.parameters(), needed, strict=True):
             parameter.requires_grad_(wanted)
-    return seen, examples
+    return examples
 
 
 def _is_read(module: nn.Module) -> bool:
@@ -140,21 +161,15 @@ def _rows(layer: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
     return x.reshape(-1, x.shape[2])
 
 
-def _lost(layer: Any, reader: Reader, seen: _Seen, order: Tensor, examples: int, fitted: bool) -> Tensor:
+def _lost(layer: Any, seen: _Seen, order: Tensor, examples: int, fitted: bool) -> Tensor:
     """Mean squared change of the answers through one reader, (C + 1,), by how many channels are gone."""
     channels = len(order)
-    inputs = torch.as_tensor(list(reader.inputs))
-    owners = torch.as_tensor(list(reader.channels))
-    # A flattened map gives the reader several inputs of each channel; they count as places of its kernel.
-    each = max(1, len(inputs) // channels)
-    place = inputs[torch.sort(owners, stable=True).indices].reshape(channels, each)[order]
-    moments = torch.zeros((channels, channels), dtype=torch.float64)
-    for column in place.T:
-        block = seen.squares[column][:, column] / seen.rows
-        if fitted:  # the constant is fitted too
-            mean = seen.total[column] / seen.rows
-            block = block - torch.outer(mean, mean)
-        moments += block / each
+    moments = seen.squares / seen.rows
+    if fitted:  # the constant is fitted too
+        moments = moments - torch.outer(seen.total / seen.rows, seen.total / seen.rows)
+    moments = moments[order][:, order]
+    # Places of a flattened map count as those of a kernel do.
+    place = seen.inputs[order]
     weights = layer.weight.detach().double().flatten(2) if layer.weight.ndim > 2 else layer.weight.detach().double()
     weights = weights[:, place.flatten()].reshape(len(weights), channels, -1)
     sensitivity = seen.sensitivity.expand(len(weights)) / max(1, examples)
