@@ -144,6 +144,11 @@ class Pass(Settings):
         """Splits that these settings depend on; `data` unless a subclass needs fewer for some settings."""
         return self.data
 
+    def behind(self, before: Pass | None) -> str | None:
+        """What is wrong with standing directly behind `before` (None: behind no pass), in a sentence; None: nothing."""
+        del before
+        return None
+
     def settings(self) -> dict[str, Any]:
         """The settings as JSON values, defaults included; part of the cache key."""
         return self.model_dump(mode="json")

@@ -77,6 +77,9 @@ def make_plan(recipe: Recipe) -> Plan:
                     step.name,
                 )
             )
+        wrong = step.settings.behind(steps[-1].settings)
+        if wrong is not None:
+            problems.append((key, wrong, step.name))
         if kind is Kind.TORCH and step.settings.writes is Kind.ONNX:
             onnx_since = f"the model became onnx in '{label}'"
         kind = step.settings.writes

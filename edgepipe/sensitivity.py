@@ -87,6 +87,7 @@ def main_sensitivity(argv: list[str]) -> int:
                         write_text(space / _FILE, result.model_dump_json(indent=1))
                         found = store.commit_measurement(key, space, parts)
             result = Sensitivity.model_validate_json((found / _FILE).read_text(encoding="utf-8"))
+            result = result.model_copy(update={"recipe": recipe.name})  # another recipe may have asked the same
     _publish(result, folder)
     from edgepipe.report.sensitivity import rich_sensitivity
 

@@ -229,6 +229,20 @@ def test_plan_names_the_files_that_are_not_there(tmp_path: Path, capsys: pytest.
     assert main([*asked[:2], f"data.root={tmp_path}", f"model.weights={here}"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("recipe", "override", "wanted"),
+    [
+        ("resnet18_ptq", "passes.quantize.keep_float=measured", "needs a step `pass: time_int8` directly before it"),
+        ("resnet18_latency", "~passes.table", "needs a step `pass: tabulate_latency` directly before it"),
+    ],
+)
+def test_a_step_that_needs_another_before_it_is_refused_before_anything_runs(
+    recipe: str, override: str, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", f"recipe={recipe}", override]) == 2
+    assert wanted in capsys.readouterr().err
+
+
 def test_plan_names_a_network_that_torchvision_does_not_have(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "recipe=resnet18_int8", "model.name=resnt18"]) == 2
     assert capsys.readouterr().err == (

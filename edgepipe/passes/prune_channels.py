@@ -71,6 +71,13 @@ class PruneChannels(Pass):
     round_to: int = Field(16, ge=1, description="kept channels are a multiple of this; 16 keeps int8 kernels full")
     exclude: tuple[str, ...] = Field((), description="names of modules whose outputs stay; the classifier always does")
 
+    def behind(self, before: Pass | None) -> str | None:
+        from edgepipe.passes.tabulate_latency import TabulateLatency
+
+        if self.scope == "latency" and not isinstance(before, TabulateLatency):
+            return "scope=latency needs a step `pass: tabulate_latency` directly before it. Put one there"
+        return None
+
     def apply(self, model: Artifact, job: Job) -> Artifact:
         from edgepipe.models import allocation, channels, torch_artifact
         from edgepipe.registry import did_you_mean

@@ -43,10 +43,14 @@ class QuantizeDynamic(Pass):
         from edgepipe.quant.exclude import check_named
         from edgepipe.quant.patches import patches_to_products
         from edgepipe.quant.prepare import prepare
+        from edgepipe.quant.products import gemms_to_products, part_shared
 
         network = prepare(model.onnx, job.label)
         check_named(network, self.exclude, job.label)
         patches_to_products(network, self.exclude)
+        # The tool transposes the weight of a Gemm where it lies, once for each of its readers.
+        gemms_to_products(network, 1, self.exclude)
+        part_shared(network)
         kinds = ["MatMul", "Gemm", *(["Conv"] if self.convolutions else [])]
         # The quantizer's shape inference stumbles over stored inner shapes of dynamic batches.
         del network.graph.value_info[:]
@@ -84,7 +88,7 @@ class QuantizeDynamic(Pass):
                 "is not excluded. For convolutions use quantize_static, or set convolutions=true (slower)"
             )
         if self.embeddings:
-            job.facts["int8_tables"] = quantize_tables(written)
+            job.facts["int8_tables"] = quantize_tables(written, self.exclude)
         clean(written)
         onnx.save(written, file)
         job.facts["int8_nodes"] = count

@@ -74,6 +74,17 @@ class QuantizeStatic(Pass):
     )
     batch_size: int = Field(25, ge=1, description="calibration examples per run")
 
+    def behind(self, before: Pass | None) -> str | None:
+        from edgepipe.passes.time_int8 import TimeInt8
+
+        if self.keep_float != "measured":
+            return None
+        if not isinstance(before, TimeInt8):
+            return "keep_float=measured needs a step `pass: time_int8` directly before it. Put one there, or set auto"
+        if set(before.exclude) != set(self.exclude):
+            return "exclude differs from that of the time_int8 before it, whose times are then of another graph"
+        return None
+
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import onnx
 
@@ -192,10 +203,17 @@ class QuantizeStatic(Pass):
         worst = effects[: self.keep_worst]
         job.facts["sensitivity"] = [item.model_dump(mode="json") for item in effects]
         job.facts["kept_worst"] = [str(item.node) for item in worst]
-        job.facts["notes"] = [why_float(item) for item in worst]
+        notes: list[Any] = [why_float(item) for item in worst]
+        job.facts["notes"] = notes
         kept = {str(item.node): "keep_worst: alone in int8 it hurts most" for item in worst}
         without = self.placed(quantizer.network, excluded | kept.keys(), model, job.label)
         without.kept_float.update(kept)
+        more = [name for name in singles if name not in without.nodes and name not in kept]
+        if more:
+            notes.append(
+                f"{len(more)} of the {len(singles) - len(kept)} other layers stay float with them: between float "
+                "neighbours int8 would not be faster. keep_float=never keeps them in int8"
+            )
         return without
 
     def resolved(self) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class QuantizeWeights(Pass):
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
         from edgepipe.models.lower import clean
+        from edgepipe.models.subgraphs import all_graphs
         from edgepipe.quant.exclude import check_named
         from edgepipe.quant.patches import patches_to_products
         from edgepipe.quant.prepare import prepare
@@ -66,7 +67,10 @@ class QuantizeWeights(Pass):
             is_symmetric=self.symmetric,
             accuracy_level=self.accuracy_level,
             # What is named as included adds to what the tool takes anyway; only excluding keeps a node float.
-            nodes_to_exclude=[node.name for node in network.graph.node if node.name not in chosen],
+            # What lies in the branches of an If stays float: no setting could name it.
+            nodes_to_exclude=[
+                node.name for graph in all_graphs(network.graph) for node in graph.node if node.name not in chosen
+            ],
         )
         quantizer.process()
         network = quantizer.model.model

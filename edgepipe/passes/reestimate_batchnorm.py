@@ -37,15 +37,17 @@ class ReestimateBatchNorm(Pass):
             raise PassError(f"passes.{job.label}: the network has no batch norm. Remove this step")
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None  # a plain average over all batches
             norm.train()
         count = min(self.examples, job.data.count(Split.TRAIN))
         generator = torch.Generator().manual_seed(job.seed)
         order = torch.randperm(job.data.count(Split.TRAIN), generator=generator)[:count].tolist()
-        seen = 0
+        seen = used = 0
         with torch.no_grad():
             for batch in job.data.batches(Split.TRAIN, min(self.batch_size, count), order):
                 if len(batch.inputs) > 1:  # the variance of one example is nothing
+                    used += len(batch.inputs)
+                    for norm in norms:  # a plain average over all examples, whatever the size of the last batch
+                        norm.momentum = len(batch.inputs) / used
                     network(torch.from_numpy(batch.inputs))
                 seen += len(batch.inputs)
                 job.progress(seen / count, "statistics")

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edgepipe.contract import DataSource, Progress, Split
@@ -53,23 +54,34 @@ def choose_ranges(
         helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for names in costs.values() for name in names
     )
     run, fixed = open_probe(probe)
-    totals = {name: np.zeros(len(CANDIDATES)) for name in costs}
-    typical = {name: [Typical() for _ in range(len(names) // (len(CANDIDATES) + 1))] for name, names in costs.items()}
+    found: dict[str, list[list[NDArray[np.float64]]]] = {
+        name: [[] for _ in range(len(names) // (len(CANDIDATES) + 1))] for name, names in costs.items()
+    }
     size = fixed or min(batch_size, examples)
     count = min(examples, data.count(Split.CALIBRATION))
     for number, batch in enumerate(data.batches(Split.CALIBRATION, size, range(count))):
         inputs = batch.inputs if fixed is None else np.resize(batch.inputs, (fixed, *batch.inputs.shape[1:]))
         values = iter(run(inputs))
         for name in costs:
-            # Readers of one tensor count alike, and so do examples: each error is a share of what the reader computes
-            # from the float. One odd picture may have a thousand times the energy of any other.
-            for known in typical[name]:
-                energy, *errors = (np.asarray(next(values), np.float64).reshape(-1) for _ in range(len(CANDIDATES) + 1))
-                known.add(energy)
-                totals[name] += (np.stack(errors) / at_least(energy, known.energy)).mean(axis=1)
+            for reader in found[name]:
+                reader.append(np.stack([np.asarray(next(values)).reshape(-1) for _ in range(len(CANDIDATES) + 1)]))
         progress(min(1.0, (number + 1) * size / max(1, count)), "choosing ranges")
+    totals = {name: np.sum([_relative(reader) for reader in readers], axis=0) for name, readers in found.items()}
     chosen: dict[str, str] = {name: CANDIDATES[int(np.argmin(total))] for name, total in totals.items()}
     return {name: options[name][kind] for name, kind in chosen.items()}, chosen
+
+
+def _relative(batches: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Of one reader, (candidates,): readers of one tensor count alike, and so do examples.
+
+    Each error is a share of what the reader computes from the float. One odd picture may have a thousand times the
+    energy of any other.
+    """
+    energy, *errors = np.concatenate(batches, axis=1).astype(np.float64)
+    typical = Typical()
+    typical.add(energy)
+    share: NDArray[np.float64] = (np.stack(errors) / at_least(energy, typical.energy)).mean(axis=1)
+    return share
 
 
 def _add_costs(

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from edgepipe.models.subgraphs import all_graphs, captured
+from edgepipe.quant.names import fresh
+
 _SMALLEST = 4096
 
 
-def quantize_tables(model: onnx.ModelProto) -> int:
+def quantize_tables(model: onnx.ModelProto, exclude: Collection[str] = ()) -> int:
     """Rewrite `Gather(table, rows)` so that int8 rows are looked up and scaled; returns how many tables.
 
     The error of a value is at most half of its row's largest magnitude / 127. Small tables, and tables that something
     else reads too, stay float.
+
+    Args:
+        exclude: names of nodes that stay float.
     """
     graph = model.graph
     weights = {item.name: item for item in graph.initializer}
-    readers: dict[str, int] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers[name] = readers.get(name, 0) + 1
+    readers = Counter(name for node in graph.node for name in (*node.input, *captured(node)))
+    readers.update(item.name for item in graph.output)
+    taken = {name for inside in all_graphs(graph) for node in inside.node for name in (*node.input, *node.output)}
+    taken |= {item.name for inside in all_graphs(graph) for item in (*inside.initializer, *inside.input)}
+
+    def named(name: str) -> str:
+        found = fresh(name, taken)
+        taken.add(found)
+        return found
+
     nodes: list[onnx.NodeProto] = []
     gone: set[str] = set()
     for node in graph.node:
@@ -32,6 +47,7 @@ def quantize_tables(model: onnx.ModelProto) -> int:
             or len(table.dims) != 2
             or table.dims[0] * table.dims[1] < _SMALLEST
             or axis != 0
+            or node.name in exclude
             or readers[table.name] != 1
             or node.input[1] in weights
         ):
@@ -42,15 +58,15 @@ def quantize_tables(model: onnx.ModelProto) -> int:
         integers = np.clip(np.rint(values / scales), -127, 127).astype(np.int8)
         name, output = table.name, node.output[0]
         gone.add(name)
-        graph.initializer.append(numpy_helper.from_array(integers, f"{name}_quantized"))
-        graph.initializer.append(numpy_helper.from_array(scales.astype(np.float32), f"{name}_scale"))
+        rows, row_scales = named(f"{name}_quantized"), named(f"{name}_scale")
+        graph.initializer.append(numpy_helper.from_array(integers, rows))
+        graph.initializer.append(numpy_helper.from_array(scales.astype(np.float32), row_scales))
+        read, plain, scale = named(f"{output}_int8"), named(f"{output}_float"), named(f"{output}_scale")
         nodes += [
-            helper.make_node(
-                "Gather", [f"{name}_quantized", node.input[1]], [f"{output}_int8"], f"{name}_rows", axis=0
-            ),
-            helper.make_node("Cast", [f"{output}_int8"], [f"{output}_float"], f"{name}_cast", to=TensorProto.FLOAT),
-            helper.make_node("Gather", [f"{name}_scale", node.input[1]], [f"{output}_scale"], f"{name}_scales", axis=0),
-            helper.make_node("Mul", [f"{output}_float", f"{output}_scale"], [output], f"{name}_scaled"),
+            helper.make_node("Gather", [rows, node.input[1]], [read], f"{name}_rows", axis=0),
+            helper.make_node("Cast", [read], [plain], f"{name}_cast", to=TensorProto.FLOAT),
+            helper.make_node("Gather", [row_scales, node.input[1]], [scale], f"{name}_scales", axis=0),
+            helper.make_node("Mul", [plain, scale], [output], f"{name}_scaled"),
         ]
     del graph.node[:]
     graph.node.extend(nodes)

@@ -1,11 +1,13 @@
 """Observers: what range of an activation is worth 256 steps. All stream; none keeps the activations.
 
 A histogram of fixed size follows each tensor. Its bins have a power-of-two grid anchored at zero, so
-growing the range merges neighbours exactly and memory does not depend on the number of examples.
+growing the range merges neighbours exactly and memory does not depend on the number of examples, but for one number
+of each: its energy.
 """
 
 from __future__ import annotations
 
+from array import array
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -30,7 +32,8 @@ class Observer:
         self._smoothing = smoothing
         self._width = 0.0
         self._bins: NDArray[np.int64] | None = np.zeros(2 * _HALF, np.int64) if histogram else None
-        self._shares = np.zeros(2 * _HALF if histogram else 0)  # the same, each example's values over its energy
+        # The same for examples of each energy, by its exponent: what an example counts is known only at the end.
+        self._levels: dict[int, NDArray[np.int64]] = {}
         self.typical = Typical()
 
     def observe(self, values: NDArray[np.float32]) -> None:
@@ -47,16 +50,20 @@ class Observer:
         self.smooth_low = low if self.smooth_low is None else keep * self.smooth_low + self._smoothing * low
         self.smooth_high = high if self.smooth_high is None else keep * self.smooth_high + self._smoothing * high
         self.count += values.size
+        examples = values.reshape(len(values) if values.ndim > 1 else 1, -1)
+        energies = energies_of(examples)
+        self.typical.add(energies)
         if self._bins is not None:
-            self._fill(values.reshape(len(values) if values.ndim > 1 else 1, -1), max(-low, high))
+            self._fill(examples, energies, max(-low, high))
 
-    def _fill(self, values: NDArray[np.float32], magnitude: float) -> None:
+    def _fill(self, values: NDArray[np.float32], energies: NDArray[np.float64], magnitude: float) -> None:
         """Count values of (examples, values of each)."""
         assert self._bins is not None
         if magnitude > 0 and self._width == 0.0:
             self._width = float(2.0 ** np.ceil(np.log2(magnitude / _HALF)))
         while self._width > 0 and magnitude >= self._width * _HALF:
-            self._bins, self._shares = _merged(self._bins), _merged(self._shares)
+            self._bins = _merged(self._bins)
+            self._levels = {level: _merged(bins) for level, bins in self._levels.items()}
             self._width *= 2
         if self._width == 0.0:  # only zeros so far
             self._bins[_HALF] += values.size
@@ -65,13 +72,20 @@ class Observer:
         index += _HALF
         np.clip(index, 0, 2 * _HALF - 1, out=index)
         self._bins += np.bincount(index.reshape(-1), minlength=2 * _HALF)
-        energies = energies_of(values)
-        self.typical.add(energies)
-        shares = 1 / at_least(energies, self.typical.energy)
-        # Zero is exact, always. In the middle of its bin it would not be, and where most values are zero only that
-        # would count.
-        each = np.where(values != 0, shares[:, None], 0.0)
-        self._shares += np.bincount(index.reshape(-1), each.reshape(-1), minlength=2 * _HALF)
+        levels = np.floor(np.log2(np.maximum(energies, 1e-300))).astype(int)
+        for level in np.unique(levels[energies > 0]).tolist():
+            mine = levels == level
+            # Zero is exact, always. In the middle of its bin it would not be, and where most values are zero only that
+            # would count.
+            found = np.bincount(index[mine][values[mine] != 0], minlength=2 * _HALF)
+            self._levels[level] = self._levels.get(level, 0) + found
+
+    def _shares(self) -> NDArray[np.float64]:
+        """The histogram with each example's values over its energy; the same in whatever order they came."""
+        weighed = np.zeros(2 * _HALF)
+        for level, bins in sorted(self._levels.items()):
+            weighed += bins / at_least(np.array([1.5 * 2.0**level]), self.typical.energy)
+        return weighed
 
     def range(
         self, kind: ObserverName, percentile: float = 99.99, limits: tuple[float, float] = UNLIMITED
@@ -91,7 +105,7 @@ class Observer:
         if kind == "percentile":
             return _inside(*self._percentile(percentile), limits)
         if kind == "relative_mse":
-            return self._search(self._shares, _square_error, limits)
+            return self._search(self._shares(), _square_error, limits, far=True)
         return self._search(self._bins, _square_error if kind == "mse" else _divergence, limits)
 
     def _percentile(self, percentile: float) -> tuple[float, float]:
@@ -103,15 +117,23 @@ class Observer:
         return max(self.low, low), min(self.high, high)
 
     def _search(
-        self, bins: NDArray[np.int64] | NDArray[np.float64], cost_of: _Cost, limits: tuple[float, float]
+        self,
+        bins: NDArray[np.int64] | NDArray[np.float64],
+        cost_of: _Cost,
+        limits: tuple[float, float],
+        far: bool = False,
     ) -> tuple[float, float]:
-        """The range of least cost among shrunken versions of [low, high]."""
+        """The range of least cost among shrunken versions of [low, high].
+
+        Args:
+            far: far smaller ones too; one odd example may reach far beyond all others.
+        """
         filled = np.flatnonzero(bins)
         centers = (filled - _HALF + 0.5) * self._width
         counts, places = bins[filled].astype(np.float64), np.clip(centers, *limits)
         low, high = _inside(min(self.low, 0.0), max(self.high, 0.0), limits)
         shares = np.linspace(1.0, 0.3, 71)
-        if bins is self._shares:  # one odd example may reach far beyond all others
+        if far:
             shares = np.concatenate([shares, np.geomspace(0.29, 0.02, 60)])
         best, found = np.inf, (low, high)
         # One-sided tensors (after ReLU) shrink above only; two-sided ones first together, then each side alone.
@@ -141,17 +163,16 @@ class Typical:
     """The median energy of the examples so far, of those that have any: a blank picture is no measure of others."""
 
     def __init__(self) -> None:
-        self._seen: list[NDArray[np.float64]] = []
+        self._seen = array("d")
 
     def add(self, energies: NDArray[np.floating]) -> None:
         """Take in the energies of a batch, (n,)."""
-        self._seen.append(np.asarray(energies, np.float64)[energies > 0])
+        self._seen.frombytes(np.asarray(energies, np.float64)[energies > 0].tobytes())
 
     @property
     def energy(self) -> float:
         """0 as long as nothing but zeros was seen."""
-        known = np.concatenate(self._seen) if self._seen else np.zeros(0)
-        return float(np.median(known)) if len(known) else 0.0
+        return float(np.median(self._seen)) if self._seen else 0.0
 
 
 def at_least(energies: NDArray[np.floating], typical: float) -> NDArray[np.float64]:

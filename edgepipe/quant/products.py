@@ -10,6 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgepipe.models.subgraphs import drop_unread
+from edgepipe.quant.names import fresh
 from edgepipe.quant.wiring import Wiring, attribute
 
 
@@ -50,3 +51,23 @@ def gemms_to_products(model: onnx.ModelProto, smallest: int, exclude: Collection
     model.graph.node.extend(nodes)
     drop_unread(model.graph)
     return done
+
+
+def part_shared(model: onnx.ModelProto) -> None:
+    """Give each MatMul of a constant matrix one of its own where somebody else reads it too, in place.
+
+    A weight that is also a table of word vectors gets one scale for each column in one place and for each row in the
+    other: two tensors of one name.
+    """
+    wiring = Wiring(model)
+    taken = {*wiring.constants, *wiring.producer, *wiring.inputs}
+    able = products(model)
+    for node in model.graph.node:
+        if node.name in able and any(reader.op_type != "MatMul" for reader in wiring.consumers[node.input[1]]):
+            own = fresh(f"{node.input[1]}_of_{node.name}", taken)
+            taken.add(own)
+            model.graph.initializer.append(
+                numpy_helper.from_array(numpy_helper.to_array(wiring.constants[node.input[1]]), own)
+            )
+            node.input[1] = own
+    drop_unread(model.graph)

@@ -125,7 +125,7 @@ class StaticQuantizer:
             parameters,
             second=self.how.learned,
             per_example=-(-_COLUMNS // examples),
-            typical=self._typical,
+            typical={name: self._typical_of(name, placement) for name in parameters},
         )
         stream(
             self.network,
@@ -147,6 +147,12 @@ class StaticQuantizer:
             )
         except ValueError as error:
             raise self._broken(error) from None
+
+    def _typical_of(self, tensor: str, placement: Placement) -> float:
+        """Energy of most examples; of a tensor that only moves another's values, that of the other."""
+        while tensor not in self._typical and tensor in placement.same_as:
+            tensor = placement.same_as[tensor]
+        return self._typical.get(tensor, 0.0)
 
     def write(self, placement: Placement) -> tuple[onnx.ModelProto, int]:
         """The int8 graph of a calibrated placement, and how many tensors are quantized in it.

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from edgepipe.artifact import Signature
+from edgepipe.contract import Split
 from edgepipe.errors import PassError
 from edgepipe.models import channels, torch_artifact
 from edgepipe.passes.finetune import Finetune
@@ -174,6 +175,18 @@ def test_batch_norm_statistics_are_computed_anew(bench: Workbench, trained) -> N
     assert torch.equal(old.conv1.weight, new.conv1.weight)
     assert not torch.allclose(old.layer4[1].bn2.running_mean, new.layer4[1].bn2.running_mean)
     assert bench.accuracy(bench.torch_logits(healed)) > bench.accuracy(bench.torch_logits(pruned))
+
+
+def test_batch_norm_statistics_weigh_every_example_alike(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path, small=True)
+    healed, job = bench.do(ReestimateBatchNorm(examples=66, batch_size=64), bench.loaded)
+    network = torch_artifact.build(healed)
+    generator = torch.Generator().manual_seed(job.seed)
+    order = torch.randperm(job.data.count(Split.TRAIN), generator=generator)[:66].tolist()
+    inputs = np.concatenate([batch.inputs for batch in job.data.batches(Split.TRAIN, 66, order)])
+    with torch.no_grad():
+        seen = network.stem[0](torch.from_numpy(inputs))
+    assert torch.allclose(network.stem[1].running_mean, seen.mean((0, 2, 3)), atol=1e-5)
 
 
 def test_a_network_without_batch_norm_is_refused(tmp_path: Path) -> None:

@@ -74,6 +74,17 @@ def test_where_most_examples_are_zero_the_others_decide(parts: int) -> None:
     assert error(alive, low, high) < 1.3 * error(alive, *observed(alive, 1).range("mse"))
 
 
+@pytest.mark.parametrize("parts", [1, 8, 200])
+def test_the_order_of_the_examples_decides_nothing(parts: int) -> None:
+    examples = np.random.default_rng(0).laplace(size=(200, 500)).astype(np.float32)
+    examples[np.arange(200) % 4 == 0] *= 0.02  # quiet pictures: a class of its own, in a file sorted by class
+    first = examples[np.argsort(np.arange(200) % 4, kind="stable")]
+    ranges = [observed(order, parts).range("relative_mse") for order in (first, first[::-1], examples)]
+    assert ranges[0] == ranges[1] == ranges[2]
+    whole = error(examples, *ranges[0])
+    assert whole < 1.3 * error(examples, *observed(examples, 1).range("mse"))
+
+
 def test_energies_of_huge_values_are_finite() -> None:
     assert energies_of(np.full((2, 3), 1e30, np.float32)) == pytest.approx([1e60, 1e60], rel=1e-5)
     assert energies_of(np.zeros((2, 3), np.float32)).tolist() == [0, 0]

@@ -371,3 +371,100 @@ def test_equalizing_balances_the_branches_of_a_concat(desk: Desk, kept: bool) ->
     assert job.facts["equalized"] == 1
     assert desk.error(model, balanced) < 0.05
     assert desk.error(model, balanced) < 0.3 * desk.error(model, plain)
+
+
+class Tokens(Desk):
+    """The same with numbers of words for inputs."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, np.random.default_rng(3).integers(0, 200, (40, 12)).astype("f"))
+
+
+def embedded(desk: Desk, *nodes: onnx.NodeProto, stored: list[TensorProto]) -> Artifact:
+    """Word vectors of 64, what is given, and ten answers from `mixed`, (n, 12, 64)."""
+    last = [node("ReduceMean", ["mixed"], ["mean"], "mean", axes=[1], keepdims=0)]
+    last.append(node("Gemm", ["mean", "fc_w"], ["y"], "fc"))
+    first = [node("Cast", ["x"], ["ids"], "cast", to=TensorProto.INT64), node("Gather", ["E", "ids"], ["e"], "emb")]
+    table = weight("E", 200, 64, scale=8)
+    return desk.load([*first, *nodes, *last], [table, weight("fc_w", 64, 10), *stored])
+
+
+def test_dynamic_takes_weights_that_several_products_share(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, np.random.default_rng(5).standard_normal((40, 64)))
+    shared = [
+        node("Gemm", ["x", "w", "b"], ["h1"], "one", transB=1),
+        node("Relu", ["h1"], ["r1"], "relu"),
+        node("Gemm", ["r1", "w"], ["h2"], "two", transB=1),
+        node("MatMul", ["h2", "w"], ["h3"], "three"),
+        node("Gemm", ["h3", "fc_w"], ["y"], "fc"),
+    ]
+    model = desk.load(shared, [weight("w", 64, 64), weight("b", 64), weight("fc_w", 64, 10)])
+    small, _ = desk.run(model, QuantizeDynamic())
+    assert desk.error(model, small) < 0.05
+    twins = [
+        node("Gemm", ["x", "w"], ["h1"], "one", transB=1),
+        node("Neg", ["x"], ["minus"], "minus"),
+        node("Gemm", ["minus", "w"], ["h2"], "two", transB=1),
+        node("Mul", ["h1", "h2"], ["h3"], "mul"),
+        node("Gemm", ["h3", "fc_w"], ["y"], "fc"),
+    ]
+    model = desk.load(twins, [weight("w", 32, 64), weight("fc_w", 32, 10)])
+    assert desk.error(model, desk.run(model, QuantizeDynamic())[0]) < 0.05
+
+
+def test_dynamic_takes_a_product_directly_behind_word_vectors(tmp_path: Path) -> None:
+    desk = Tokens(tmp_path)
+    model = embedded(desk, node("MatMul", ["e", "w"], ["mixed"], "product"), stored=[weight("w", 64, 64)])
+    small, job = desk.run(model, QuantizeDynamic())
+    assert job.facts["int8_tables"] == 1
+    assert desk.error(model, small) < 0.05
+    small, job = desk.run(model, QuantizeDynamic(exclude=("emb",)))
+    assert job.facts["int8_tables"] == 0
+    assert desk.error(model, small) < 0.05
+
+
+def test_dynamic_takes_a_table_that_is_a_weight_too(tmp_path: Path) -> None:
+    desk = Tokens(tmp_path)
+    tied = [
+        node("ReduceMean", ["e"], ["sentence"], "sentence", axes=[1], keepdims=0),
+        node("Gemm", ["sentence", "E"], ["words"], "scores", transB=1),
+        node("Unsqueeze", ["words", "one"], ["wide"], "wide"),
+        node("MatMul", ["wide", "w"], ["mixed"], "product"),
+    ]
+    one = numpy_helper.from_array(np.array([1]), "one")
+    model = embedded(desk, *tied, stored=[weight("w", 200, 64), one])
+    assert desk.error(model, desk.run(model, QuantizeDynamic())[0]) < 0.05
+
+
+def test_dynamic_leaves_a_table_that_a_branch_reads_too(tmp_path: Path) -> None:
+    desk = Tokens(tmp_path)
+    then = helper.make_graph([node("Gather", ["E", "ids"], ["t"])], "t", [], [shaped("t", None, 12, 64)])
+    other = helper.make_graph([node("Neg", ["e"], ["n"])], "n", [], [shaped("n", None, 12, 64)])
+    nodes = [
+        node("ReduceMean", ["x"], ["level"], "level", keepdims=0),
+        node("Greater", ["level", "hundred"], ["condition"], "greater"),
+        node("If", ["condition"], ["chosen"], "if", then_branch=then, else_branch=other),
+        node("MatMul", ["chosen", "w"], ["mixed"], "product"),
+    ]
+    hundred = numpy_helper.from_array(np.float32(100), "hundred")
+    model = embedded(desk, *nodes, stored=[weight("w", 64, 64), hundred])
+    small, job = desk.run(model, QuantizeDynamic())
+    assert job.facts["int8_tables"] == 0
+    assert desk.error(model, small) < 0.05
+
+
+def test_weights_inside_a_branch_stay_float(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, np.random.default_rng(5).standard_normal((40, 64)))
+    inner = [weight("wi", 64, 64)]
+    then = helper.make_graph([node("MatMul", ["x", "wi"], ["t"], "inner")], "t", [], [shaped("t", None, 64)], inner)
+    other = helper.make_graph([node("Neg", ["x"], ["n"])], "n", [], [shaped("n", None, 64)])
+    nodes = [
+        node("ReduceMean", ["x"], ["level"], "level", keepdims=0),
+        node("Greater", ["level", "zero"], ["condition"], "greater"),
+        node("If", ["condition"], ["chosen"], "if", then_branch=then, else_branch=other),
+        node("MatMul", ["chosen", "w"], ["y"], "product"),
+    ]
+    model = desk.load(nodes, [weight("w", 64, 10), numpy_helper.from_array(np.float32(0), "zero")])
+    small, job = desk.run(model, QuantizeWeights(smallest=16, bits=8))
+    assert job.facts["quantized_products"] == 1
+    assert desk.error(model, small) < 0.05
