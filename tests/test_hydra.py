@@ -237,9 +237,10 @@ def test_plan_names_the_files_that_are_not_there(tmp_path: Path, capsys: pytest.
     ],
 )
 def test_a_step_that_needs_another_before_it_is_refused_before_anything_runs(
-    recipe: str, override: str, wanted: str, capsys: pytest.CaptureFixture[str]
+    recipe: str, override: str, wanted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["plan", f"recipe={recipe}", override]) == 2
+    given = [f"data.root={tmp_path}", f"model.weights={tmp_path}/w.safetensors"]
+    assert main(["plan", f"recipe={recipe}", *given, override]) == 2
     assert wanted in capsys.readouterr().err
 
 
