@@ -16,6 +16,9 @@ from edgepipe.models.lower import numpy_type
 from edgepipe.quant.observers import Observer
 from edgepipe.targets.machine import available_cores
 
+_VALUES = 2**25
+"""Values that a run hands out at most: all tensors of a batch are held at once, and large pictures have many."""
+
 
 def stream(
     model: onnx.ModelProto,
@@ -30,6 +33,7 @@ def stream(
     """Run the float model over the calibration examples and hand each tensor of each batch to `take`.
 
     Args:
+        batch_size: examples of a run, at most.
         examples: only so many, the first ones; None: all.
     """
     probe = onnx.ModelProto()
@@ -42,6 +46,10 @@ def stream(
         probe.graph.output.extend(model.graph.output)
     run, fixed = open_probe(probe)
     total = min(examples or data.count(Split.CALIBRATION), data.count(Split.CALIBRATION))
+    if fixed is None and batch_size > 1:
+        first = next(iter(data.batches(Split.CALIBRATION, 1, range(1)))).inputs
+        each = first.size + sum(value.size for value in run(first))
+        batch_size = max(1, min(batch_size, _VALUES // max(1, each)))
     seen = 0
     for batch in data.batches(Split.CALIBRATION, fixed or batch_size, range(total)):
         rows = batch.inputs

@@ -71,13 +71,15 @@ class Observer:
         index = np.floor(values * np.float32(1.0 / self._width)).astype(np.int32)
         index += _HALF
         np.clip(index, 0, 2 * _HALF - 1, out=index)
-        self._bins += np.bincount(index.reshape(-1), minlength=2 * _HALF)
         levels = np.floor(np.log2(np.maximum(energies, 1e-300))).astype(int)
-        for level in np.unique(levels[energies > 0]).tolist():
+        for level in np.unique(levels).tolist():
             mine = levels == level
+            whole = bool(mine.all())
+            found = np.bincount((index if whole else index[mine]).reshape(-1), minlength=2 * _HALF)
+            self._bins += found
             # Zero is exact, always. In the middle of its bin it would not be, and where most values are zero only that
             # would count.
-            found = np.bincount(index[mine][values[mine] != 0], minlength=2 * _HALF)
+            found[_HALF] -= np.count_nonzero((values if whole else values[mine]) == 0)
             self._levels[level] = self._levels.get(level, 0) + found
 
     def _shares(self) -> NDArray[np.float64]:
@@ -154,9 +156,9 @@ class Observer:
 
 def energies_of(values: NDArray[np.float32]) -> NDArray[np.float64]:
     """Mean square of each example, (n,); values: float32, (n, values of each)."""
-    largest = max(float(np.abs(values).max()), 1e-30)
-    means: NDArray[np.float64] = np.square(values / np.float32(largest)).mean(axis=1, dtype=np.float64)
-    return means * largest**2
+    sums = np.asarray(np.einsum("ij,ij->i", values, values, dtype=np.float64), np.float64)
+    means: NDArray[np.float64] = sums / values.shape[1]
+    return means
 
 
 class Typical:
