@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepipe.models.subgraphs import all_graphs, captured
-from edgepipe.quant.names import fresh
+from edgepipe.models.subgraphs import captured
+from edgepipe.quant.names import fresh, tensor_names
 
 _SMALLEST = 4096
 
@@ -28,8 +28,7 @@ def quantize_tables(model: onnx.ModelProto, exclude: Collection[str] = ()) -> in
     weights = {item.name: item for item in graph.initializer}
     readers = Counter(name for node in graph.node for name in (*node.input, *captured(node)))
     readers.update(item.name for item in graph.output)
-    taken = {name for inside in all_graphs(graph) for node in inside.node for name in (*node.input, *node.output)}
-    taken |= {item.name for inside in all_graphs(graph) for item in (*inside.initializer, *inside.input)}
+    taken = tensor_names(graph)
 
     def named(name: str) -> str:
         found = fresh(name, taken)

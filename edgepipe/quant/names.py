@@ -39,6 +39,15 @@ def fresh(name: str, taken: Collection[str]) -> str:
     return found
 
 
+def tensor_names(graph: onnx.GraphProto) -> set[str]:
+    """All names of tensors in the graph and inside of its nodes: what a new tensor must not be called."""
+    found: set[str] = set()
+    for inside in all_graphs(graph):
+        found |= {item.name for item in (*inside.initializer, *inside.input, *inside.output)}
+        found |= {name for node in inside.node for name in (*node.input, *node.output) if name}
+    return found
+
+
 def name_nodes(graph: onnx.GraphProto) -> None:
     """Give each node without a name one that no other has, in place."""
     taken = {node.name for node in graph.node}
@@ -55,10 +64,7 @@ def make_room(graph: onnx.GraphProto) -> None:
     where one of them is in the way, the other tensor is renamed.
     """
     outside = {item.name for item in (*graph.input, *graph.output)}
-    graphs = list(all_graphs(graph))
-    tensors = {name for inside in graphs for node in inside.node for name in (*node.input, *node.output) if name}
-    tensors |= {item.name for inside in graphs for item in (*inside.initializer, *inside.input)}
-    tensors |= outside | {item.name for item in graph.initializer}
+    tensors = tensor_names(graph)
     nodes = {node.name for node in graph.node}
     renamed: dict[str, str] = {}
     taken = set(tensors)

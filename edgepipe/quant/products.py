@@ -10,7 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgepipe.models.subgraphs import drop_unread
-from edgepipe.quant.names import fresh
+from edgepipe.quant.names import fresh, tensor_names
 from edgepipe.quant.wiring import Wiring, attribute
 
 
@@ -60,7 +60,7 @@ def part_shared(model: onnx.ModelProto) -> None:
     other: two tensors of one name.
     """
     wiring = Wiring(model)
-    taken = {*wiring.constants, *wiring.producer, *wiring.inputs}
+    taken = tensor_names(model.graph)
     able = products(model)
     for node in model.graph.node:
         if node.name in able and any(reader.op_type != "MatMul" for reader in wiring.consumers[node.input[1]]):
