@@ -18,9 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from edgepipe.contract import Progress
+from edgepipe.models.refit import PLACES
 
-_PLACES = 64
-"""Places of a picture at most: neighbours say nearly the same."""
 _RIDGE = 1e-4
 """Share of the mean square of a channel, without which channels that say the same have no least squares."""
 
@@ -156,8 +155,8 @@ def _rows(layer: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
     if isinstance(layer, nn.Linear):
         return x.reshape(-1, x.shape[-1])
     x = x.flatten(2).transpose(1, 2)
-    if x.shape[1] > _PLACES:
-        x = x[:, torch.randperm(x.shape[1], generator=generator)[:_PLACES]]
+    if x.shape[1] > PLACES:
+        x = x[:, torch.randperm(x.shape[1], generator=generator)[:PLACES]]
     return x.reshape(-1, x.shape[2])
 
 

@@ -22,7 +22,7 @@ _ROWS_PER_INPUT = 8
 """Rows of the least squares for each unknown; more change little."""
 _LEAST_ROWS = 4096
 """Even where there are few unknowns: a depthwise convolution has nine."""
-_PLACES = 64
+PLACES = 64
 """Places of a picture at most: neighbours say nearly the same."""
 
 Batches = Callable[[], Iterable[torch.Tensor]]
@@ -171,8 +171,8 @@ def _fit(
         y = y.flatten(2).transpose(1, 2) if y.ndim == 4 else y.reshape(len(y), -1, y.shape[-1])
         if kept is not None:
             y = y[..., list(kept)]
-        if x.shape[1] > _PLACES:
-            places = torch.rand(x.shape[:2], generator=generator).argsort(1)[:, :_PLACES, None]
+        if x.shape[1] > PLACES:
+            places = torch.rand(x.shape[:2], generator=generator).argsort(1)[:, :PLACES, None]
             x = x.gather(1, places.expand(-1, -1, x.shape[2]))
             y = y.gather(1, places.expand(-1, -1, y.shape[2]))
         x = x.reshape(-1, groups, unknowns).transpose(0, 1)
