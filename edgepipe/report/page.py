@@ -11,7 +11,7 @@ STYLE = """
 @media(prefers-color-scheme:dark){:root{--fg:#e6e8eb;--bg:#14171b;--soft:#9aa3ae;--line:#343a42;--card:#1d2126;
 --a:#6aa9ec;--b:#f0a05a;--good:#5fc981;--bad:#f47c7c}}
 body{font:15px/1.5 system-ui,sans-serif;color:var(--fg);background:var(--bg);max-width:1080px;margin:2rem auto;
-padding:0 1rem}
+padding:0 1rem;overflow-wrap:anywhere}
 h1{font-size:1.6rem;margin:0}h2{font-size:1.15rem;margin:2.2rem 0 .6rem;border-bottom:1px solid var(--line)}
 h3{font-size:1rem;margin:1.2rem 0 .3rem}
 .soft{color:var(--soft)}.good{color:var(--good)}.bad{color:var(--bad)}
