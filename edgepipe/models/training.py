@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edgepipe.passes.training_settings import TrainingSettings
 
 _TIMED_STEPS = 6
+_LEAST_TIMED = 2
 _TIMED_SECONDS = 10.0
 
 
@@ -144,9 +145,10 @@ class _Loop:
             self.step(inputs, labels, generator)
             seconds.append(time.perf_counter() - begun)
             begun = time.perf_counter()
-            if begun - started > _TIMED_SECONDS:
+            # The first step allocates, starts decoding and on a GPU loads its kernels: for seconds, and is no measure.
+            if len(seconds) > _LEAST_TIMED and sum(seconds[1:]) > _TIMED_SECONDS:
                 break
-        step = float(np.median(seconds[1:] or seconds))  # the first one allocates
+        step = float(np.median(seconds[1:] or seconds))
         whole = len(self.examples.rows) // self.size * step
         judging = 0.0
         if self.examples.held_out:
