@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from edgepipe.contract import DataSource, Progress, Split
 from edgepipe.errors import PassError
 from edgepipe.models.lower import numpy_type
 from edgepipe.quant.observers import Observer
+from edgepipe.quant.summaries import Summaries
 from edgepipe.targets.machine import available_cores
 
 _VALUES = 2**25
@@ -36,20 +37,40 @@ def stream(
         batch_size: examples of a run, at most.
         examples: only so many, the first ones; None: all.
     """
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    inputs = {item.name for item in probe.graph.input}
+    inputs = {item.name for item in model.graph.input}
     wanted = [name for name in tensors if name not in inputs]
-    del probe.graph.output[:]  # what nobody asks for need not leave the runtime
-    probe.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in wanted)
-    if not wanted:  # only the input itself: any output keeps the model whole
-        probe.graph.output.extend(model.graph.output)
-    run, fixed = open_probe(probe)
+    run, fixed = open_probe(_handing_out(model, wanted))
     total = min(examples or data.count(Split.CALIBRATION), data.count(Split.CALIBRATION))
     if fixed is None and batch_size > 1:
         first = next(iter(data.batches(Split.CALIBRATION, 1, range(1)))).inputs
-        each = first.size + sum(value.size for value in run(first))
-        batch_size = max(1, min(batch_size, _VALUES // max(1, each)))
+        batch_size = _fitting(batch_size, first, run(first))
+    for rows in _batches(data, total, batch_size, fixed, progress):
+        values = dict(zip(wanted, run(rows), strict=True)) if wanted else {}
+        for name in tensors:
+            take(name, np.asarray(rows if name in inputs else values[name]))
+
+
+def _handing_out(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
+    """A copy whose outputs these are; what nobody asks for need not leave the runtime."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    if tensors:  # else any output keeps the model whole
+        del probe.graph.output[:]
+        probe.graph.output.extend(
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tensors
+        )
+    return probe
+
+
+def _fitting(batch_size: int, rows: NDArray[np.float32], values: Sequence[NDArray[np.float32]]) -> int:
+    """Examples of a run, at most `batch_size`, by what one of them hands out."""
+    return max(1, min(batch_size, _VALUES // max(1, rows.size + sum(value.size for value in values))))
+
+
+def _batches(
+    data: DataSource, total: int, batch_size: int, fixed: int | None, progress: Progress
+) -> Iterator[NDArray[np.float32]]:
+    """The first `total` calibration examples, in batches that the model takes."""
     seen = 0
     for batch in data.batches(Split.CALIBRATION, fixed or batch_size, range(total)):
         rows = batch.inputs
@@ -57,9 +78,7 @@ def stream(
             if seen:
                 break  # the last, smaller batch of a model with a fixed batch
             rows = np.resize(rows, (fixed, *rows.shape[1:]))
-        values = dict(zip(wanted, run(rows), strict=True)) if wanted else {}
-        for name in tensors:
-            take(name, np.asarray(rows if name in inputs else values[name]))
+        yield rows
         seen += len(batch.inputs)
         progress(seen / max(1, total), f"{seen}/{total}")
 
@@ -102,15 +121,29 @@ def calibrate(
         PassError: a tensor holds NaN or infinity.
     """
     observers = {name: Observer(histogram=histogram) for name in tensors}
-
-    def observe(name: str, values: NDArray[np.float32]) -> None:
-        try:
-            observers[name].observe(values)
-        except ValueError:
-            raise PassError(
-                f"passes.{label}: the tensor '{name}' holds NaN or infinity on a calibration example. "
-                "The float model is broken there: check its weights and the data's mean and std"
-            ) from None
-
-    stream(model, tensors, data, observe, batch_size=batch_size, progress=progress)
+    inputs = {item.name for item in model.graph.input}
+    wanted = [name for name in tensors if name not in inputs]
+    run, fixed = open_probe(_handing_out(model, wanted))
+    total = data.count(Split.CALIBRATION)
+    first = next(_batches(data, 1, 1, fixed, lambda _share, _text: None))
+    shapes = {name: value.shape for name, value in zip(wanted, run(first) if wanted else [], strict=True)}
+    probe = _handing_out(model, wanted)
+    summaries = Summaries(probe, {name: int(np.prod(shape[1:])) for name, shape in shapes.items()})
+    if summaries.outputs != wanted:
+        probe = _handing_out(probe, summaries.outputs)
+        run, fixed = open_probe(probe)
+    batch_size = _fitting(batch_size, first[:1], run(first)) if fixed is None and wanted else batch_size
+    for rows in _batches(data, total, batch_size, fixed, progress):
+        values = dict(zip(summaries.outputs, run(rows) if wanted else [], strict=True))
+        for name in tensors:
+            try:
+                if name in inputs:
+                    observers[name].observe(rows)
+                else:
+                    summaries.observe(name, values, observers[name])
+            except ValueError:
+                raise PassError(
+                    f"passes.{label}: the tensor '{name}' holds NaN or infinity on a calibration example. "
+                    "The float model is broken there: check its weights and the data's mean and std"
+                ) from None
     return observers

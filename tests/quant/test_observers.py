@@ -23,7 +23,8 @@ def error(values: np.ndarray, low: float, high: float) -> float:
 
 @pytest.mark.parametrize("kind", ["min_max", "percentile", "mse", "relative_mse", "entropy"])
 @pytest.mark.parametrize("relu", [True, False])
-def test_the_range_does_not_depend_on_the_batches(kind, relu: bool) -> None:
+def test_the_range_does_not_depend_on_the_batches(kind, relu: bool, monkeypatch) -> None:
+    monkeypatch.setattr("edgepipe.quant.observers.COUNTED", 50_000)
     values = np.random.default_rng(0).standard_normal(50_000).astype(np.float32)
     values = np.maximum(values, 0) if relu else values
     one, many = observed(np.sort(values), 1).range(kind), observed(np.sort(np.abs(values)), 1)
@@ -39,6 +40,28 @@ def test_one_outlier_does_not_take_the_whole_range(kind, most: float) -> None:
     low, high = observed(values, 10).range(kind)
     assert high < most
     assert low < -2
+
+
+@pytest.mark.parametrize("kind", ["percentile", "mse", "relative_mse"])  # the divergence jumps with any change
+def test_of_a_large_picture_some_values_say_what_all_would(kind, monkeypatch) -> None:
+    drawn = np.random.default_rng(0)
+    scales = drawn.uniform(0.2, 3, (1, 64, 1, 1))  # channels differ
+    pictures = (drawn.standard_normal((4, 64, 64, 64)) * scales).astype(np.float32)
+    sampled = observed(pictures, 2)
+    monkeypatch.setattr("edgepipe.quant.observers.COUNTED", 2**30)
+    whole = observed(pictures, 2)
+    assert sampled.count <= whole.count / 4
+    assert (sampled.low, sampled.high) == (whole.low, whole.high)
+    assert error(pictures, *sampled.range(kind)) == pytest.approx(error(pictures, *whole.range(kind)), rel=0.05)
+
+
+def test_no_row_or_column_of_a_large_picture_is_left_out() -> None:
+    for shape in [(96, 112, 112), (32, 64, 64), (1, 6, 2**16), (3, 640, 480), (1, 1, 65_537)]:
+        picture = np.zeros((1, *shape), np.float32)
+        picture[..., 0::2] = 1.0  # every second column
+        watched = observed(picture, 1)
+        ones = watched._bins[np.flatnonzero(watched._bins)[-1]]
+        assert ones / watched.count == pytest.approx(0.5, abs=0.01)
 
 
 def test_one_odd_example_takes_the_range_from_none_of_the_others() -> None:
