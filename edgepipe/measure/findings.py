@@ -94,8 +94,8 @@ def _int8(
         worst = next((row for row in audit.operators if not row.int8 and row.share >= 0.1), None)
         yield text if worst is None else f"{text}: {_spent(worst)}"
         yield (
-            "to keep what loses in float: set keep_float=measured in quantize_static and put a step `pass: time_int8` "
-            "directly before it, or name it in exclude; or leave the quantization out"
+            "to keep what loses in float: keep_float=measured in quantize_static with a step `pass: time_int8` before "
+            "it; where that is set already, its name in exclude; or leave the quantization out"
         )
         return
     for row in audit.operators:

@@ -112,7 +112,7 @@ class PruneChannels(Pass):
             parent = copy.deepcopy(network) if self.refit_examples else None
             outputs: dict[str, list[int]] = {}
             times = (self.times_faster or 1.0) ** ((number + 1) / self.steps)
-            weigh = partial(self._weigh, network, model, job)
+            weigh = partial(self._weigh, network, model, job, number)
             facts = channels.remove(
                 network,
                 model.signature.input_shape,
@@ -228,14 +228,15 @@ class PruneChannels(Pass):
 
         fit_to_parent(network, parent, kept, model, job, examples=self.refit_examples, skip=masked, progress=progress)
 
-    def _weigh(self, network: Any, model: Artifact, job: Job, groups: Any) -> list[list[float] | None]:
+    def _weigh(self, network: Any, model: Artifact, job: Job, number: int, groups: Any) -> list[list[float] | None]:
         from edgepipe.models.examples import unlabelled
         from edgepipe.models.narrowing import costs
 
         batches, count = unlabelled(job.data, model.signature, self.importance_examples, job.seed)
         job.facts["importance_examples"] = count
         fitted = self.refit_examples > 0
-        return costs(network, groups, batches(), fitted=fitted, seed=job.seed, progress=lambda _share, _text: None)
+        progress = partial(self._progress, job, number)
+        return costs(network, groups, batches(), fitted=fitted, seed=job.seed, progress=progress)
 
     def _importance(self, network: Any, model: Artifact, job: Job) -> Any:
         from edgepipe.models import channels

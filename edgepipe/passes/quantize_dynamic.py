@@ -41,12 +41,14 @@ class QuantizeDynamic(Pass):
         from edgepipe.models.lower import clean
         from edgepipe.quant.embeddings import quantize_tables
         from edgepipe.quant.exclude import check_named
+        from edgepipe.quant.layers import check_weights
         from edgepipe.quant.patches import patches_to_products
         from edgepipe.quant.prepare import prepare
         from edgepipe.quant.products import gemms_to_products, part_shared
 
         network = prepare(model.onnx, job.label)
         check_named(network, self.exclude, job.label)
+        check_weights(network, job.label)
         patches_to_products(network, self.exclude)
         # The tool transposes the weight of a Gemm where it lies, once for each of its readers.
         gemms_to_products(network, 1, self.exclude)

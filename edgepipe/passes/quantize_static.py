@@ -23,6 +23,9 @@ _PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+_PERCENTILE = 99.99
+
+
 class QuantizeStatic(Pass):
     """Quantize weights and activations to 8 bits, activation ranges from calibration examples.
 
@@ -56,7 +59,7 @@ class QuantizeStatic(Pass):
     bias_correction: bool | None = Field(
         None, description="put the mean error of each channel into its bias; null: the preset's (false, true)"
     )
-    percentile: float = Field(99.99, gt=50, le=100, description="share of values inside, for observer=percentile")
+    percentile: float = Field(_PERCENTILE, gt=50, le=100, description="share of values inside, for observer=percentile")
     per_channel: bool = Field(True, description="a scale for each output channel of a weight, or one for all")
     saturation_safe: bool = Field(True, description="weights that AVX2's 16-bit sums cannot overflow")
     weight_search: bool = Field(True, description="scale of least squared error per channel, not the largest weight")
@@ -94,13 +97,15 @@ class QuantizeStatic(Pass):
         placement = self.placed(quantizer.network, excluded, model, job.label)
         if self.keep_worst and placement.nodes:
             placement = self._without_worst(quantizer, placement, excluded, model, job)
+        if self.percentile != _PERCENTILE and quantizer.how.observer not in ("percentile", "least_error"):
+            _note(
+                job,
+                f"percentile={self.percentile:g} changes nothing with observer={quantizer.how.observer}: "
+                "set observer=percentile, or leave it out",
+            )
         job.facts["kept_float"] = dict(sorted(placement.kept_float.items()))
         if not placement.nodes and NOT_WORTH_IT in placement.kept_float.values():
-            said = job.facts.get("notes")
-            job.facts["notes"] = [
-                *(said if isinstance(said, list) else []),
-                "int8 would not be faster than float for this model: it stays float",
-            ]
+            _note(job, "int8 would not be faster than float for this model: it stays float")
             job.facts["int8_nodes"] = 0
             shutil.copyfile(model.onnx, job.out / ONNX_FILE)
             return job.seal(Kind.ONNX, model.signature)
@@ -203,16 +208,19 @@ class QuantizeStatic(Pass):
         worst = effects[: self.keep_worst]
         job.facts["sensitivity"] = [item.model_dump(mode="json") for item in effects]
         job.facts["kept_worst"] = [str(item.node) for item in worst]
-        notes: list[Any] = [why_float(item) for item in worst]
-        job.facts["notes"] = notes
+        for item in worst:
+            _note(job, why_float(item))
+        if self.keep_float == "measured":
+            _note(job, "time_int8 timed the placement without these layers in float: compare the speeds of the steps")
         kept = {str(item.node): "keep_worst: alone in int8 it hurts most" for item in worst}
         without = self.placed(quantizer.network, excluded | kept.keys(), model, job.label)
         without.kept_float.update(kept)
         more = [name for name in singles if name not in without.nodes and name not in kept]
         if more:
-            notes.append(
+            _note(
+                job,
                 f"{len(more)} of the {len(singles) - len(kept)} other layers stay float with them: between float "
-                "neighbours int8 would not be faster. keep_float=never keeps them in int8"
+                "neighbours int8 would not be faster. keep_float=never keeps them in int8",
             )
         return without
 
@@ -220,3 +228,8 @@ class QuantizeStatic(Pass):
         """The settings that the preset decides where the recipe does not."""
         preset = _PRESETS[self.preset]
         return {name: getattr(self, name) if getattr(self, name) is not None else preset[name] for name in preset}
+
+
+def _note(job: Job, text: str) -> None:
+    said = job.facts.get("notes")
+    job.facts["notes"] = [*(said if isinstance(said, list) else []), text]

@@ -44,6 +44,10 @@ class ToFloat16(Pass):
             if item.data_type == onnx.TensorProto.FLOAT and np.prod(item.dims) >= self.smallest:
                 value = numpy_helper.to_array(item)
                 largest = float(np.abs(value).max()) if value.size else 0.0
+                if np.isnan(largest):
+                    raise PassError(
+                        f"passes.{job.label}: the weight '{item.name}' holds NaN. The float model is broken there"
+                    )
                 if largest > float(np.finfo(np.float16).max):
                     raise PassError(
                         f"passes.{job.label}: the weight '{item.name}' reaches {largest:.3g}, beyond "

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
+
+from edgepipe.errors import PassError
+from edgepipe.quant.wiring import ANCHORS, Wiring
 
 
 def int8_layers(file: Path) -> int:
@@ -19,3 +23,18 @@ def int8_layers(file: Path) -> int:
         or (node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1] in weights)
         for node in graph.node
     )
+
+
+def check_weights(model: onnx.ModelProto, label: str) -> None:
+    """Refuse a weight of a convolution or matrix product that is no number.
+
+    Raises:
+        PassError: a weight holds NaN or infinity.
+    """
+    wiring = Wiring(model)
+    for node in model.graph.node:
+        weight = wiring.array(node.input[1]) if node.op_type in ANCHORS else None
+        if weight is not None and not np.isfinite(weight).all():
+            raise PassError(
+                f"passes.{label}: the weight '{node.input[1]}' holds NaN or infinity. The float model is broken there"
+            )

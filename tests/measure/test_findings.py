@@ -54,8 +54,8 @@ def test_slow_int8_names_the_operator_that_eats_the_time() -> None:
     now = seen(int8_share=Int8Share(conv=1.0, matmul=1.0), size_bytes=11_000_000)
     audit = Audit(operators=[spent("QLinearConv", 0.45, int8=True), spent("HardSwish", 0.41)])
     remedy = (
-        "to keep what loses in float: set keep_float=measured in quantize_static and put a step `pass: time_int8` "
-        "directly before it, or name it in exclude; or leave the quantization out"
+        "to keep what loses in float: keep_float=measured in quantize_static with a step `pass: time_int8` before it; "
+        "where that is set already, its name in exclude; or leave the quantization out"
     )
     assert findings(now, against(0.8), audit, previous=seen()) == [
         "int8 is slower than float here (0.80x, 95% 0.79 to 0.81): 41% of the time is in HardSwish, which has no int8 "

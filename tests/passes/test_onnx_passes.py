@@ -16,6 +16,7 @@ from edgepipe.errors import ParityError, PassError
 from edgepipe.passes.export import Export
 from edgepipe.passes.quantize_dynamic import QuantizeDynamic
 from edgepipe.passes.quantize_static import QuantizeStatic
+from edgepipe.passes.quantize_weights import QuantizeWeights
 from edgepipe.passes.to_float16 import ToFloat16
 from edgepipe.passes.train import Train
 from tests.passes.workbench import Workbench
@@ -94,6 +95,22 @@ def test_static_refusals(bench: Workbench, model: Artifact) -> None:
         bench.do(QuantizeStatic(), bench.do(QuantizeStatic(), model)[0])
     with pytest.raises(PassError, match="NaN or infinity"):
         bench.do(QuantizeStatic(), broken(bench, model, float("nan")))
+
+
+def test_a_weight_that_is_no_number_is_refused_by_every_pass(bench: Workbench, model: Artifact) -> None:
+    bad = broken(bench, model, float("nan"))
+    for one in (QuantizeDynamic(), QuantizeWeights(), ToFloat16(), ToFloat16(mode="compute")):
+        with pytest.raises(PassError, match=r"the weight '.+' holds NaN"):
+            bench.do(one, bad)
+
+
+def test_a_setting_without_effect_is_noted(bench: Workbench, model: Artifact) -> None:
+    _, job = bench.do(QuantizeStatic(percentile=99.9), model)
+    assert job.facts["notes"] == [
+        "percentile=99.9 changes nothing with observer=relative_mse: set observer=percentile, or leave it out"
+    ]
+    _, job = bench.do(QuantizeStatic(percentile=99.9, observer="percentile"), model)
+    assert "notes" not in job.facts
 
 
 def test_dynamic_int8_takes_matrix_products_and_leaves_convolutions(
