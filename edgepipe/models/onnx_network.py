@@ -103,6 +103,17 @@ class OnnxNetwork(nn.Module):
     def _known(self) -> set[str]:
         return {*self._places, *self._fixed, "", self._output}
 
+    @property
+    def has_depthwise(self) -> bool:
+        """Whether a convolution has one input channel for each of several groups."""
+        return any(
+            call.node.op_type == "Conv"
+            and call.attributes.get("group", 1) > 1
+            and call.node.input[1] in self._places
+            and getattr(self, self._places[call.node.input[1]]).shape[1] == 1
+            for call in self.calls
+        )
+
     def weights(self) -> dict[str, Tensor]:
         """Trainable constants by their name in the graph."""
         return {name: getattr(self, place) for name, place in self._places.items() if place in self._parameters}

@@ -44,7 +44,7 @@ def bf16_pays(network: nn.Module) -> bool:
     """
     if torch.cuda.is_available():
         return True
-    depthwise = any(
+    depthwise = getattr(network, "has_depthwise", False) or any(
         isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and module.groups == module.in_channels > 1
         for module in network.modules()
     )

@@ -137,29 +137,30 @@ class FakeActivation(nn.Module):
         low, high: the calibrated range.
         rectified: negative values become zero (the range does the work of a ReLU).
         learned: train the step size; the zero point stays.
+        most: no value is larger. The range stays below, or the runtime would keep the Clip that the range performs,
+            and with it the layer before the Clip in float.
     """
 
-    def __init__(self, low: float, high: float, *, rectified: bool, learned: bool) -> None:
+    def __init__(self, low: float, high: float, *, rectified: bool, learned: bool, most: float = math.inf) -> None:
         super().__init__()
-        self.rectified, self.learned = rectified, learned
+        self.rectified, self.learned, self.most = rectified, learned, most
         self.observing = False
         self.range: Tensor
         self.ratio: Tensor
-        low, high = min(0.0, float(low)), max(0.0, float(high))
+        low, high = min(0.0, float(low)), min(max(0.0, float(high)), most)
         self.register_buffer("range", torch.tensor([0.0 if rectified else low, high]))
         self.register_buffer("ratio", torch.zeros(2))  # calibrated range over that of a batch; 0: none seen yet
         self.step = Step(((self.range[1] - self.range[0]) / 255).clamp_min(_SMALLEST), learned=learned)
-        self.register_buffer("zero", self._zero_point())
         self.zero: Tensor
+        self.register_buffer("zero", (-self.range[0] / self.step().detach()).round().clamp(0, 255))
 
     @property
     def scale(self) -> Tensor:
         """Step size, a float32 scalar."""
         scale: Tensor = self.step()
+        if self.learned and self.most < math.inf:
+            scale = scale.clamp_max(self.most / (255 - int(self.zero)))
         return scale
-
-    def _zero_point(self) -> Tensor:
-        return (-self.range[0] / self.scale.detach()).round().clamp(0, 255)
 
     @torch.no_grad()
     def _observe(self, x: Tensor) -> None:
@@ -170,8 +171,9 @@ class FakeActivation(nn.Module):
         if not bool(self.ratio.any()):
             self.ratio.copy_(torch.where(extremes == 0, 1.0, self.range / extremes))
         self.range.lerp_(extremes * self.ratio, 0.1)
+        self.range[1].clamp_(max=self.most)
         self.step.set(((self.range[1] - self.range[0]) / 255).clamp_min(_SMALLEST))
-        self.zero.copy_(self._zero_point())
+        self.zero.copy_((-self.range[0] / self.scale).round().clamp(0, 255))
 
     def parameters_of_graph(self) -> tuple[float, int]:
         """Scale (a float32 value) and uint8 zero point."""

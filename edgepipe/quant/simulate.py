@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,7 +59,7 @@ class SimulatedNetwork(OnnxNetwork):
             if source not in self._rounds:
                 self._rounds[source] = f"a{len(self.activations)}"
                 self.activations[self._rounds[source]] = FakeActivation(
-                    *ranges[source], rectified=rectified, learned=learned
+                    *ranges[source], rectified=rectified, learned=learned, most=_most(producer, wiring)
                 )
             self._rounds[name] = self._rounds[source]
         for call in self.calls:
@@ -138,3 +139,11 @@ class SimulatedNetwork(OnnxNetwork):
                 integers, scale = module.integers(super().constant(call.reads[1], call))
                 found[call.node.name] = (integers.contiguous().cpu().numpy(), scale.cpu().numpy())
         return found
+
+
+def _most(producer: onnx.NodeProto | None, wiring: Wiring) -> float:
+    """The constant upper bound of a Clip."""
+    if producer is None or producer.op_type != "Clip" or len(producer.input) < 3 or not producer.input[2]:
+        return math.inf
+    bound = wiring.array(producer.input[2])
+    return math.inf if bound is None or float(bound.reshape(-1)[0]) <= 0 else float(bound.reshape(-1)[0])

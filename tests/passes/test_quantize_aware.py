@@ -7,17 +7,23 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+import torch
+from onnx import helper, numpy_helper
 
 from edgepipe.artifact import Artifact
 from edgepipe.contract import Split
 from edgepipe.errors import PassError
 from edgepipe.measure.session import open_session
 from edgepipe.models.lower import session_answers
+from edgepipe.models.training import bf16_pays
 from edgepipe.passes.quantize_aware import QuantizeAware
 from edgepipe.passes.train import Train
+from edgepipe.quant.fake import FakeActivation
+from edgepipe.quant.placement import place
+from edgepipe.quant.simulate import SimulatedNetwork
 from tests.passes.test_onnx_passes import really_run
 from tests.passes.workbench import Workbench
+from tests.quant.test_odd_graphs import node, shaped, weight
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +55,41 @@ def test_int8_after_training_answers_as_the_simulation_and_as_well_as_float(
     assert operators["QLinearConv"] == 3
     assert operators["QGemm"] == 1
     assert not {"Conv", "FusedConv", "Gemm"} & set(operators)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_range_never_grows_beyond_the_clip_that_it_performs(learned: bool) -> None:
+    """Beyond it the runtime would keep the Clip, and the convolution before it in float."""
+    rounding = FakeActivation(0.0, 6.0, rectified=False, learned=learned, most=6.0)
+    rounding.observing = True
+    for top in (4.0, 6.0, 6.0, 6.0):
+        rounding(torch.linspace(0, top, 100))
+    if learned:
+        rounding.step.value.data += 0.5
+    scale, zero = rounding.parameters_of_graph()
+    assert zero == 0
+    assert np.float32(scale) * np.float32(255) <= np.float32(6)
+    assert scale * 255 == pytest.approx(6, rel=1e-6)
+
+
+def test_the_simulation_knows_the_clips_and_the_depthwise_convolutions_of_its_graph() -> None:
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], "conv"),
+        node("Clip", ["a", "zero", "six"], ["b"], "clip"),
+        node("Conv", ["b", "d"], ["c"], "depthwise", group=8),
+        node("GlobalAveragePool", ["c"], ["p"], "pool"),
+        node("Flatten", ["p"], ["y"], "flatten"),
+    ]
+    bounds = [numpy_helper.from_array(np.float32(value), name) for name, value in (("zero", 0), ("six", 6))]
+    stored = [weight("w", 8, 3, 3, 3), weight("d", 8, 1, 3, 3), *bounds]
+    graph = helper.make_graph(nodes, "g", [shaped("x", None, 3, 16, 16)], [shaped("y", None, 8)], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    placement = place(model, set(), "never")
+    ranges = dict.fromkeys(placement.tensors, (-1.0, 9.0))
+    network = SimulatedNetwork(model, placement, ranges, pair_safe=True, learned=False, frozen_share=0.3, label="it")
+    assert network.has_depthwise and not bf16_pays(network)
+    scale, zero = network.given_activations()["b"]
+    assert (255 - zero) * scale <= 6.1
 
 
 def test_no_pair_of_weights_can_overflow_16_bits(bench: Workbench, model: Artifact) -> None:
