@@ -7,6 +7,7 @@ memory for them; extremes, energy and the values that are counted are a fiftieth
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -65,7 +66,7 @@ class Summaries:
             return self._node(operator, [rows, self._axes], operator, keepdims=0)
         return self._node(operator, [rows], operator, keepdims=0, axes=[1])
 
-    def _node(self, operator: str, inputs: Sequence[str], what: str, **attributes: int | list[int]) -> str:
+    def _node(self, operator: str, inputs: Sequence[str], what: str, **attributes: Any) -> str:
         name = self._fresh(f"edgepipe_{what}")
         self._probe.graph.node.append(helper.make_node(operator, inputs, [name], name, **attributes))
         return name
