@@ -132,7 +132,9 @@ def calibrate(
     if summaries.outputs != wanted:
         probe = _handing_out(probe, summaries.outputs)
         run, fixed = open_probe(probe)
-    batch_size = _fitting(batch_size, first[:1], run(first)) if fixed is None and wanted else batch_size
+    # Counted whole: inside the runtime they need their memory all the same.
+    each = first.size + sum(int(np.prod(shape)) for shape in shapes.values())
+    batch_size = max(1, min(batch_size, _VALUES // max(1, each))) if fixed is None else batch_size
     for rows in _batches(data, total, batch_size, fixed, progress):
         values = dict(zip(summaries.outputs, run(rows) if wanted else [], strict=True))
         for name in tensors:
