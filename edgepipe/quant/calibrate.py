@@ -43,7 +43,7 @@ def stream(
     total = min(examples or data.count(Split.CALIBRATION), data.count(Split.CALIBRATION))
     if fixed is None and batch_size > 1:
         first = next(iter(data.batches(Split.CALIBRATION, 1, range(1)))).inputs
-        batch_size = _fitting(batch_size, first, run(first))
+        batch_size = _fitting(batch_size, first.size + sum(value.size for value in run(first)))
     for rows in _batches(data, total, batch_size, fixed, progress):
         values = dict(zip(wanted, run(rows), strict=True)) if wanted else {}
         for name in tensors:
@@ -62,9 +62,9 @@ def _handing_out(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelPr
     return probe
 
 
-def _fitting(batch_size: int, rows: NDArray[np.float32], values: Sequence[NDArray[np.float32]]) -> int:
-    """Examples of a run, at most `batch_size`, by what one of them hands out."""
-    return max(1, min(batch_size, _VALUES // max(1, rows.size + sum(value.size for value in values))))
+def _fitting(batch_size: int, each: int) -> int:
+    """Examples of a run, at most `batch_size`, by the values that one of them needs memory for."""
+    return max(1, min(batch_size, _VALUES // max(1, each)))
 
 
 def _batches(
@@ -123,18 +123,17 @@ def calibrate(
     observers = {name: Observer(histogram=histogram) for name in tensors}
     inputs = {item.name for item in model.graph.input}
     wanted = [name for name in tensors if name not in inputs]
-    run, fixed = open_probe(_handing_out(model, wanted))
+    probe = _handing_out(model, wanted)
+    run, fixed = open_probe(probe)
     total = data.count(Split.CALIBRATION)
     first = next(_batches(data, 1, 1, fixed, lambda _share, _text: None))
     shapes = {name: value.shape for name, value in zip(wanted, run(first) if wanted else [], strict=True)}
-    probe = _handing_out(model, wanted)
     summaries = Summaries(probe, {name: int(np.prod(shape[1:])) for name, shape in shapes.items()})
     if summaries.outputs != wanted:
-        probe = _handing_out(probe, summaries.outputs)
-        run, fixed = open_probe(probe)
+        run, fixed = open_probe(_handing_out(probe, summaries.outputs))
     # Counted whole: inside the runtime they need their memory all the same.
     each = first.size + sum(int(np.prod(shape)) for shape in shapes.values())
-    batch_size = max(1, min(batch_size, _VALUES // max(1, each))) if fixed is None else batch_size
+    batch_size = _fitting(batch_size, each)
     for rows in _batches(data, total, batch_size, fixed, progress):
         values = dict(zip(summaries.outputs, run(rows) if wanted else [], strict=True))
         for name in tensors:

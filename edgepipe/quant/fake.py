@@ -151,8 +151,8 @@ class FakeActivation(nn.Module):
         self.register_buffer("range", torch.tensor([0.0 if rectified else low, high]))
         self.register_buffer("ratio", torch.zeros(2))  # calibrated range over that of a batch; 0: none seen yet
         self.step = Step(((self.range[1] - self.range[0]) / 255).clamp_min(_SMALLEST), learned=learned)
+        self.register_buffer("zero", self._zero_point())
         self.zero: Tensor
-        self.register_buffer("zero", (-self.range[0] / self.step().detach()).round().clamp(0, 255))
 
     @property
     def scale(self) -> Tensor:
@@ -161,6 +161,10 @@ class FakeActivation(nn.Module):
         if self.learned and self.most < math.inf:
             scale = scale.clamp_max(self.most / (255 - int(self.zero)))
         return scale
+
+    def _zero_point(self) -> Tensor:
+        zero: Tensor = (-self.range[0] / self.step().detach()).round().clamp(0, 255)
+        return zero
 
     @torch.no_grad()
     def _observe(self, x: Tensor) -> None:
@@ -173,7 +177,7 @@ class FakeActivation(nn.Module):
         self.range.lerp_(extremes * self.ratio, 0.1)
         self.range[1].clamp_(max=self.most)
         self.step.set(((self.range[1] - self.range[0]) / 255).clamp_min(_SMALLEST))
-        self.zero.copy_((-self.range[0] / self.scale).round().clamp(0, 255))
+        self.zero.copy_(self._zero_point())
 
     def parameters_of_graph(self) -> tuple[float, int]:
         """Scale (a float32 value) and uint8 zero point."""
