@@ -166,6 +166,10 @@ def _lost(layer: Any, seen: _Seen, order: Tensor, examples: int, fitted: bool) -
     moments = seen.squares / seen.rows
     if fitted:  # the constant is fitted too
         moments = moments - torch.outer(seen.total / seen.rows, seen.total / seen.rows)
+        # On fewer rows than channels, as in front of a classifier, channels say each other by chance. Covariances are
+        # shrunk the more, the fewer rows there are, so that little is said where there is little to tell it by.
+        chance = (channels / (channels + seen.rows)) ** 2
+        moments = (1 - chance) * moments + chance * moments.diagonal().diag()
     moments = moments[order][:, order]
     # Places of a flattened map count as those of a kernel do.
     place = seen.inputs[order]

@@ -67,6 +67,17 @@ def test_what_others_say_too_costs_nothing_once_layers_are_fitted() -> None:
     assert fitted == sorted(fitted)
 
 
+def test_fewer_examples_than_channels_do_not_make_channels_seem_to_say_each_other() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Identity(), nn.Linear(80, 5))
+    x = torch.randn(50, 80)  # independent, but by least squares 49 of them say the other 31 on these rows exactly
+    found = cost(network, [whole("1", 80)], torch.arange(80.0), x, fitted=True)
+    assert found is not None
+    for gone in (20, 40, 80):
+        really = float(network[1].weight.detach()[:, :gone].square().sum())
+        assert 0.4 * really < found[gone] < 1.3 * really
+
+
 def test_a_layer_behind_a_flattened_map_reads_every_place_of_a_channel() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(16, 5))
