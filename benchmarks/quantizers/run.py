@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -52,6 +53,8 @@ def run(tool: Tool, python: Path, model: Path, calibration: Path, evaluation: Pa
     """
     out.mkdir(parents=True, exist_ok=True)
     if tool.script is None:
+        for made in ("run", "store"):  # by an earlier call: its answers would be found, and not computed
+            shutil.rmtree(out / made, ignore_errors=True)
         command = _edgepipe(tool, python, model, calibration, evaluation, out)
         result = out / "run" / "final" / "model.onnx"
     else:

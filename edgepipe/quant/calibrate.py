@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,14 @@ from edgepipe.quant.observers import Observer
 from edgepipe.quant.summaries import Summaries
 from edgepipe.targets.machine import available_cores
 
+Values = list[NDArray[np.float32]]
+Run = Callable[[NDArray[np.float32]], Values]
 _VALUES = 2**25
-"""Values that a run hands out at most: all tensors of a batch are held at once, and large pictures have many."""
+"""Values that runs hand out at most: all tensors of a batch are held at once, and large pictures have many."""
+_SEEN = 2**23
+"""Values that observers are shown at once, at most; a call for each picture would cost more than what it counts."""
+_WORKERS = 4
+"""Batches that are run side by side, at most: the memory of each is needed."""
 
 
 def stream(
@@ -39,32 +47,88 @@ def stream(
     """
     inputs = {item.name for item in model.graph.input}
     wanted = [name for name in tensors if name not in inputs]
-    run, fixed = open_probe(_handing_out(model, wanted))
+    run, fixed = _open(model, wanted)
     total = min(examples or data.count(Split.CALIBRATION), data.count(Split.CALIBRATION))
     if fixed is None and batch_size > 1:
         first = next(iter(data.batches(Split.CALIBRATION, 1, range(1)))).inputs
         batch_size = _fitting(batch_size, first.size + sum(value.size for value in run(first)))
-    for rows in _batches(data, total, batch_size, fixed, progress):
-        values = dict(zip(wanted, run(rows), strict=True)) if wanted else {}
+    for rows, found in side_by_side(run, _batches(data, total, batch_size, fixed, progress)):
+        values = dict(zip(wanted, found, strict=True))
         for name in tensors:
             take(name, np.asarray(rows if name in inputs else values[name]))
 
 
-def _handing_out(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
-    """A copy whose outputs these are; what nobody asks for need not leave the runtime."""
+def _open(model: onnx.ModelProto, tensors: Sequence[str]) -> tuple[Run, int | None]:
+    """What runs a copy whose outputs are these, for `side_by_side`; what nobody asks for need not leave the runtime."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
-    if tensors:  # else any output keeps the model whole
-        del probe.graph.output[:]
-        probe.graph.output.extend(
-            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tensors
-        )
-    return probe
+    if not tensors:  # nothing to run but the size of a batch to know
+        return lambda _rows: [], open_probe(probe)[1]
+    del probe.graph.output[:]
+    probe.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tensors
+    )
+    return open_probe(probe, workers())
 
 
 def _fitting(batch_size: int, each: int) -> int:
     """Examples of a run, at most `batch_size`, by the values that one of them needs memory for."""
-    return max(1, min(batch_size, _VALUES // max(1, each)))
+    return max(1, min(batch_size, _VALUES // workers() // max(1, each)))
+
+
+def workers() -> int:
+    """How many batches are run at once; on more cores than that each is given several of them."""
+    return min(_WORKERS, available_cores())
+
+
+def side_by_side(
+    run: Run, batches: Iterator[NDArray[np.float32]], ahead: int = 1
+) -> Iterator[tuple[NDArray[np.float32], Values]]:
+    """Each batch and what `run` makes of it, in their order, while the next ones are run already.
+
+    Two small batches on a core each are done sooner than one after the other on two cores, which wait for each other
+    after every operator.
+
+    Args:
+        ahead: batches whose results may wait, beside those that are being run.
+    """
+    count = workers()
+    with ThreadPoolExecutor(count) as pool:
+        begun: deque[tuple[NDArray[np.float32], Future[Values]]] = deque()
+        for rows in batches:
+            begun.append((rows, pool.submit(run, rows)))
+            if len(begun) >= count + ahead:
+                first, future = begun.popleft()
+                yield first, future.result()
+        for rows, future in begun:
+            yield rows, future.result()
+
+
+def _together(
+    runs: Iterator[tuple[NDArray[np.float32], Values]], most: int
+) -> Iterator[tuple[NDArray[np.float32], Values]]:
+    """Neighbouring batches as one, of no more than so many examples unless one has more.
+
+    Not where a tensor counts its examples along another axis than the first: the last batch is smaller.
+    """
+    held: list[tuple[NDArray[np.float32], Values]] = []
+    for rows, values in runs:
+        full = sum(len(each) for each, _ in held) + len(rows) > most
+        if held and (
+            full or any(a.ndim == 0 or a.shape[1:] != b.shape[1:] for a, b in zip(held[0][1], values, strict=True))
+        ):
+            yield _joined(held)
+            held = []
+        held.append((rows, values))
+    if held:
+        yield _joined(held)
+
+
+def _joined(batches: Sequence[tuple[NDArray[np.float32], Values]]) -> tuple[NDArray[np.float32], Values]:
+    if len(batches) == 1:
+        return batches[0]
+    rows = np.concatenate([rows for rows, _ in batches])
+    return rows, [np.concatenate(parts) for parts in zip(*(values for _, values in batches), strict=True)]
 
 
 def _batches(
@@ -83,24 +147,28 @@ def _batches(
         progress(seen / max(1, total), f"{seen}/{total}")
 
 
-def open_probe(model: onnx.ModelProto) -> tuple[Callable[[NDArray[np.float32]], list[NDArray[np.float32]]], int | None]:
-    """A function from inputs to all outputs, over every core, Q/DQ run as written; and the batch where it is fixed."""
-    session = probe_session(model)
+def open_probe(model: onnx.ModelProto, at_once: int = 1) -> tuple[Run, int | None]:
+    """A function from inputs to all outputs, Q/DQ run as written; and the batch where it is fixed.
+
+    Args:
+        at_once: calls that will run side by side, between which the cores are divided.
+    """
+    session = probe_session(model, at_once)
     first = session.get_inputs()[0]
     kind = numpy_type(first.type)
 
-    def run(rows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        values: list[NDArray[np.float32]] = session.run(None, {first.name: rows.astype(kind, copy=False)})
+    def run(rows: NDArray[np.float32]) -> Values:
+        values: Values = session.run(None, {first.name: rows.astype(kind, copy=False)})
         return values
 
     return run, first.shape[0] if isinstance(first.shape[0], int) else None
 
 
-def probe_session(model: onnx.ModelProto) -> Any:
-    """A session over every core, Q/DQ run as written."""
+def probe_session(model: onnx.ModelProto, at_once: int = 1) -> Any:
+    """A session over every core, or its share of them, Q/DQ run as written."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = available_cores()
+    options.intra_op_num_threads = max(1, available_cores() // at_once)
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
@@ -123,19 +191,22 @@ def calibrate(
     observers = {name: Observer(histogram=histogram) for name in tensors}
     inputs = {item.name for item in model.graph.input}
     wanted = [name for name in tensors if name not in inputs]
-    probe = _handing_out(model, wanted)
-    run, fixed = open_probe(probe)
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    run, fixed = _open(probe, wanted)
     total = data.count(Split.CALIBRATION)
     first = next(_batches(data, 1, 1, fixed, lambda _share, _text: None))
-    shapes = {name: value.shape for name, value in zip(wanted, run(first) if wanted else [], strict=True)}
+    shapes = {name: value.shape for name, value in zip(wanted, run(first), strict=True)}
     summaries = Summaries(probe, {name: int(np.prod(shape[1:])) for name, shape in shapes.items()})
     if summaries.outputs != wanted:
-        run, fixed = open_probe(_handing_out(probe, summaries.outputs))
+        run, fixed = _open(probe, summaries.outputs)
     # Counted whole: inside the runtime they need their memory all the same.
     each = first.size + sum(int(np.prod(shape)) for shape in shapes.values())
     batch_size = _fitting(batch_size, each)
-    for rows in _batches(data, total, batch_size, fixed, progress):
-        values = dict(zip(summaries.outputs, run(rows) if wanted else [], strict=True))
+    seen = max(1, _SEEN // (first.size // len(first) + summaries.values))
+    runs = side_by_side(run, _batches(data, total, batch_size, fixed, progress), ahead=-(-seen // batch_size))
+    for rows, found in _together(runs, seen):
+        values = dict(zip(summaries.outputs, found, strict=True))
         for name in tensors:
             try:
                 if name in inputs:
