@@ -51,6 +51,11 @@ def bf16_pays(network: nn.Module) -> bool:
     return cpu_likes_bf16() and not depthwise
 
 
+def takes_bf16(network: nn.Module, settings: TrainingSettings) -> bool:
+    """Whether the network is trained in bf16 arithmetic here."""
+    return settings.precision == "bf16" or (settings.precision == "auto" and bf16_pays(network))
+
+
 def _optimizer(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
@@ -82,7 +87,7 @@ class _Loop:
         self.examples = Examples(
             job.data, signature, validation_share=settings.validation_share, seed=job.seed * 1_000_003
         )
-        bf16 = settings.precision == "bf16" or (settings.precision == "auto" and bf16_pays(network))
+        bf16 = takes_bf16(network, settings)
         job.facts["precision"] = "bf16" if bf16 else "float32"
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells the precision on the terminal
         self.fabric = Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if bf16 else "32-true")

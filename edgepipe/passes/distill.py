@@ -65,6 +65,6 @@ class Distill(TaughtPass):
             network = torch_artifact.build(model)
         teacher = torch_artifact.build(job.teacher)
         torch_artifact.bake_masks(teacher)
-        objective = self._lesson(teacher, job.teacher, job, self.attention)
+        objective = self._lesson(network, teacher, job.teacher, job, self.attention)
         train(network, self, job, model.signature, objective)
         return torch_artifact.write(network, architecture, job.out, model.signature)

@@ -67,7 +67,7 @@ class QuantizeAware(TaughtPass):
             )
         network = self._simulated(graph, placement, job)
         teacher = OnnxNetwork(graph, job.label)
-        train(network, self, job, model.signature, self._objective(teacher, model, job), network.before_step)
+        train(network, self, job, model.signature, self._objective(network, teacher, model, job), network.before_step)
         network.store(graph)
         deploy(graph, placement, network)
         clean(graph)
@@ -108,12 +108,12 @@ class QuantizeAware(TaughtPass):
     def splits(self) -> tuple[Split, ...]:
         return self.data
 
-    def _objective(self, teacher, model: Artifact, job: Job) -> Objective:  # type: ignore[no-untyped-def]
+    def _objective(self, network, teacher, model: Artifact, job: Job) -> Objective:  # type: ignore[no-untyped-def]
         from edgepipe.models.objective import Objective
 
         if self.teacher_weight == 0:
             return Objective(self.label_smoothing)
-        return self._lesson(teacher, model, job)
+        return self._lesson(network, teacher, model, job)
 
     def _compare(self, network: SimulatedNetwork, job: Job) -> dict[str, float]:
         """The simulation against the file in ONNX Runtime; a single differing answer is always allowed."""

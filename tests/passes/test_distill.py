@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from edgepipe.artifact import Artifact
 from edgepipe.contract import Job, Split
 from edgepipe.errors import ModelError, PassError
-from edgepipe.models import swap, torch_artifact
+from edgepipe.models import distillation, lower, swap, torch_artifact
 from edgepipe.passes import teaching
 from edgepipe.passes.distill import Distill
 from edgepipe.passes.prune_channels import PruneChannels
@@ -67,6 +67,38 @@ def test_a_teacher_in_int8_teaches_as_well(bench: Workbench, teacher: Artifact) 
     assert not list(job.state.glob("teacher"))
     again, _ = bench.do(Distill(epochs=4, teacher_weight=1.0, teacher_int8=True), pruned, teacher=teacher)
     assert again.digest == taught.digest
+
+
+def test_a_float_teacher_answers_in_onnx_runtime_where_that_gives_the_same(
+    bench: Workbench, teacher: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    class Noted(distillation.RuntimeTeacher):
+        def __init__(self, answers) -> None:
+            super().__init__(answers)
+            made.append(self)
+
+    monkeypatch.setattr(distillation, "RuntimeTeacher", Noted)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    quick = {"epochs": 1, "teacher_weight": 1.0, "precision": "float32"}
+    there, job = bench.do(Distill(**quick), teacher, teacher=teacher)
+    assert len(made) == 1 and not list(job.state.glob("teacher"))
+    rows = next(bench.data.batches(Split.TRAIN, 8)).inputs
+    with torch.no_grad():
+        wanted = torch_artifact.build(teacher).eval()(torch.from_numpy(rows)).numpy()
+    assert made[0].answers(rows) == pytest.approx(wanted, rel=1e-3, abs=1e-3)
+    for other in ({"precision": "bf16"}, {"attention": 1.0}):
+        bench.do(Distill(**quick | other), teacher, teacher=teacher)
+    assert len(made) == 1  # bf16 and attention maps are torch's
+
+    def broken(*_args, **_more) -> None:
+        raise PassError("the network cannot be lowered to ONNX")
+
+    monkeypatch.setattr(lower, "export", broken)
+    here, _ = bench.do(Distill(**quick), teacher, teacher=teacher)
+    assert len(made) == 1
+    assert bench.torch_logits(here) == pytest.approx(bench.torch_logits(there), rel=0.05, abs=0.05)
 
 
 def test_a_teacher_that_int8_spoils_is_refused(
