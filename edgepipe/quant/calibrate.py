@@ -93,15 +93,19 @@ def side_by_side(
         ahead: batches whose results may wait, beside those that are being run.
     """
     count = workers()
-    with ThreadPoolExecutor(count) as pool:
-        begun: deque[tuple[NDArray[np.float32], Future[Values]]] = deque()
+    pool = ThreadPoolExecutor(count)
+    begun: deque[tuple[NDArray[np.float32], Future[Values]]] = deque()
+    try:
         for rows in batches:
             begun.append((rows, pool.submit(run, rows)))
             if len(begun) >= count + ahead:
                 first, future = begun.popleft()
                 yield first, future.result()
-        for rows, future in begun:
+        while begun:
+            rows, future = begun.popleft()
             yield rows, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _together(
