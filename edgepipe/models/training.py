@@ -19,6 +19,7 @@ from edgepipe.contract import Job
 from edgepipe.errors import PassError
 from edgepipe.models.depthwise import SmallDepthwise
 from edgepipe.models.examples import Examples, augment
+from edgepipe.models.heap import kept_memory
 from edgepipe.models.objective import Objective
 from edgepipe.models.training_state import Curve, TrainingState
 
@@ -192,9 +193,20 @@ def train(
         PassError: the loss is not finite.
         DataError: the labels are missing, do not fit the network, or the validation share is empty.
     """
+    with kept_memory():
+        return _train(network, settings, job, signature, objective or Objective(settings.label_smoothing), before_step)
+
+
+def _train(
+    network: nn.Module,
+    settings: TrainingSettings,
+    job: Job,
+    signature: Signature,
+    objective: Objective,
+    before_step: Callable[[int, int], None],
+) -> Curve:
     for parameter in network.parameters():
         parameter.requires_grad_(True)
-    objective = objective or Objective(settings.label_smoothing)
     loop = _Loop(network, settings, job, signature, objective)
     state = TrainingState(job.state, network, loop.optimizer, loop.average)
     if state.resume() and state.epoch:
