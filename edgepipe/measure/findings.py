@@ -45,7 +45,7 @@ def findings(
     found = [*_conv_integer(audit), *_still_float(measurements, audit)]
     if versus is not None:
         gained = versus.times_faster / (previous_versus.times_faster if previous_versus else 1.0)
-        found += [*_int8(measurements, versus, audit, previous, previous_versus), *_accuracy(versus)]
+        found += [*_int8(measurements, versus, audit, previous, previous_versus), *_accuracy(versus, previous_versus)]
         if previous is not None:
             found += [
                 *_zeros(measurements, previous, gained),
@@ -146,7 +146,9 @@ def _channels(now: Measurements, before: Measurements, audit: Audit) -> Iterator
         )
 
 
-def _accuracy(versus: Versus) -> Iterator[str]:
+def _accuracy(versus: Versus, before: Versus | None) -> Iterator[str]:
+    if before is not None and _same_quality(versus, before):
+        return  # it was said of the step that cost it
     if versus.mae_rise is not None and versus.mae_rise_ci95 is not None and versus.mae_rise_ci95[0] > 0:
         low, high = versus.mae_rise_ci95
         yield (
@@ -166,6 +168,15 @@ def _accuracy(versus: Versus) -> Iterator[str]:
             f"accuracy rose by {-100 * versus.accuracy_drop:.2f} points against the baseline, "
             f"more than chance explains (95% interval {-high:.2f} to {-low:.2f})"
         )
+
+
+def _same_quality(one: Versus, other: Versus) -> bool:
+    """Within a tenth of a point of accuracy, or a hundredth of the error's rise."""
+    if one.accuracy_drop is not None and other.accuracy_drop is not None:
+        return abs(one.accuracy_drop - other.accuracy_drop) < 0.001
+    if one.mae_rise is not None and other.mae_rise is not None:
+        return abs(one.mae_rise - other.mae_rise) <= 0.01 * abs(other.mae_rise)
+    return False
 
 
 def _leftovers(audit: Audit) -> Iterator[str]:

@@ -75,6 +75,20 @@ def test_int8_that_loses_what_pruning_won_is_slower_than_the_float_before_it() -
     assert exported == []  # said once, where int8 came in
 
 
+def test_a_loss_of_accuracy_is_said_of_the_step_that_cost_it() -> None:
+    def lost(points: float) -> Versus:
+        drop = points / 100
+        return against(2.0, accuracy_drop=drop, accuracy_drop_ci95=(drop - 0.003, drop + 0.003))
+
+    said = "accuracy fell by 1.00 points against the baseline, more than chance explains (95% interval 0.70 to 1.30)"
+    pruned, same = seen(size_bytes=20_000_000), seen(size_bytes=5_000_000)
+    assert findings(pruned, lost(1.0), Audit(), previous=seen(), previous_versus=lost(0.0)) == [said]
+    assert findings(same, lost(1.05), Audit(), previous=pruned, previous_versus=lost(1.0)) == []
+    assert "fell by 1.40 points" in findings(same, lost(1.4), Audit(), previous=pruned, previous_versus=lost(1.0))[0]
+    # The first step after the baseline has nothing before it that could have said so.
+    assert findings(pruned, lost(1.0), Audit(), previous=seen()) == [said]
+
+
 def test_convolutions_left_in_float_are_counted() -> None:
     layers = [layer(f"c{i}", "QLinearConv", int8=True) for i in range(9)]
     layers += [layer(f"f{i}", "Conv") for i in range(11)]
