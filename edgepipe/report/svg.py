@@ -50,12 +50,14 @@ def bars(items: Sequence[Bar], *, title: str, low: float = 0.0, high: float | No
     )
 
 
-def _ticks(low: float, high: float, count: int = 5) -> list[float]:
+def _ticks(low: float, high: float, count: int = 5, whole: bool = False) -> list[float]:
+    """Round numbers from low to high; `whole`: of things that are counted."""
     span = high - low
     if span <= 0:
         return [low]
     step = 10 ** math.floor(math.log10(span / count))
     step = next((step * k for k in (1, 2, 5, 10) if span / (step * k) <= count), step * 10)
+    step = max(step, 1) if whole else step
     first = math.ceil(low / step) * step
     return [first + index * step for index in range(int((high - first) / step + 1e-9) + 1)]
 
@@ -66,10 +68,12 @@ def _range(values: Sequence[float], share: float = 0.06) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _axes(x: Interval, y: Interval, box: tuple[int, int, int, int], x_title: str, y_title: str) -> list[str]:
+def _axes(
+    x: Interval, y: Interval, box: tuple[int, int, int, int], x_title: str, y_title: str, counted: bool = False
+) -> list[str]:
     left, top, width, height = box
     parts = [f'<rect x="{left}" y="{top}" width="{width}" height="{height}" class="frame"/>']
-    for tick in _ticks(*x):
+    for tick in _ticks(*x, whole=counted):
         place = left + width * (tick - x[0]) / (x[1] - x[0])
         parts.append(f'<path d="M{place:.1f} {top}v{height}" class="grid"/>')
         parts.append(f'<text x="{place:.1f}" y="{top + height + 16}" class="tick">{tick:.6g}</text>')
@@ -89,7 +93,7 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], *, x_title: str, 
         return ""
     x, y = _range([p[0] for p in points], 0.02), _range([p[1] for p in points])
     box = (48, 26, 330, 170) if len(series) == 1 else (60, 26, 470, 180)
-    parts = _axes(x, y, box, x_title, y_title)
+    parts = _axes(x, y, box, x_title, y_title, counted=all(float(p[0]).is_integer() for p in points))
     for index, (name, line) in enumerate(series.items()):
         path = " ".join(
             f"{box[0] + box[2] * (a - x[0]) / (x[1] - x[0]):.1f},"
