@@ -104,6 +104,7 @@ class _Run:
     baseline_artifact: Artifact | None = None
     final: Artifact | None = None
     model_digest: str | None = None
+    told: Versus | None = None  # the last step of whose accuracy something was said
     computed: dict[str, list[str]] = field(default_factory=dict)  # key of what this run computed: why
     proofs: list[Proof] = field(default_factory=list)
 
@@ -399,18 +400,20 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
     if step.label == state.plan.baseline:
         state.baseline, state.baseline_onnx, state.baseline_artifact = result, onnx, entry.artifact
     from edgepipe.measure.accuracy import Predictions, unknown_classes
-    from edgepipe.measure.findings import findings
+    from edgepipe.measure.findings import findings, told_of
 
     # Only steps from the baseline on are compared; the one before the baseline says nothing about it.
     known = before if before is not None and before.versus_baseline is not None else None
-    is_baseline = step.label == state.plan.baseline
+    versus = result.versus if compared and step.label != state.plan.baseline else None
     texts = findings(
         result.measurements,
-        result.versus if compared and not is_baseline else None,
+        versus,
         result.audit,
         previous=known.measurements if known else None,
         previous_versus=known.versus_baseline if known else None,
+        told=state.told,
     )
+    state.told = None if versus is None else told_of(versus, state.told)
     # The facts of a pass that it wants read by people.
     notes = [str(note) for note in entry.facts.get("notes", [])] if isinstance(entry.facts.get("notes"), list) else []
     if step.settings is None and isinstance(result.predictions, Predictions):

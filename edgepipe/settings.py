@@ -13,7 +13,7 @@ class Settings(BaseModel):
     """Base class of a recipe's parts."""
 
     # A class keyword (`class P(Settings, frozen=True)`) would break mypy --strict in subclasses.
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -33,6 +33,7 @@ def findings(
     *,
     previous: Measurements | None = None,
     previous_versus: Versus | None = None,
+    told: Versus | None = None,
 ) -> list[str]:
     """What is worth knowing about a step.
 
@@ -41,11 +42,12 @@ def findings(
             what holds without a comparison.
         previous: the measured step before this one (for the first step, the baseline).
         previous_versus: the same step against the baseline; None stands for the baseline's own 1.0.
+        told: the last step of whose accuracy something was said, against the baseline.
     """
     found = [*_conv_integer(audit), *_still_float(measurements, audit)]
     if versus is not None:
         gained = versus.times_faster / (previous_versus.times_faster if previous_versus else 1.0)
-        found += [*_int8(measurements, versus, audit, previous, previous_versus), *_accuracy(versus, previous_versus)]
+        found += [*_int8(measurements, versus, audit, previous, previous_versus), *_accuracy(versus, told)]
         if previous is not None:
             found += [
                 *_zeros(measurements, previous, gained),
@@ -146,8 +148,15 @@ def _channels(now: Measurements, before: Measurements, audit: Audit) -> Iterator
         )
 
 
-def _accuracy(versus: Versus, before: Versus | None) -> Iterator[str]:
-    if before is not None and _same_quality(versus, before):
+def told_of(versus: Versus, told: Versus | None) -> Versus | None:
+    """What `told` is for the next step: this one if something was said of it, none where nothing is left to say."""
+    if not list(_accuracy(versus, None)):
+        return None
+    return versus if list(_accuracy(versus, told)) else told
+
+
+def _accuracy(versus: Versus, told: Versus | None) -> Iterator[str]:
+    if told is not None and _same_quality(versus, told):
         return  # it was said of the step that cost it
     if versus.mae_rise is not None and versus.mae_rise_ci95 is not None and versus.mae_rise_ci95[0] > 0:
         low, high = versus.mae_rise_ci95

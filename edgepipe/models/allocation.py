@@ -84,36 +84,44 @@ def allocate(
 ) -> tuple[list[int], float, float]:
     """Channels to keep in each group, and the table's milliseconds before any cut and after.
 
-    Greedy: again and again the step of `round_to` channels that costs the least for the time it saves, until the layers
-    of the table are `times_faster` than at full width.
+    Greedy: again and again the cut, of one group and in steps of `round_to` channels, that costs the least for the time
+    it saves, until the layers of the table are `times_faster` than at full width. A cut may be of several steps: times
+    do not fall with each, since kernels take channels by the dozen, and clocks have ticks. More than is wanted counts
+    for nothing.
 
     Args:
         shapes: (channels in, channels out) of every layer at full width.
     """
     before = {name: layer.at(*shapes[name]) for name, layer in table.layers.items() if name in shapes}
     kept = [root.kept for root in roots]
+    read = {name: [(at, root.feeds[name]) for at, root in enumerate(roots) if name in root.feeds] for name in before}
+    made = {name: next((at for at, root in enumerate(roots) if name in root.makes), None) for name in before}
+    known: dict[tuple[str, float, float], float] = {}
 
     def cost(name: str, widths: list[int]) -> float:
+        share_in = 1 - sum(share * (1 - widths[at] / roots[at].whole) for at, share in read[name])
+        at = made[name]
+        share_out = 1.0 if at is None else widths[at] / roots[at].whole
         full_in, full_out = shapes[name]
-        share_in = 1 - sum(r.feeds.get(name, 0.0) * (1 - w / r.whole) for w, r in zip(widths, roots, strict=True))
-        share_out = next((w / r.whole for w, r in zip(widths, roots, strict=True) if name in r.makes), 1.0)
-        return table.layers[name].at(full_in * share_in, full_out * share_out)
+        key = (name, full_in * share_in, full_out * share_out)
+        if key not in known:
+            known[key] = table.layers[name].at(*key[1:])
+        return known[key]
 
     now = {name: cost(name, kept) for name in before}
     target = sum(before.values()) / times_faster
-    while sum(now.values()) > target:
+    while (wanted := sum(now.values()) - target) > 0:
         best: tuple[float, int, int, dict[str, float]] | None = None
         for number, root in enumerate(roots):
-            narrower = (kept[number] - 1) // round_to * round_to
-            if narrower < 1:
-                continue
-            widths = [*kept]
-            widths[number] = narrower
-            touched = {name: cost(name, widths) for name in {*root.feeds, *root.makes} & before.keys()}
-            saved = sum(now[name] - value for name, value in touched.items())
-            lost = root.lost[root.kept - narrower] - root.lost[root.kept - kept[number]]
-            if saved > 0 and (best is None or lost / saved < best[0]):
-                best = (lost / saved, number, narrower, touched)
+            names = {*root.feeds, *root.makes} & before.keys()
+            for narrower in range((kept[number] - 1) // round_to * round_to, 0, -round_to):
+                widths = [*kept]
+                widths[number] = narrower
+                touched = {name: cost(name, widths) for name in names}
+                saved = min(wanted, sum(now[name] - value for name, value in touched.items()))
+                lost = root.lost[root.kept - narrower] - root.lost[root.kept - kept[number]]
+                if saved > 0 and (best is None or lost / saved < best[0]):
+                    best = (lost / saved, number, narrower, touched)
         if best is None:
             break  # nothing is left that saves time
         kept[best[1]] = best[2]

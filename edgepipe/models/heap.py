@@ -28,7 +28,8 @@ def kept_memory() -> Iterator[None]:
     if libc is None:
         yield
         return
-    libc.mallopt(_MMAP_THRESHOLD, _MOST)
+    # Older versions refuse more than they take by themselves, and refusing they say 0.
+    _ = libc.mallopt(_MMAP_THRESHOLD, _MOST) or libc.mallopt(_MMAP_THRESHOLD, _USUAL)
     libc.mallopt(_TRIM_THRESHOLD, _MOST)
     try:
         yield

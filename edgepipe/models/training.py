@@ -96,7 +96,7 @@ class _Loop:
         if settings.channels_last and len(signature.input_shape) == 3:
             network.to(memory_format=torch.channels_last)
         self.model, self.optimizer = self.fabric.setup(network, _optimizer(network, settings))
-        self.average = copy.deepcopy(network) if settings.ema is not None else None
+        self.average = _copy(network) if settings.ema is not None else None
         objective.prepare(network, self.fabric)
         self.size = min(settings.batch_size, len(self.examples.rows))
         self.share = settings.epoch_share
@@ -140,7 +140,7 @@ class _Loop:
         than fits, each of them shorter.
         """
         kept = {key: value.clone() for key, value in self.network.state_dict().items()}
-        kept_average = copy.deepcopy(self.average)
+        kept_average = None if self.average is None else _copy(self.average)
         generator = torch.Generator().manual_seed(self.job.seed)
         order = self.examples.rows[: self.size * _TIMED_STEPS]
         self.model.train()
@@ -289,6 +289,15 @@ def _epoch(loop: _Loop, state: TrainingState, epoch: int, before_step: Callable[
     state.curve.append(point)
     state.epoch = epoch + 1
     state.save()
+
+
+def _copy(network: nn.Module) -> nn.Module:
+    """A deep copy, also of a network with masks: a masked weight is computed, and what is computed cannot be copied."""
+    for module in network.modules():
+        for name, value in list(vars(module).items()):
+            if isinstance(value, torch.Tensor) and not value.is_leaf:
+                setattr(module, name, value.detach())  # the next forward pass computes it again
+    return copy.deepcopy(network)
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,9 @@ from edgepipe.contract import Job
 from edgepipe.errors import PassError
 from edgepipe.passes.teaching import TaughtPass
 from edgepipe.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 class Student(Settings):
@@ -61,6 +64,7 @@ class Distill(TaughtPass):
             )
             torch.manual_seed(job.seed)
             network = torch_artifact.build_base(architecture["base"])
+            self._try(network, example, job.label)
         else:
             network = torch_artifact.build(model)
         teacher = torch_artifact.build(job.teacher)
@@ -68,3 +72,20 @@ class Distill(TaughtPass):
         objective = self._lesson(network, teacher, job.teacher, job, self.attention)
         train(network, self, job, model.signature, objective)
         return torch_artifact.write(network, architecture, job.out, model.signature)
+
+    def _try(self, network: nn.Module, example: Tensor, label: str) -> None:
+        """Refuse a student that does not take such examples.
+
+        Raises:
+            PassError: it answers nothing, as a transformer made for 224 pixels.
+        """
+        assert self.student is not None
+        network.eval()
+        try:
+            network(example)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise PassError(
+                f"passes.{label}.student.name: '{self.student.name}' does not take examples of shape "
+                f"{tuple(example.shape[1:])}: {said}. Choose another network, or change data.image_size"
+            ) from None

@@ -14,7 +14,7 @@ from edgepipe.errors import PassError
 from edgepipe.passes.training_settings import Recovery
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from edgepipe.models.allocation import LatencyTable
 
@@ -146,7 +146,7 @@ class PruneChannels(Pass):
         if masked:
             architecture["edits"].append(channels.mask_zeros(network, masked))
         job.facts.update(facts)
-        job.facts["notes"] = [channels.told(facts)]
+        job.facts["notes"] = [channels.told(facts), *self._told_of_time(facts)]
         result = torch_artifact.write(network, architecture, job.out, model.signature)
         channels.check_reload(network, result, label=job.label)
         return result
@@ -205,6 +205,20 @@ class PruneChannels(Pass):
     def splits(self) -> tuple[Split, ...]:
         looks = self.importance == "taylor" or self.scope == "latency"
         return (Split.TRAIN,) if looks or self.refit_examples or self.recover is not None else ()
+
+    def _told_of_time(self, facts: Mapping[str, Any]) -> Iterator[str]:
+        """With scope=latency what the table says, and whether it is what was asked for."""
+        if self.times_faster is None:
+            return
+        before, after = facts["layers_milliseconds"]
+        reached = before / after if after else 1.0
+        text = f"by the table the layers are {reached:.2f}x faster"
+        if reached < 0.99 * self.times_faster:
+            text += (
+                f", and times_faster={self.times_faster:g} was asked for: no narrower multiple of round_to="
+                f"{self.round_to} saves more. Lower times_faster or round_to"
+            )
+        yield text
 
     def _progress(self, job: Job, number: int, share: float, text: str) -> None:
         cut = (0.3 if self.recover else 1.0) * (0.1 if self.refit_examples else 1.0)

@@ -65,8 +65,9 @@ class QuantizeAware(TaughtPass):
                 f"passes.{job.label}: nothing to quantize: the model has no convolution or matrix product with "
                 "constant float32 weights. Remove this step"
             )
-        network = self._simulated(graph, placement, job)
         teacher = OnnxNetwork(graph, job.label)
+        self._takes_batches(teacher, graph, model, job)
+        network = self._simulated(graph, placement, job)
         train(network, self, job, model.signature, self._objective(network, teacher, model, job), network.before_step)
         network.store(graph)
         deploy(graph, placement, network)
@@ -77,6 +78,29 @@ class QuantizeAware(TaughtPass):
         job.facts["kept_float"] = dict(sorted(placement.kept_float.items()))
         job.facts["parity"] = dict(self._compare(network, job))
         return job.seal(Kind.ONNX, model.signature)
+
+    def _takes_batches(self, network, graph, model: Artifact, job: Job) -> None:  # type: ignore[no-untyped-def]
+        """Training shows more than one example at once, and a graph made for one may have that in its constants.
+
+        Raises:
+            PassError: it has.
+        """
+        import torch
+
+        fixed = graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+        if not fixed:
+            return
+        count = fixed + 1
+        try:
+            with torch.no_grad():
+                answers = network.eval()(torch.zeros((count, *model.signature.input_shape)))
+        except RuntimeError:
+            answers = None
+        if answers is None or len(answers) != count:
+            raise PassError(
+                f"passes.{job.label}: the graph is made for a batch of {fixed} and cannot be trained with others. Set "
+                "lowering.batch=dynamic, or export the ONNX file with a dynamic batch"
+            )
 
     def _simulated(self, graph, placement: Placement, job: Job) -> SimulatedNetwork:  # type: ignore[no-untyped-def]
         from edgepipe.quant.calibrate import calibrate

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from edgepipe.measure.findings import findings
+from edgepipe.measure.findings import findings, told_of
 from edgepipe.metrics import Audit, Int8Share, LayerCost, Measurements, OperatorTime, Versus
 
 
@@ -75,18 +75,23 @@ def test_int8_that_loses_what_pruning_won_is_slower_than_the_float_before_it() -
     assert exported == []  # said once, where int8 came in
 
 
-def test_a_loss_of_accuracy_is_said_of_the_step_that_cost_it() -> None:
+def test_a_loss_of_accuracy_is_said_once_and_again_when_it_grows() -> None:
     def lost(points: float) -> Versus:
         drop = points / 100
-        return against(2.0, accuracy_drop=drop, accuracy_drop_ci95=(drop - 0.003, drop + 0.003))
+        return against(2.0, accuracy_drop=drop, accuracy_drop_ci95=(drop - 0.0005, drop + 0.0005))
 
-    said = "accuracy fell by 1.00 points against the baseline, more than chance explains (95% interval 0.70 to 1.30)"
-    pruned, same = seen(size_bytes=20_000_000), seen(size_bytes=5_000_000)
-    assert findings(pruned, lost(1.0), Audit(), previous=seen(), previous_versus=lost(0.0)) == [said]
-    assert findings(same, lost(1.05), Audit(), previous=pruned, previous_versus=lost(1.0)) == []
-    assert "fell by 1.40 points" in findings(same, lost(1.4), Audit(), previous=pruned, previous_versus=lost(1.0))[0]
-    # The first step after the baseline has nothing before it that could have said so.
-    assert findings(pruned, lost(1.0), Audit(), previous=seen()) == [said]
+    def said(steps: list[float]) -> list[str]:
+        found, told = [], None
+        for points in steps:
+            texts = findings(seen(), lost(points), Audit(), told=told)
+            told = told_of(lost(points), told)
+            found.append(texts[0].split(" by ")[1].split(" points")[0] if texts else "")
+        return found
+
+    assert said([1.0, 1.05, 1.4, 1.4]) == ["1.00", "", "1.40", ""]
+    assert said([0.09 * step for step in range(1, 7)]) == ["0.09", "", "0.27", "", "0.45", ""]  # by and by
+    assert said([0.04, 0.07, 0.07]) == ["", "0.07", ""]  # what chance explains was not said
+    assert said([1.0, 0.0, 1.0]) == ["1.00", "", "1.00"]  # won back in between
 
 
 def test_convolutions_left_in_float_are_counted() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -92,12 +93,16 @@ def test_a_float_teacher_answers_in_onnx_runtime_where_that_gives_the_same(
         bench.do(Distill(**quick | other), teacher, teacher=teacher)
     assert len(made) == 1  # bf16 and attention maps are torch's
 
-    def broken(*_args, **_more) -> None:
-        raise PassError("the network cannot be lowered to ONNX")
+    def failing(error: Exception) -> Callable[..., None]:
+        def export(*_args, **_more) -> None:
+            raise error
 
-    monkeypatch.setattr(lower, "export", broken)
-    here, _ = bench.do(Distill(**quick), teacher, teacher=teacher)
-    assert len(made) == 1
+        return export
+
+    for error in (PassError("the network cannot be lowered to ONNX"), RuntimeError("no kernel for Conv of float64")):
+        monkeypatch.setattr(lower, "export", failing(error))
+        here, _ = bench.do(Distill(**quick), teacher, teacher=teacher)
+        assert len(made) == 1
     assert bench.torch_logits(here) == pytest.approx(bench.torch_logits(there), rel=0.05, abs=0.05)
 
 
@@ -126,6 +131,13 @@ def test_another_architecture_can_be_the_student(bench: Workbench, teacher: Arti
     student, _ = bench.do(Distill(epochs=1, student={"name": "mobilenet_v3_small"}), teacher, teacher=teacher)
     assert torch_artifact.read_architecture(student)["base"]["name"] == "mobilenet_v3_small"
     assert bench.torch_logits(student).shape == (32, 10)
+
+
+def test_a_student_that_does_not_take_the_pictures_is_refused(bench: Workbench, teacher: Artifact) -> None:
+    with pytest.raises(PassError, match=r"passes.it.student.name: 'vit_b_16' does not take examples of shape \(3, 16"):
+        bench.do(Distill(epochs=1, student={"name": "vit_b_16"}), teacher, teacher=teacher)
+    with pytest.raises(ValidationError, match="finite number"):
+        Distill(temperature=float("inf"))
 
 
 def test_a_teacher_of_other_classes_or_kind_is_refused(bench: Workbench, teacher: Artifact, tmp_path: Path) -> None:

@@ -64,6 +64,22 @@ def test_time_is_taken_where_it_costs_least() -> None:
     assert kept == [64, 32]
 
 
+def test_cuts_go_on_across_widths_that_take_as_long_as_wider_ones() -> None:
+    def stepped(*milliseconds: float) -> LayerTable:
+        return LayerTable(ins=(3,), outs=(16, 32, 48, 64), milliseconds=(milliseconds,))
+
+    alone = Root(64, range(65), {}, ["a"])
+    flat = stepped(0.25, 0.5, 1.0, 1.0)  # 48 channels take what 64 do
+    assert allocate([alone], table(a=flat), {"a": (3, 64)}, 2.0, 16) == ([32], 1.0, 0.5)
+    costless, precious = Root(64, [0.0] * 65, {}, ["a"]), Root(64, range(0, 6_500, 100), {}, ["b"])
+    times, shapes = table(a=flat, b=stepped(0.1, 0.5, 0.75, 1.0)), {"a": (3, 64), "b": (3, 64)}
+    assert allocate([costless, precious], times, shapes, 1.3, 16) == ([32, 64], 2.0, 1.5)
+    # What saves more than is wanted is not taken for its surplus.
+    steep, gentle = Root(64, range(65), {}, ["a"]), Root(64, range(0, 650, 10), {}, ["b"])
+    times = table(a=stepped(0.1, 0.97, 0.98, 1.0), b=stepped(0.1, 0.4, 0.7, 1.0))
+    assert allocate([steep, gentle], times, shapes, 1.01, 16)[0] == [48, 64]
+
+
 def test_it_ends_when_nothing_more_can_be_saved() -> None:
     kept, before, after = allocate([Root(64, range(65), {}, ["a"])], table(a=linear(64, 1.0)), {"a": (1, 64)}, 100, 16)
     assert kept == [16]
@@ -133,3 +149,11 @@ def test_refusals(bench: Workbench, tabled: Artifact) -> None:
         PruneChannels(scope="latency", ratio=0.5)
     with pytest.raises(ValidationError, match="set ratio"):
         PruneChannels()
+
+
+def test_a_time_that_no_width_reaches_is_said(bench: Workbench, tabled: Artifact) -> None:
+    _, job = bench.do(PruneChannels(scope="latency", times_faster=100, importance="l2", round_to=8), tabled)
+    before, after = job.facts["layers_milliseconds"]
+    (note,) = [note for note in job.facts["notes"] if "by the table" in note]
+    assert f"{before / after:.2f}x faster" in note
+    assert "times_faster=100 was asked for" in note

@@ -120,6 +120,17 @@ def test_of_every_four_weights_the_two_largest_stay_through_finetuning(bench: Wo
     assert bool((before.masked_fill(gone, 9).amin(1) >= before.masked_fill(~gone, 0).amax(1)).all())
 
 
+def test_weights_with_masks_can_be_averaged(bench: Workbench, trained: Artifact) -> None:
+    masked, _ = bench.do(PruneWeights(amount=0.5), trained)
+    for what in (Finetune(epochs=2, ema=0.9, validation_share=0.2, patience=2), Finetune(minutes=0.02, ema=0.9)):
+        averaged, _ = bench.do(what, masked)
+        assert all(torch.equal(gone, zeros(masked)[name]) for name, gone in zeros(averaged).items())
+        assert averaged.digest != masked.digest
+    recovered, _ = bench.do(PruneWeights(amount=0.5, steps=2, recover={"epochs": 1, "ema": 0.9}), trained)
+    share = torch.cat([gone.flatten() for gone in zeros(recovered).values()]).float().mean()
+    assert float(share) == pytest.approx(0.5, abs=0.001)
+
+
 def test_gradual_pruning_reaches_its_amount_and_keeps_more_than_one_cut(bench: Workbench, trained: Artifact) -> None:
     once, _ = bench.do(PruneWeights(amount=0.9), trained)
     gradual, job = bench.do(PruneWeights(amount=0.9, steps=3, recover={"epochs": 2}), trained)

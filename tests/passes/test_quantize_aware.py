@@ -16,6 +16,7 @@ from edgepipe.errors import PassError
 from edgepipe.measure.session import open_session
 from edgepipe.models.lower import session_answers
 from edgepipe.models.training import bf16_pays
+from edgepipe.passes.lower import Lower
 from edgepipe.passes.quantize_aware import QuantizeAware
 from edgepipe.passes.train import Train
 from edgepipe.quant.fake import FakeActivation
@@ -155,3 +156,9 @@ def test_a_residual_network_runs_whole_in_int8(tmp_path: Path) -> None:
     assert small.onnx.stat().st_size < 0.27 * model.onnx.stat().st_size
     assert accuracy(bench, small) >= accuracy(bench, model) - 0.02
     assert open_session(small.onnx).get_inputs()[0].shape[1:] == [3, 32, 32]
+
+
+def test_a_graph_made_for_a_batch_of_one_is_refused_in_words(bench: Workbench) -> None:
+    one, _ = bench.do(Lower(batch=1), bench.loaded)
+    with pytest.raises(PassError, match=r"made for a batch of 1 and cannot be trained .* lowering.batch=dynamic"):
+        bench.do(QuantizeAware(epochs=1), one)
