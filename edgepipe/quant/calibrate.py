@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,16 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edgepipe.contract import DataSource, Progress, Split
-from edgepipe.errors import PassError
+from edgepipe.errors import EdgepipeError, PassError
 from edgepipe.models.lower import numpy_type
-from edgepipe.quant.observers import Observer
+from edgepipe.quant.observers import COUNTED, NotFiniteError, Observer
 from edgepipe.quant.summaries import Summaries
 from edgepipe.targets.machine import available_cores
 
 Values = list[NDArray[np.float32]]
 Run = Callable[[NDArray[np.float32]], Values]
-_VALUES = 2**25
-"""Values that runs hand out at most: all tensors of a batch are held at once, and large pictures have many."""
+_VALUES = 2**26
+"""Values that all runs together hand out at most, on any number of cores: all tensors of a batch are held at once."""
 _SEEN = 2**23
 """Values that observers are shown at once, at most; a call for each picture would cost more than what it counts."""
 _WORKERS = 4
@@ -73,7 +74,7 @@ def _open(model: onnx.ModelProto, tensors: Sequence[str]) -> tuple[Run, int | No
 
 def _fitting(batch_size: int, each: int) -> int:
     """Examples of a run, at most `batch_size`, by the values that one of them needs memory for."""
-    return max(1, min(batch_size, _VALUES // workers() // max(1, each)))
+    return max(1, min(batch_size, _VALUES // _WORKERS // max(1, each)))
 
 
 def workers() -> int:
@@ -171,7 +172,7 @@ def open_probe(model: onnx.ModelProto, at_once: int = 1) -> tuple[Run, int | Non
 def probe_session(model: onnx.ModelProto, at_once: int = 1) -> Any:
     """A session over every core, or its share of them, Q/DQ run as written."""
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised, and may be tried otherwise
     options.intra_op_num_threads = max(1, available_cores() // at_once)
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -192,23 +193,74 @@ def calibrate(
     Raises:
         PassError: a tensor holds NaN or infinity.
     """
-    observers = {name: Observer(histogram=histogram) for name in tensors}
+    inputs = {item.name for item in model.graph.input}
+    wanted = [name for name in tensors if name not in inputs]
+    run, fixed = _open(model, wanted)
+    one = [np.shape(values) for values in run(_first(data, fixed or 1))]
+    two = one if fixed is not None else [np.shape(values) for values in run(_first(data, 2))]
+    each = int(np.prod(data.signature.input_shape)) + sum(int(np.prod(shape)) for shape in one) // (fixed or 1)
+    plan = _Plan(
+        batch_size=_fitting(batch_size, each), fixed=fixed, histogram=histogram, label=label, progress=progress
+    )
+    sizes = {
+        name: int(np.prod(shape[1:]))
+        for name, shape, other in zip(wanted, one, two, strict=True)
+        if shape and other == ((shape[0] * 2, *shape[1:]) if fixed is None else shape) and shape[0] == (fixed or 1)
+    }
+    if not any(size > COUNTED for size in sizes.values()):
+        return _observed(model, tensors, {}, run, each, data, plan)
+    try:
+        return _observed(model, tensors, sizes, None, each, data, plan)
+    except EdgepipeError:
+        raise
+    except Exception:
+        # A tensor's size depends on the example, and places in it that an earlier one had are not there.
+        return _observed(model, tensors, {}, run, each, data, plan)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    batch_size: int
+    fixed: int | None
+    histogram: bool
+    label: str
+    progress: Progress
+
+
+def _first(data: DataSource, count: int) -> NDArray[np.float32]:
+    """So many calibration examples, repeated where there are fewer."""
+    rows = next(data.batches(Split.CALIBRATION, count, range(min(count, data.count(Split.CALIBRATION))))).inputs
+    return np.resize(rows, (count, *rows.shape[1:]))
+
+
+def _observed(
+    model: onnx.ModelProto,
+    tensors: Sequence[str],
+    sizes: Mapping[str, int],
+    run: Run | None,
+    each: int,
+    data: DataSource,
+    plan: _Plan,
+) -> dict[str, Observer]:
+    """The observers.
+
+    Args:
+        sizes: values of an example in the tensors that may be summarized.
+        run: what hands out the tensors, where none is summarized.
+        each: values of an example in all tensors.
+    """
+    observers = {name: Observer(histogram=plan.histogram) for name in tensors}
     inputs = {item.name for item in model.graph.input}
     wanted = [name for name in tensors if name not in inputs]
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
-    run, fixed = _open(probe, wanted)
-    total = data.count(Split.CALIBRATION)
-    first = next(_batches(data, 1, 1, fixed, lambda _share, _text: None))
-    shapes = {name: value.shape for name, value in zip(wanted, run(first), strict=True)}
-    summaries = Summaries(probe, {name: int(np.prod(shape[1:])) for name, shape in shapes.items()})
-    if summaries.outputs != wanted:
-        run, fixed = _open(probe, summaries.outputs)
-    # Counted whole: inside the runtime they need their memory all the same.
-    each = first.size + sum(int(np.prod(shape)) for shape in shapes.values())
-    batch_size = _fitting(batch_size, each)
-    seen = max(1, _SEEN // (first.size // len(first) + summaries.values))
-    runs = side_by_side(run, _batches(data, total, batch_size, fixed, progress), ahead=-(-seen // batch_size))
+    summaries = Summaries(probe, wanted, sizes)
+    if run is None:
+        run, _ = _open(probe, summaries.outputs)
+    # A moving average counts calls, which then must not depend on how many examples fit.
+    seen = max(1, _SEEN // max(1, each - summaries.spared)) if plan.histogram else 1
+    batches = _batches(data, data.count(Split.CALIBRATION), plan.batch_size, plan.fixed, plan.progress)
+    runs = side_by_side(run, batches, ahead=-(-seen // (plan.fixed or plan.batch_size)))
     for rows, found in _together(runs, seen):
         values = dict(zip(summaries.outputs, found, strict=True))
         for name in tensors:
@@ -217,9 +269,9 @@ def calibrate(
                     observers[name].observe(rows)
                 else:
                     summaries.observe(name, values, observers[name])
-            except ValueError:
+            except NotFiniteError:
                 raise PassError(
-                    f"passes.{label}: the tensor '{name}' holds NaN or infinity on a calibration example. "
+                    f"passes.{plan.label}: the tensor '{name}' holds NaN or infinity on a calibration example. "
                     "The float model is broken there: check its weights and the data's mean and std"
                 ) from None
     return observers

@@ -26,6 +26,17 @@ _NEIGHBOURS = 8
 UNLIMITED = (-np.inf, np.inf)
 
 
+_LEAST = 2.0**-100
+"""What stays below this is as good as zero: the reciprocal of a bin of it is no float32."""
+
+
+class NotFiniteError(ValueError):
+    """A value is NaN or infinite."""
+
+    def __init__(self) -> None:
+        super().__init__("NaN or infinity")
+
+
 class Observer:
     """Follows one tensor; `observe` any number of arrays, then ask for a range."""
 
@@ -46,7 +57,7 @@ class Observer:
         """Take in one batch, any shape, examples along the first axis.
 
         Raises:
-            ValueError: a value is not finite.
+            NotFiniteError: a value is not finite.
         """
         examples = values.reshape(len(values) if values.ndim > 1 else 1, -1)
         size = examples.shape[1]
@@ -64,12 +75,12 @@ class Observer:
             high: largest value of all.
             counted: values that stand for all in energy and histogram, float32, (n, …).
         Raises:
-            ValueError: a value is not finite.
+            NotFiniteError: a value is not finite.
         """
         counted = counted.reshape(len(counted), -1)
         energies = energies_of(counted)
         if not (np.isfinite(low) and np.isfinite(high) and not np.isnan(energies).any()):
-            raise ValueError("NaN or infinity")
+            raise NotFiniteError()
         self.low, self.high = min(self.low, low), max(self.high, high)
         keep = 1 - self._smoothing
         self.smooth_low = low if self.smooth_low is None else keep * self.smooth_low + self._smoothing * low
@@ -82,18 +93,19 @@ class Observer:
     def _fill(self, values: NDArray[np.float32], energies: NDArray[np.float64], magnitude: float) -> None:
         """Count values of (examples, values of each)."""
         assert self._bins is not None
-        if magnitude > 0 and self._width == 0.0:
+        if magnitude > _LEAST and self._width == 0.0:
             self._width = float(2.0 ** np.ceil(np.log2(magnitude / _HALF)))
         while self._width > 0 and magnitude >= self._width * _HALF:
             self._bins = _merged(self._bins)
             self._levels = {level: _merged(bins) for level, bins in self._levels.items()}
             self._width *= 2
-        if self._width == 0.0:  # only zeros so far
+        if self._width == 0.0:  # nothing but zeros so far
             self._bins[_HALF] += values.size
             return
+        # Exact, since bins are a power of two wide: below the largest magnitude that they hold no value is rounded up.
         scaled = values * np.float32(1.0 / self._width)
-        scaled += np.float32(_HALF)  # from here on no value is below zero, and cutting off the fraction is the floor
-        index = scaled.astype(np.intp)  # what bincount counts without a copy
+        index = np.floor(scaled, out=scaled).astype(np.intp)  # what bincount counts without a copy
+        index += _HALF
         levels = np.floor(np.log2(np.maximum(energies, 1e-300))).astype(int).tolist()
         for level in set(levels):
             mine = slice(None) if levels.count(level) == len(levels) else np.equal(levels, level)

@@ -17,77 +17,74 @@ from onnx import helper, numpy_helper
 
 from edgepipe.quant.elementwise import path, repeated, roots
 from edgepipe.quant.names import fresh, tensor_names
-from edgepipe.quant.observers import COUNTED, Observer, places, together
+from edgepipe.quant.observers import COUNTED, NotFiniteError, Observer, places, together
 
-_GRID = 513
-"""Values between the extremes of a tensor, at which functions of it are computed to learn how far they reach."""
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Summaries:
     """Outputs of a probe in the place of the tensors of more than COUNTED values an example.
 
     Args:
-        sizes: values of an example in each tensor.
+        tensors: what is asked for.
+        sizes: values of an example in those of them that count examples along their first axis.
 
     Attributes:
         outputs: names that the probe must hand out.
-        values: of an example in these, but for a few.
+        spared: values of an example that are not handed out.
     """
 
-    def __init__(self, probe: onnx.ModelProto, sizes: Mapping[str, int]) -> None:
+    def __init__(self, probe: onnx.ModelProto, tensors: Sequence[str], sizes: Mapping[str, int]) -> None:
         self._probe = probe
         self._taken = tensor_names(probe.graph)
         self._opset = next(item.version for item in probe.opset_import if item.domain in ("", "ai.onnx"))
         self._stored: dict[str, str] = {}
-        large = {name: size for name, size in sizes.items() if size > COUNTED}
-        found = roots(probe.graph, large)
+        self._sizes = {name: size for name, size in sizes.items() if size > COUNTED}
+        found = roots(probe.graph, self._sizes)
         of: dict[str, list[str]] = {}
-        for name in large:
+        for name in self._sizes:
             of.setdefault(found[name], []).append(name)
         self._names: dict[str, list[str]] = {}
         for root, others in of.items():
             nodes = path(probe.graph, root, others, found)
-            self._names[root] = self._summarize(root, large[root])
+            self._names[root] = self._summarize(root, self._sizes[root])
             self._follow(nodes, root, [name for name in others if name != root])
-        self.values = sum(min(size, COUNTED) for size in sizes.values())
-        self.outputs = [each for name in sizes for each in self._names.get(name, [name])]
+        self.spared = sum(size - COUNTED for size in self._sizes.values())
+        self.outputs = [each for name in tensors for each in self._names.get(name, [name])]
 
     def observe(self, name: str, values: Mapping[str, NDArray[np.float32]], observer: Observer) -> None:
         """Show a batch's values of the tensor to its observer.
 
         Raises:
-            ValueError: a value is not finite.
+            NotFiniteError: a value is not finite.
         """
         if name not in self._names:
             observer.observe(values[name])
             return
-        *extremes, counted = (values[each] for each in self._names[name])
-        # What is counted may reach a little beyond a grid that is a function's.
-        low = min(float(part.min()) for part in (*extremes, counted))
-        high = max(float(part.max()) for part in (*extremes, counted))
+        ends, *sums, counted = (values[each] for each in self._names[name])
+        # What is counted may reach beyond the ends, where a function has its extreme between them.
+        low, high = float(min(ends.min(), counted.min())), float(max(ends.max(), counted.max()))
+        # Extremes pass over NaN and sums do not; but sums of huge values, as of a mask of -3e38, may be NaN too.
+        if any(np.isnan(each).any() for each in sums) and self._sizes[name] * max(-low, high) < _LARGEST:
+            raise NotFiniteError
         observer.observe_summary(low, high, counted)
 
     def _summarize(self, name: str, size: int) -> list[str]:
-        """Append the nodes; names of the extremes, (n, 1, 1) each, and of the values counted, (n, …)."""
+        """Append the nodes; names of both extremes, (n, 1, 2), of the sum, (n, 1, 1), and of the values counted."""
         side = together(size)
         rows = self._node("Reshape", [name, self._constant(f"shape_{side}", [0, -1, side])], "rows")
-        extremes = [self._reduce(operator, rows) for operator in ("ReduceMin", "ReduceMax")]
+        low, high, total = (self._reduce(operator, rows) for operator in ("ReduceMin", "ReduceMax", "ReduceSum"))
+        ends = self._node("Concat", [low, high], "ends", axis=2)
         chosen = self._constant(f"places_{size}", places(size))
-        return [*extremes, self._node("Gather", [rows, chosen], "counted", axis=1)]
+        return [ends, total, self._node("Gather", [rows, chosen], "counted", axis=1)]
 
     def _follow(self, nodes: Sequence[onnx.NodeProto], root: str, others: Sequence[str]) -> None:
-        """The same of functions of a tensor: their values on a grid between its extremes, and where it is counted."""
+        """The same of functions of a tensor: their values at its extremes and where it is counted."""
         if not others:
             return
-        low, high, counted = self._names[root]
-        steps = self._constant("steps", np.linspace(0, 1, _GRID, dtype=np.float32).reshape(1, 1, -1))
-        back = self._constant("back", np.linspace(1, 0, _GRID, dtype=np.float32).reshape(1, 1, -1))
-        # low (1 - t) + high t meets both ends exactly, and does not overflow.
-        grid = self._node(
-            "Add", [self._node("Mul", [low, back], "lower"), self._node("Mul", [high, steps], "upper")], "grid"
-        )
+        ends, _, counted = self._names[root]
         made = []
-        for instead in (grid, counted):
+        for instead in (ends, counted):
             copies, names = repeated(nodes, root, instead, lambda name: self._fresh(f"edgepipe_{name}"))
             self._probe.graph.node.extend(copies)
             made.append(names)
@@ -95,7 +92,7 @@ class Summaries:
             self._names[name] = [names[name] for names in made]
 
     def _reduce(self, operator: str, rows: str) -> str:
-        if self._opset >= 18:
+        if operator == "ReduceSum" or self._opset >= 18:
             return self._node(operator, [rows, self._constant("axes", [1, 2])], operator, keepdims=1)
         return self._node(operator, [rows], operator, keepdims=1, axes=[1, 2])
 

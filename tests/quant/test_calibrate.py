@@ -59,7 +59,7 @@ def seen(model: onnx.ModelProto, data, batch_size: int) -> dict[str, Observer]:
 
 @pytest.mark.parametrize(("batch", "opset", "size"), [(None, 20, 5), (None, 13, 12), (4, 17, 5)])
 def test_what_the_runtime_summarizes_is_what_the_values_say(data, monkeypatch, batch, opset, size) -> None:
-    for module in (observers, summaries):
+    for module in (observers, summaries, calibrate):
         monkeypatch.setattr(module, "COUNTED", 504)
     observers.places.cache_clear()
     model = masked(batch, opset)
@@ -77,7 +77,7 @@ def test_what_the_runtime_summarizes_is_what_the_values_say(data, monkeypatch, b
 
 
 def test_nan_in_a_large_tensor_is_refused(data, monkeypatch) -> None:
-    for module in (observers, summaries):
+    for module in (observers, summaries, calibrate):
         monkeypatch.setattr(module, "COUNTED", 504)
     observers.places.cache_clear()
     for broken in (np.nan, np.inf):
@@ -120,16 +120,18 @@ def test_functions_of_a_tensor_are_found() -> None:
 
 
 def test_functions_of_a_summarized_tensor_are_known_as_by_their_values(data, monkeypatch) -> None:
-    for module in (observers, summaries):
+    for module in (observers, summaries, calibrate):
         monkeypatch.setattr(module, "COUNTED", 504)
     observers.places.cache_clear()
     model = activated()
     names = ["swish", "c", "silu", "s", "clip", "b", "sum"]
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
-    asked = summaries.Summaries(probe, dict.fromkeys(names, 2304))
+    asked = summaries.Summaries(probe, names, dict.fromkeys(names, 2304))
     reduced = [item.input[0] for item in probe.graph.node if item.op_type == "ReduceMax"]
-    assert len(reduced) == 3 and len(asked.outputs) == 4 * 2 + 3 * 3  # only `c`, `b` and `sum` are looked at whole
+    assert (
+        len(reduced) == 3 and len(asked.outputs) == 4 * 2 + 3 * 3 and asked.spared == 7 * (2304 - 504)
+    )  # only `c`, `b` and `sum` are looked at whole
     found = calibrate.calibrate(model, names, data, batch_size=5, histogram=True, label="it", progress=lambda *_: None)
     wanted = {name: Observer() for name in names}
     stream(model, names, data, lambda n, v: wanted[n].observe(v), batch_size=5, progress=lambda *_: None)
@@ -182,3 +184,90 @@ def test_tensors_with_examples_along_another_axis_or_none_are_observed_batch_by_
         model, ["across", "one", "y"], data, batch_size=5, histogram=True, label="it", progress=lambda *_: None
     )
     assert [found[name].count for name in ("across", "one", "y")] == [36, 3, 36]
+
+
+def graph_of(nodes: list[onnx.NodeProto], stored=(), *, rank: int = 2) -> onnx.ModelProto:
+    outputs = [shaped("y", *[None] * rank)]
+    graph = helper.make_graph(nodes, "g", [shaped("x", None, 3, 24, 24)], outputs, list(stored))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def constants(**values: list[int]) -> list[onnx.TensorProto]:
+    return [numpy_helper.from_array(np.asarray(value, np.int64), name) for name, value in values.items()]
+
+
+def by_values(model: onnx.ModelProto, names: list[str], data, batch_size: int, **how: bool) -> dict[str, Observer]:
+    wanted = {name: Observer(**how) for name in names}
+    stream(model, names, data, lambda n, v: wanted[n].observe(v), batch_size=batch_size, progress=lambda *_: None)
+    return wanted
+
+
+@pytest.fixture
+def few_counted(monkeypatch: pytest.MonkeyPatch):
+    for module in (observers, summaries, calibrate):
+        monkeypatch.setattr(module, "COUNTED", 504)
+    observers.places.cache_clear()
+    yield
+    observers.places.cache_clear()
+
+
+@pytest.mark.usefixtures("few_counted")
+def test_one_nan_among_thousands_of_values_is_refused(tmp_path: Path) -> None:
+    images = np.random.default_rng(3).random((12, 3, 24, 24), np.float32) + 0.5
+    images[7, 1, 5, 6] = -1
+    for name, factor in (("c", 1.0), ("e", 1.5)):
+        np.savez(tmp_path / f"{name}.npz", images=images * np.float32(factor), labels=np.arange(12) % 4)
+    data = NpzData(evaluation=tmp_path / "e.npz", calibration=tmp_path / "c.npz").open(tmp_path / "cache")
+    model = graph_of([node("Sqrt", ["x"], ["root"], "sqrt"), node("Flatten", ["root"], ["y"], "flat")])
+    with pytest.raises(PassError, match="the tensor 'root' holds NaN"):
+        calibrate.calibrate(model, ["root"], data, batch_size=5, histogram=True, label="it", progress=lambda *_: None)
+
+
+@pytest.mark.usefixtures("few_counted")
+def test_a_tensor_whose_size_depends_on_the_example_is_seen_whole(data) -> None:
+    nodes = [
+        node("Flatten", ["x"], ["rows"], "flat"),
+        node("ReduceMax", ["x"], ["most"], "most", keepdims=0),
+        node("Mul", ["most", "hundred"], ["wide"], "wide"),
+        node("Cast", ["wide"], ["count"], "count", to=onnx.TensorProto.INT64),
+        node("Reshape", ["count", "one"], ["end"], "end"),
+        node("Slice", ["rows", "zero", "end", "one"], ["y"], "cut"),
+    ]
+    stored = [*constants(zero=[0], one=[1]), numpy_helper.from_array(np.float32(200.3), "hundred")]
+    model = graph_of(nodes, stored)
+    found = calibrate.calibrate(model, ["y"], data, batch_size=1, histogram=True, label="it", progress=lambda *_: None)
+    wanted = by_values(model, ["y"], data, 1)["y"]
+    assert (found["y"].low, found["y"].high) == (wanted.low, wanted.high)
+    assert found["y"].count == wanted.count
+
+
+@pytest.mark.usefixtures("few_counted")
+def test_a_large_tensor_with_examples_along_another_axis_is_seen_whole(data) -> None:
+    model = graph_of([node("Transpose", ["x"], ["y"], "turn", perm=[1, 0, 2, 3])], rank=4)
+    found = calibrate.calibrate(model, ["y"], data, batch_size=4, histogram=True, label="it", progress=lambda *_: None)
+    wanted = by_values(model, ["y"], data, 4)["y"]
+    assert np.array_equal(found["y"]._bins, wanted._bins)
+
+
+@pytest.mark.usefixtures("few_counted")
+@pytest.mark.parametrize("batch_size", [1, 5, 25])
+def test_a_moving_average_is_of_the_batches_on_any_number_of_cores(data, monkeypatch, batch_size: int) -> None:
+    wanted = by_values(masked(None, 17), ["a", "y"], data, batch_size, histogram=False)
+    for cores in (1, 3):
+        monkeypatch.setattr(calibrate, "available_cores", lambda cores=cores: cores)
+        found = calibrate.calibrate(
+            masked(None, 17), ["a", "y"], data, batch_size=batch_size, histogram=False, label="it",
+            progress=lambda *_: None,
+        )  # fmt: skip
+        for name, observer in found.items():
+            assert observer.range("moving_average") == wanted[name].range("moving_average")
+
+
+def test_what_waits_for_observers_counts_a_first_axis_longer_than_the_batch(data, monkeypatch) -> None:
+    most = []
+    real = calibrate._together
+    monkeypatch.setattr(calibrate, "_together", lambda runs, seen: most.append(seen) or real(runs, seen))
+    monkeypatch.setattr(calibrate, "_SEEN", 5 * (2 * 1728 + 1))
+    model = graph_of([node("Reshape", ["x", "tokens"], ["y"], "cut")], constants(tokens=[-1, 3]))  # 576 rows each
+    calibrate.calibrate(model, ["y"], data, batch_size=1, histogram=True, label="it", progress=lambda *_: None)
+    assert most == [5]

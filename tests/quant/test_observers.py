@@ -159,3 +159,17 @@ def test_a_tail_that_no_reader_sees_does_not_cut_off_the_other_end(kind: Observe
     if kind == "mse":
         cut_later = (max(-8.0, both.range(kind)[0]), both.range(kind)[1])
         assert error(seen, low, high) < error(seen, *cut_later)
+
+
+@pytest.mark.parametrize("most", [np.nextafter(np.float32(1), np.float32(0)), np.finfo(np.float32).max, 1.9999999])
+def test_the_largest_value_below_a_power_of_two_has_a_bin(most: float) -> None:
+    values = np.linspace(0, most, 100, dtype=np.float32)
+    watched = observed(np.concatenate([values, -values]), 1)
+    assert watched._bins.sum() == 200 and watched._bins[-1] == watched._bins[0] == 1
+    assert watched.range("percentile") == pytest.approx((-most, most))
+
+
+def test_values_too_small_to_be_told_from_zero_count_as_zeros() -> None:
+    watched = observed(np.linspace(0, 1e-36, 100, dtype=np.float32), 1)
+    assert watched.count == watched._bins.sum() == 100
+    assert 0 <= watched.range("relative_mse")[1] < 1e-30
