@@ -197,7 +197,7 @@ def calibrate(
     wanted = [name for name in tensors if name not in inputs]
     run, fixed = _open(model, wanted)
     one = [np.shape(values) for values in run(_first(data, fixed or 1))]
-    two = one if fixed is not None else [np.shape(values) for values in run(_first(data, 2))]
+    two = [np.shape(values) for values in run(_first(data, 2))] if fixed is None and batch_size > 1 else one
     each = int(np.prod(data.signature.input_shape)) + sum(int(np.prod(shape)) for shape in one) // (fixed or 1)
     plan = _Plan(
         batch_size=_fitting(batch_size, each), fixed=fixed, histogram=histogram, label=label, progress=progress
@@ -205,17 +205,18 @@ def calibrate(
     sizes = {
         name: int(np.prod(shape[1:]))
         for name, shape, other in zip(wanted, one, two, strict=True)
-        if shape and other == ((shape[0] * 2, *shape[1:]) if fixed is None else shape) and shape[0] == (fixed or 1)
+        if shape and shape[0] == (fixed or 1) and other == ((2, *shape[1:]) if two is not one else shape)
     }
     if not any(size > COUNTED for size in sizes.values()):
         return _observed(model, tensors, {}, run, each, data, plan)
+    del run  # a second copy of the weights
     try:
         return _observed(model, tensors, sizes, None, each, data, plan)
     except EdgepipeError:
         raise
     except Exception:
         # A tensor's size depends on the example, and places in it that an earlier one had are not there.
-        return _observed(model, tensors, {}, run, each, data, plan)
+        return _observed(model, tensors, {}, None, each, data, plan)
 
 
 @dataclass(frozen=True)

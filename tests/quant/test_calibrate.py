@@ -271,3 +271,9 @@ def test_what_waits_for_observers_counts_a_first_axis_longer_than_the_batch(data
     model = graph_of([node("Reshape", ["x", "tokens"], ["y"], "cut")], constants(tokens=[-1, 3]))  # 576 rows each
     calibrate.calibrate(model, ["y"], data, batch_size=1, histogram=True, label="it", progress=lambda *_: None)
     assert most == [5]
+
+
+def test_a_graph_made_for_one_example_is_shown_one_at_a_time(data) -> None:
+    model = graph_of([node("Reshape", ["x", "shape"], ["y"], "cut")], constants(shape=[1, 1728]))
+    found = calibrate.calibrate(model, ["y"], data, batch_size=1, histogram=True, label="it", progress=lambda *_: None)
+    assert found["y"].count == 12 * 1728
