@@ -26,6 +26,8 @@ _VALUES = 2**26
 """Values that all runs together hand out at most, on any number of cores: all tensors of a batch are held at once."""
 _SEEN = 2**23
 """Values that observers are shown at once, at most; a call for each picture would cost more than what it counts."""
+_ENOUGH = 8
+"""Examples that are enough for a call; batches as large as that are shown one by one, and none waits for others."""
 _WORKERS = 4
 """Batches that are run side by side, at most: the memory of each is needed."""
 
@@ -100,13 +102,16 @@ def side_by_side(
         for rows in batches:
             begun.append((rows, pool.submit(run, rows)))
             if len(begun) >= count + ahead:
-                first, future = begun.popleft()
-                yield first, future.result()
+                yield _taken(begun)  # no name here: results would wait for the next one, and are large
         while begun:
-            rows, future = begun.popleft()
-            yield rows, future.result()
+            yield _taken(begun)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _taken(begun: deque[tuple[NDArray[np.float32], Future[Values]]]) -> tuple[NDArray[np.float32], Values]:
+    rows, future = begun.popleft()
+    return rows, future.result()
 
 
 def _together(
@@ -123,17 +128,20 @@ def _together(
             full or any(a.ndim == 0 or a.shape[1:] != b.shape[1:] for a, b in zip(held[0][1], values, strict=True))
         ):
             yield _joined(held)
-            held = []
         held.append((rows, values))
+        del values
     if held:
         yield _joined(held)
 
 
-def _joined(batches: Sequence[tuple[NDArray[np.float32], Values]]) -> tuple[NDArray[np.float32], Values]:
+def _joined(batches: list[tuple[NDArray[np.float32], Values]]) -> tuple[NDArray[np.float32], Values]:
+    """As one; what was held no longer is."""
     if len(batches) == 1:
-        return batches[0]
+        return batches.pop()
     rows = np.concatenate([rows for rows, _ in batches])
-    return rows, [np.concatenate(parts) for parts in zip(*(values for _, values in batches), strict=True)]
+    found = [np.concatenate(parts) for parts in zip(*(values for _, values in batches), strict=True)]
+    batches.clear()
+    return rows, found
 
 
 def _batches(
@@ -259,7 +267,7 @@ def _observed(
     if run is None:
         run, _ = _open(probe, summaries.outputs)
     # A moving average counts calls, which then must not depend on how many examples fit.
-    seen = max(1, _SEEN // max(1, each - summaries.spared)) if plan.histogram else 1
+    seen = max(1, min(_ENOUGH, _SEEN // max(1, each - summaries.spared))) if plan.histogram else 1
     batches = _batches(data, data.count(Split.CALIBRATION), plan.batch_size, plan.fixed, plan.progress)
     runs = side_by_side(run, batches, ahead=-(-seen // (plan.fixed or plan.batch_size)))
     for rows, found in _together(runs, seen):
@@ -275,4 +283,5 @@ def _observed(
                     f"passes.{plan.label}: the tensor '{name}' holds NaN or infinity on a calibration example. "
                     "The float model is broken there: check its weights and the data's mean and std"
                 ) from None
+        del rows, found, values  # before the next ones are taken
     return observers
