@@ -53,7 +53,7 @@ def stream(
     run, fixed = _open(model, wanted)
     total = min(examples or data.count(Split.CALIBRATION), data.count(Split.CALIBRATION))
     if fixed is None and batch_size > 1:
-        first = next(iter(data.batches(Split.CALIBRATION, 1, range(1)))).inputs
+        first = _first(data, 1)
         batch_size = _fitting(batch_size, first.size + sum(value.size for value in run(first)))
     for rows, found in side_by_side(run, _batches(data, total, batch_size, fixed, progress)):
         values = dict(zip(wanted, found, strict=True))

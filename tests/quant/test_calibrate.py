@@ -50,6 +50,21 @@ def data(tmp_path_factory: pytest.TempPathFactory):
     return NpzData(evaluation=folder / "e.npz", calibration=folder / "c.npz").open(Path(folder) / "cache")
 
 
+@pytest.fixture
+def few_counted(monkeypatch: pytest.MonkeyPatch):
+    for module in (observers, summaries, calibrate):
+        monkeypatch.setattr(module, "COUNTED", 504)
+    observers.places.cache_clear()
+    yield
+    observers.places.cache_clear()
+
+
+def by_values(model: onnx.ModelProto, names: list[str], data, batch_size: int, **how: bool) -> dict[str, Observer]:
+    wanted = {name: Observer(**how) for name in names}
+    stream(model, names, data, lambda n, v: wanted[n].observe(v), batch_size=batch_size, progress=lambda *_: None)
+    return wanted
+
+
 def seen(model: onnx.ModelProto, data, batch_size: int) -> dict[str, Observer]:
     names = ["x", "a", "b", "y"]
     return calibrate.calibrate(
@@ -57,16 +72,12 @@ def seen(model: onnx.ModelProto, data, batch_size: int) -> dict[str, Observer]:
     )
 
 
+@pytest.mark.usefixtures("few_counted")
 @pytest.mark.parametrize(("batch", "opset", "size"), [(None, 20, 5), (None, 13, 12), (4, 17, 5)])
-def test_what_the_runtime_summarizes_is_what_the_values_say(data, monkeypatch, batch, opset, size) -> None:
-    for module in (observers, summaries, calibrate):
-        monkeypatch.setattr(module, "COUNTED", 504)
-    observers.places.cache_clear()
+def test_what_the_runtime_summarizes_is_what_the_values_say(data, batch, opset, size) -> None:
     model = masked(batch, opset)
     found = seen(model, data, size)
-    wanted = {name: Observer() for name in found}
-    stream(model, list(found), data, lambda n, v: wanted[n].observe(v), batch_size=size, progress=lambda *_: None)
-    observers.places.cache_clear()
+    wanted = by_values(model, list(found), data, size)
     assert data.count(Split.CALIBRATION) == 12
     for name, observer in found.items():
         assert (observer.low, observer.high) == (wanted[name].low, wanted[name].high)
@@ -76,14 +87,11 @@ def test_what_the_runtime_summarizes_is_what_the_values_say(data, monkeypatch, b
         assert observer.range("relative_mse") == wanted[name].range("relative_mse")
 
 
-def test_nan_in_a_large_tensor_is_refused(data, monkeypatch) -> None:
-    for module in (observers, summaries, calibrate):
-        monkeypatch.setattr(module, "COUNTED", 504)
-    observers.places.cache_clear()
+@pytest.mark.usefixtures("few_counted")
+def test_nan_in_a_large_tensor_is_refused(data) -> None:
     for broken in (np.nan, np.inf):
         with pytest.raises(PassError, match=r"passes.it: the tensor '[ab]' holds NaN or infinity"):
             seen(masked(None, 17, broken), data, 5)
-    observers.places.cache_clear()
 
 
 def activated() -> onnx.ModelProto:
@@ -119,10 +127,8 @@ def test_functions_of_a_tensor_are_found() -> None:
     assert [each.name for each in path(graph, "c", ["swish"], found)] == ["three_more", "clip", "times"]
 
 
-def test_functions_of_a_summarized_tensor_are_known_as_by_their_values(data, monkeypatch) -> None:
-    for module in (observers, summaries, calibrate):
-        monkeypatch.setattr(module, "COUNTED", 504)
-    observers.places.cache_clear()
+@pytest.mark.usefixtures("few_counted")
+def test_functions_of_a_summarized_tensor_are_known_as_by_their_values(data) -> None:
     model = activated()
     names = ["swish", "c", "silu", "s", "clip", "b", "sum"]
     probe = onnx.ModelProto()
@@ -133,9 +139,7 @@ def test_functions_of_a_summarized_tensor_are_known_as_by_their_values(data, mon
         len(reduced) == 3 and len(asked.outputs) == 4 * 2 + 3 * 3 and asked.spared == 7 * (2304 - 504)
     )  # only `c`, `b` and `sum` are looked at whole
     found = calibrate.calibrate(model, names, data, batch_size=5, histogram=True, label="it", progress=lambda *_: None)
-    wanted = {name: Observer() for name in names}
-    stream(model, names, data, lambda n, v: wanted[n].observe(v), batch_size=5, progress=lambda *_: None)
-    observers.places.cache_clear()
+    wanted = by_values(model, names, data, 5)
     for name in names:
         assert found[name].low == pytest.approx(wanted[name].low, rel=1e-3, abs=1e-4)
         assert found[name].high == pytest.approx(wanted[name].high, rel=1e-5)
@@ -194,21 +198,6 @@ def graph_of(nodes: list[onnx.NodeProto], stored=(), *, rank: int = 2) -> onnx.M
 
 def constants(**values: list[int]) -> list[onnx.TensorProto]:
     return [numpy_helper.from_array(np.asarray(value, np.int64), name) for name, value in values.items()]
-
-
-def by_values(model: onnx.ModelProto, names: list[str], data, batch_size: int, **how: bool) -> dict[str, Observer]:
-    wanted = {name: Observer(**how) for name in names}
-    stream(model, names, data, lambda n, v: wanted[n].observe(v), batch_size=batch_size, progress=lambda *_: None)
-    return wanted
-
-
-@pytest.fixture
-def few_counted(monkeypatch: pytest.MonkeyPatch):
-    for module in (observers, summaries, calibrate):
-        monkeypatch.setattr(module, "COUNTED", 504)
-    observers.places.cache_clear()
-    yield
-    observers.places.cache_clear()
 
 
 @pytest.mark.usefixtures("few_counted")
