@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from edgepipe.artifact import Signature
 from edgepipe.contract import Job
 from edgepipe.errors import PassError
 from edgepipe.models.depthwise import SmallDepthwise
+from edgepipe.models.dropout import nothing_dropped
 from edgepipe.models.examples import Examples, augment
 from edgepipe.models.heap import kept_memory
 from edgepipe.models.objective import Objective
@@ -193,7 +195,7 @@ def train(
         PassError: the loss is not finite.
         DataError: the labels are missing, do not fit the network, or the validation share is empty.
     """
-    with kept_memory():
+    with kept_memory(), nullcontext() if settings.dropout else nothing_dropped(network):
         return _train(network, settings, job, signature, objective or Objective(settings.label_smoothing), before_step)
 
 

@@ -33,6 +33,11 @@ class Distill(TaughtPass):
 
     epochs: int = Field(8, ge=1, description="passes over the train split")
     lr: float = Field(0.02, gt=0, description="largest learning rate")
+    # A teacher's answers are what keeps a student from learning its examples by heart.
+    dropout: bool = Field(
+        False,
+        description="drop values and branches at random, as the network says (dropout, stochastic depth)",
+    )
     student: Student | None = Field(None, description="train this network instead of the one that comes in")
     attention: float = Field(0.0, ge=0, description="weight of attention maps, compared where heights and widths agree")
 

@@ -44,6 +44,9 @@ class TrainingSettings(Settings):
     )
     crop_padding: int = Field(2, ge=0, description="pixels that a picture may be shifted by; 0: none")
     horizontal_flip: bool = Field(False, description="mirror half of the pictures; wrong for digits and text")
+    dropout: bool = Field(
+        True, description="drop values and branches at random, as the network says (dropout, stochastic depth)"
+    )
     channels_last: bool = Field(True, description="memory layout; faster convolutions on most processors")
 
     def local(self) -> dict[str, Any]:
