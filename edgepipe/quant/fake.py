@@ -46,7 +46,7 @@ class _RoundWeight(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, scale: Tensor, axis: int, pair_safe: bool) -> Tensor:
         integers = integer_weights(weight, scale, axis, pair_safe)
-        shown = _along(scale, weight.ndim, axis)
+        shown = along(scale, weight.ndim, axis)
         rounded = integers.mul_(shown)
         if scale.requires_grad:
             ctx.save_for_backward(weight, rounded, shown)
@@ -66,7 +66,8 @@ class _RoundWeight(torch.autograd.Function):
         return gradient, slope, None, None
 
 
-def _along(scale: Tensor, rank: int, axis: int) -> Tensor:
+def along(scale: Tensor, rank: int, axis: int) -> Tensor:
+    """(channels,) as a tensor of `rank` axes that counts them along `axis`."""
     shape = [1] * rank
     shape[axis] = -1
     return scale.view(shape)
@@ -82,7 +83,7 @@ def integer_weights(weight: Tensor, scale: Tensor, axis: int, pair_safe: bool) -
         pair_safe: clip the largest weights of a channel until no two of one sign exceed 128 together, so that
             AVX2's 16-bit sums cannot saturate (see `affine.PAIR_LIMIT`).
     """
-    integers = (weight.detach() / _along(scale, weight.ndim, axis)).round_().clamp_(-127, 127)
+    integers = (weight.detach() / along(scale, weight.ndim, axis)).round_().clamp_(-127, 127)
     if not pair_safe:
         return integers
     others = [place for place in range(weight.ndim) if place != axis]
@@ -218,7 +219,7 @@ class FakeWeight(nn.Module):
         for share in (1.0, 0.9, 0.95, 1.05, 1.1):
             scale = (self.scale * share).clamp_min(_SMALLEST)
             integers = integer_weights(weight, scale, self.axis, self.pair_safe)
-            error = integers.mul_(_along(scale, weight.ndim, self.axis)).sub_(weight).square_().sum(dim=others)
+            error = integers.mul_(along(scale, weight.ndim, self.axis)).sub_(weight).square_().sum(dim=others)
             better = error < best if best is not None else torch.ones_like(error, dtype=torch.bool)
             chosen = torch.where(better, scale, chosen)
             best = torch.where(better, error, best) if best is not None else error

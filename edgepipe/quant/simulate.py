@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from edgepipe.models.onnx_network import Call, OnnxNetwork
 from edgepipe.quant.affine import weight_parameters
-from edgepipe.quant.fake import FakeActivation, FakeWeight
-from edgepipe.quant.placement import Placement, Wiring, weight_axis
+from edgepipe.quant.fake import FakeActivation, FakeWeight, along
+from edgepipe.quant.placement import Placement, Wiring, clip_behind, weight_axis
 
 _REFRESHES = 10
 _OBSERVED_STEPS = 10
@@ -23,6 +23,10 @@ _OBSERVED_STEPS = 10
 
 class SimulatedNetwork(OnnxNetwork):
     """A prepared float graph with the rounding of its int8 version.
+
+    Training computes in floats, that gradients need. In evaluation convolutions and matrix products are sums of whole
+    numbers, scaled and rounded in the order of ONNX Runtime's kernels: else a sum that lies between two steps but for
+    the last bit of a float falls to the other one, and a deep network makes other answers of that.
 
     Args:
         ranges: calibrated (low, high) by tensor; tensors of `placement.same_as` need none.
@@ -48,6 +52,7 @@ class SimulatedNetwork(OnnxNetwork):
         self.rounding = nn.ModuleDict()
         self._rounds: dict[str, str] = {}
         self._skipped: set[str] = set()
+        self._behind: dict[str, str] = {}
         for name in placement.tensors:
             source = name
             while source in placement.same_as:
@@ -65,6 +70,10 @@ class SimulatedNetwork(OnnxNetwork):
         for call in self.calls:
             node = call.node
             if node.name in placement.nodes and node.op_type in ("Conv", "Gemm", "MatMul"):
+                clip = clip_behind(node, wiring)
+                for name in (node.output[0], "" if clip is None else clip.output[0]):
+                    if name in self._rounds:
+                        self._behind[node.name] = name
                 key = self._weight_key(node)
                 if key in self.rounding:
                     continue
@@ -87,8 +96,7 @@ class SimulatedNetwork(OnnxNetwork):
             rounded: Tensor = module(value)
             return rounded
         # The bias has the step of the accumulator, s_x * s_w, which can be as coarse as 1/30 of an output step.
-        incoming = self.activations[self._rounds[call.reads[0]]]
-        step = (module.scale * incoming.scale).detach()  # type: ignore[operator]
+        step = (module.scale * self._activation(call.reads[0]).scale).detach()
         return value + ((value / step).round() * step - value).detach()
 
     def _rounding_of(self, call: Call) -> FakeWeight | None:
@@ -101,7 +109,32 @@ class SimulatedNetwork(OnnxNetwork):
         return found
 
     def run_call(self, call: Call, arguments: list[Any]) -> Any:
-        return arguments[0] if call.node.name in self._skipped else super().run_call(call, arguments)
+        if call.node.name in self._skipped:
+            return arguments[0]
+        module = None if self.training else self._rounding_of(call)
+        return super().run_call(call, arguments) if module is None else self._run_in_integers(call, arguments, module)
+
+    def _run_in_integers(self, call: Call, arguments: list[Any], module: FakeWeight) -> Tensor:
+        """What an int8 node computes: whole numbers in float32, which holds every sum below 2^24."""
+        x, weight, *bias = arguments
+        incoming = self._activation(call.reads[0]).scale
+        step = module.scale * incoming
+        whole = [(x.float() / incoming).round(), (weight / along(module.scale, weight.ndim, module.axis)).round()]
+        whole += [(value / step).round() for value in bias if value is not None]
+        with torch.autocast(x.device.type, enabled=False):  # bf16 would round the sums
+            sums = super().run_call(call, whole)
+        axis = 1 if call.node.op_type == "Conv" else sums.ndim - 1
+        if call.node.name not in self._behind:
+            found: Tensor = sums * along(step, sums.ndim, axis)
+            return found
+        outgoing = self._activation(self._behind[call.node.name]).scale
+        rounded: Tensor = (sums * along(step / outgoing, sums.ndim, axis)).round() * outgoing
+        return rounded
+
+    def _activation(self, name: str) -> FakeActivation:
+        found = self.activations[self._rounds[name]]
+        assert isinstance(found, FakeActivation)
+        return found
 
     def computed(self, name: str, value: Tensor) -> Tensor:
         if name not in self._rounds:
@@ -125,9 +158,7 @@ class SimulatedNetwork(OnnxNetwork):
         """Scale and zero point by tensor."""
         found = {}
         for name in self.placement.tensors:
-            module = self.activations[self._rounds[name]]
-            assert isinstance(module, FakeActivation)
-            found[name] = module.parameters_of_graph()
+            found[name] = self._activation(name).parameters_of_graph()
         return found
 
     def given_weights(self) -> dict[str, tuple[NDArray[np.int8], NDArray[np.float32]]]:
