@@ -24,6 +24,8 @@ _LEAST_ROWS = 4096
 """Even where there are few unknowns: a depthwise convolution has nine."""
 PLACES = 64
 """Places of a picture at most: neighbours say nearly the same."""
+_KEPT_BYTES = 256 * 1024**2
+"""Of a block's inputs; what is beyond is computed again for each layer of the block."""
 
 Batches = Callable[[], Iterable[torch.Tensor]]
 
@@ -58,6 +60,7 @@ def refit(
     first = next(iter(batches()))[:2]
     layers, norms = _followed(network, first)
     ours, theirs = dict(network.named_modules()), dict(parent.named_modules())
+    windows = Window(network), Window(parent)
     touched = False
     missed: dict[str, float] = {}
     for number, name in enumerate(layers):
@@ -65,9 +68,7 @@ def refit(
         # What stands before the first layer with other inputs computes what it always did.
         touched = touched or _differ(_caught(network, ours[name], first)[0], _caught(parent, theirs[name], first)[0])
         if touched and name not in skip:
-            missed[name] = _fit(
-                network, ours[name], parent, theirs[name], kept.get(name), norms.get(name), batches, seed
-            )
+            missed[name] = _fit(name, ours[name], windows, kept.get(name), norms.get(name), batches, seed)
     return missed
 
 
@@ -144,10 +145,9 @@ def _is_fitted(module: nn.Module) -> bool:
 
 
 def _fit(
-    network: nn.Module,
+    name: str,
     layer: Any,
-    parent: nn.Module,
-    original: nn.Module,
+    windows: tuple[Window, Window],
     kept: Sequence[int] | None,
     norm: Any,
     batches: Batches,
@@ -165,9 +165,9 @@ def _fit(
     generator = torch.Generator().manual_seed(seed)
     rows = 0
     about: tuple[torch.Tensor, torch.Tensor] | None = None  # sums about zero cancel where inputs hardly vary
-    for inputs in batches():
-        x = _columns(layer, _caught(network, layer, inputs)[0])
-        y = _caught(parent, original, inputs)[1]
+    for number, inputs in enumerate(batches()):
+        x = _columns(layer, windows[0].caught(name, number, inputs)[0])
+        y = windows[1].caught(name, number, inputs)[1]
         y = y.flatten(2).transpose(1, 2) if y.ndim == 4 else y.reshape(len(y), -1, y.shape[-1])
         if kept is not None:
             y = y[..., list(kept)]
@@ -213,6 +213,95 @@ def _fit(
     elif norm is not None and norm.running_mean is not None:
         norm.running_mean -= offset
     return min(1.0, max(0.0, float(left(new).sum()) / max(float(squares.sum()), 1e-30)))
+
+
+class Window:
+    """What the layers of a network get and give, asked for in the order they run: each block is run from its input on.
+
+    A block is what stands in a chain of `nn.Sequential`, however nested; the inputs of the current one are kept, so
+    that a network of n layers is not run n times. Layers outside of such chains run it from its beginning.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.modules = dict(network.named_modules())
+        self._chains: list[list[str]] = []
+        self._find(network, "", None)
+        self._places = {
+            name: (number, at) for number, chain in enumerate(self._chains) for at, name in enumerate(chain)
+        }
+        self._at: tuple[int, int] | None = None
+        self._inputs: dict[int, torch.Tensor] = {}
+
+    def _find(self, module: nn.Module, name: str, chain: list[str] | None) -> None:
+        for key, child in module.named_children():
+            inside = f"{name}.{key}" if name else key
+            if type(child) is nn.Sequential:
+                if chain is None:
+                    self._chains.append([])
+                self._find(child, inside, chain if chain is not None else self._chains[-1])
+            elif chain is not None:
+                chain.append(inside)  # its own parts run as it likes
+            else:
+                self._find(child, inside, None)
+
+    def caught(self, name: str, number: int, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the layer gets and gives for a batch.
+
+        Args:
+            name: of the layer; every layer before it has its final weights.
+            number: of the batch, by which it is known again.
+        """
+        block = name
+        while block and block not in self._places:
+            block = block.rpartition(".")[0]
+        if not block:
+            return _caught(self.network, self.modules[name], inputs)
+        self._move(block, number, inputs)
+        if number not in self._inputs:
+            given = _given(self.network, self.modules[block], inputs)
+            if given is None:
+                return _caught(self.network, self.modules[name], inputs)
+            if sum(kept.nbytes for kept in self._inputs.values()) + given.nbytes > _KEPT_BYTES:
+                return _caught(self.modules[block], self.modules[name], given)
+            self._inputs[number] = given
+        # A copy, since some blocks begin with a ReLU in place.
+        return _caught(self.modules[block], self.modules[name], self._inputs[number].clone())
+
+    @torch.no_grad()
+    def _move(self, block: str, number: int, inputs: torch.Tensor) -> None:
+        chain, place = self._places[block]
+        if (chain, place) == self._at:
+            return
+        at, self._at = self._at, (chain, place)
+        if at is None or chain != at[0] or place < at[1] or number not in self._inputs:
+            self._inputs = {}
+            return
+        for before in self._chains[chain][at[1] : place]:
+            self._inputs = {key: self.modules[before](value) for key, value in self._inputs.items()}
+        given = _given(self.network, self.modules[block], inputs)
+        if given is None or not torch.equal(given, self._inputs[number]):
+            self._inputs = {}  # the network goes through its blocks by itself and does something in between
+
+
+def _given(network: nn.Module, block: nn.Module, inputs: torch.Tensor) -> torch.Tensor | None:
+    """A copy of what a block gets; None if that is not a single tensor."""
+    found: list[torch.Tensor | None] = []
+
+    def hook(_module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        single = len(given) == 1 and not named and isinstance(given[0], torch.Tensor)
+        found.append(given[0].clone() if single else None)
+        raise _Seen
+
+    handle = block.register_forward_pre_hook(hook, with_kwargs=True)
+    try:
+        with torch.no_grad():
+            network(inputs)
+    except _Seen:
+        pass
+    finally:
+        handle.remove()
+    return found[0]
 
 
 def _caught(network: nn.Module, layer: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

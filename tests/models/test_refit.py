@@ -6,11 +6,13 @@ import copy
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from edgepipe.artifact import Artifact
 from edgepipe.contract import Split
-from edgepipe.models.refit import refit
+from edgepipe.models import refit as refitting
+from edgepipe.models.refit import Window, refit
 from edgepipe.passes.prune_channels import PruneChannels
 from edgepipe.passes.prune_weights import PruneWeights
 from edgepipe.passes.reestimate_batchnorm import ReestimateBatchNorm
@@ -155,3 +157,62 @@ def test_each_group_of_a_convolution_is_fitted_by_itself() -> None:
     with torch.no_grad():
         wanted, got = network(batches[0]), other(batches[0])
     assert float((got - wanted).norm() / wanted.norm()) < 0.2
+
+
+class Between(nn.Module):
+    """Goes through its blocks by itself and adds something between them; a block begins with a ReLU in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1),
+            nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(4, 4, 1)),
+            nn.Sequential(nn.Identity(), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3)),
+        )
+        self.tail = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(4, 4, 1), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            x = block(x) + 1
+        return self.tail(x)
+
+
+@pytest.mark.parametrize("name", ["between", "branched", "resnet18", "efficientnet_b0", "densenet121", "swin_t"])
+def test_running_on_from_a_block_catches_what_running_it_all_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    own = {"between": Between, "branched": Branched}
+    network = (own[name]() if name in own else getattr(torchvision.models, name)(num_classes=3)).eval()
+    side = 8 if name == "branched" else 32
+    batches = [torch.randn(2, 3, side, side), torch.randn(2, 3, side, side)]
+    layers, runs = dict(network.named_modules()), []
+    hooks = [
+        module.register_forward_hook(lambda *_, key=key: runs.append(key))
+        for key, module in layers.items()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    ]
+    network(batches[0])
+    for hook in hooks:
+        hook.remove()
+    once = [key for key in runs if runs.count(key) == 1]
+    forwards = []
+    network.register_forward_pre_hook(lambda *_: forwards.append(1))
+    window = Window(network)
+    for step, key in enumerate(once[:: 1 if len(once) < 30 else 7]):
+        if step == 3:
+            monkeypatch.setattr(refitting, "_KEPT_BYTES", 0)  # too large to keep
+        if step == 5:
+            monkeypatch.undo()
+        for number, batch in enumerate(batches):
+            caught = window.caught(key, number, batch)
+            seen: list[torch.Tensor] = []
+            with layers[key].register_forward_hook(
+                lambda _m, given, out, seen=seen: seen.extend((given[0].clone(), out.clone()))
+            ):
+                before = len(forwards)
+                network(batch)
+                del forwards[before:]
+            for got, wanted in zip(caught, seen, strict=True):
+                assert torch.equal(got, wanted), key
+        layers[key].weight.data *= 1.01  # as if it had been fitted
+    if name == "efficientnet_b0":
+        assert len(forwards) < 2 * len(once[::7]) + 10
