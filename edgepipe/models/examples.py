@@ -13,6 +13,7 @@ from torch import nn
 from edgepipe.artifact import Signature
 from edgepipe.contract import DataSource, Split
 from edgepipe.errors import DataError
+from edgepipe.models.pixels import Pixels
 
 if TYPE_CHECKING:
     from edgepipe.passes.training_settings import TrainingSettings
@@ -24,11 +25,22 @@ _BATCH_VALUES = 3 * 2**18
 class Examples:
     """The train split: kept in memory when it is small, decoded again each epoch when it is not.
 
+    Args:
+        keep: it will be read more than once.
+
     Attributes:
         rows: indices to train on; `held_out`: indices to judge by, the same share of every class.
     """
 
-    def __init__(self, data: DataSource, signature: Signature, *, validation_share: float = 0.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        data: DataSource,
+        signature: Signature,
+        *,
+        validation_share: float = 0.0,
+        seed: int = 0,
+        keep: bool = True,
+    ) -> None:
         self.data = data
         labels = data.labels(Split.TRAIN)
         if labels is None:
@@ -41,9 +53,11 @@ class Examples:
             raise DataError(
                 f"validation_share={validation_share:g} of {len(labels)} training examples is none: raise it, or set 0"
             )
-        self._kept: NDArray[np.float32] | None = None
-        if len(labels) * int(np.prod(signature.input_shape)) * 4 <= _KEPT_BYTES:
+        self._kept: NDArray[np.float32] | Pixels | None = None
+        if keep and len(labels) * int(np.prod(signature.input_shape)) * 4 <= _KEPT_BYTES:
             self._kept = np.concatenate([batch.inputs for batch in data.batches(Split.TRAIN, 256)])
+        elif keep:
+            self._kept = Pixels.of(data, Split.TRAIN, signature)
 
     def batches(self, order: Sequence[int], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """(float32 (n, *input_shape), int64 (n,)) in the order of the indices given."""

@@ -28,9 +28,12 @@ from edgepipe.models.training_state import Curve, TrainingState
 if TYPE_CHECKING:
     from edgepipe.passes.training_settings import TrainingSettings
 
-_TIMED_STEPS = 6
+_TIMED_STEPS = 48
 _LEAST_TIMED = 2
 _TIMED_SECONDS = 10.0
+_TIMED_SHARE = 0.02
+_USUALLY_TIMED = 5
+"""Steps are timed for this share of the budget, but at least so many unless they take seconds."""
 
 
 def cpu_likes_bf16() -> bool:
@@ -135,11 +138,11 @@ class _Loop:
             seen += len(labels)
         return total / seen, right / seen
 
-    def epochs_in(self, minutes: float) -> tuple[int, float]:
+    def epochs_in(self, minutes: float, started: float) -> tuple[int, float]:
         """How many epochs fit, and of what share of the examples, by the time of the first steps.
 
-        Weights, optimizer and random state are put back. The share is what spends the whole budget: one epoch more
-        than fits, each of them shorter.
+        The minutes count from `started`, by `time.perf_counter`. Weights, optimizer and random state are put back. The
+        share is what spends the whole budget: one epoch more than fits, each of them shorter.
         """
         kept = {key: value.clone() for key, value in self.network.state_dict().items()}
         kept_average = None if self.average is None else _copy(self.average)
@@ -147,16 +150,20 @@ class _Loop:
         order = self.examples.rows[: self.size * _TIMED_STEPS]
         self.model.train()
         seconds: list[float] = []
-        started = time.perf_counter()
-        begun = started
+        begun = time.perf_counter()
+        most = _TIMED_SHARE * 60 * minutes
         for inputs, labels in self.examples.batches(order, self.size):
             self.step(inputs, labels, generator)
             seconds.append(time.perf_counter() - begun)
             begun = time.perf_counter()
             # The first step allocates, starts decoding and on a GPU loads its kernels: for seconds, and is no measure.
-            if len(seconds) > _LEAST_TIMED and sum(seconds[1:]) > _TIMED_SECONDS:
+            timed = sum(seconds[1:])
+            if (len(seconds) > _USUALLY_TIMED and timed > most) or (
+                len(seconds) > _LEAST_TIMED and timed > _TIMED_SECONDS
+            ):
                 break
-        step = float(np.median(seconds[1:] or seconds))
+        # Processes that decode, just begun, still compete with the earlier ones.
+        step = float(np.median(seconds[1:][len(seconds) // 2 - 1 :] or seconds))
         whole = len(self.examples.rows) // self.size * step
         judging = 0.0
         if self.examples.held_out:
@@ -207,6 +214,7 @@ def _train(
     objective: Objective,
     before_step: Callable[[int, int], None],
 ) -> Curve:
+    started = time.perf_counter()
     for parameter in network.parameters():
         parameter.requires_grad_(True)
     loop = _Loop(network, settings, job, signature, objective)
@@ -216,7 +224,7 @@ def _train(
     if state.epochs is None:
         state.epochs, state.share = settings.epochs, settings.epoch_share
         if settings.minutes is not None:
-            state.epochs, state.share = loop.epochs_in(settings.minutes)
+            state.epochs, state.share = loop.epochs_in(settings.minutes, started)
         state.average = loop.average
         state.save()  # a resumed run must not time itself again: it would end elsewhere
     loop.share = state.share

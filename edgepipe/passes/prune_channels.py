@@ -260,7 +260,7 @@ class PruneChannels(Pass):
             return channels.magnitude(1 if self.importance == "l1" else 2)
         import torch
 
-        examples = Examples(job.data, model.signature)
+        examples = Examples(job.data, model.signature, keep=False)
         generator = torch.Generator().manual_seed(job.seed)
         order = torch.randperm(len(examples.rows), generator=generator)[: self.importance_examples].tolist()
         return channels.taylor(network, examples.batches(order, 64))

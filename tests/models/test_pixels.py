@@ -1,0 +1,76 @@
+"""Pictures kept as bytes: the floats that come out are the decoded ones, to the bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from edgepipe.contract import DataSource, Split
+from edgepipe.data.image_folder import ImageFolderData
+from edgepipe.data.npz import NpzData
+from edgepipe.models import examples as examples_module
+from edgepipe.models import pixels as pixels_module
+from edgepipe.models.examples import Examples
+from edgepipe.models.pixels import Pixels
+from edgepipe.passes.train import Train
+from tests.passes.workbench import Workbench
+
+
+@pytest.fixture(params=[(3, None), (1, None), (3, (0.0, 1.0))], ids=["colour", "grey", "one mean"])
+def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> DataSource:
+    channels, _ = request.param
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 300), ("test", 4)):
+        for row in range(count):
+            folder = tmp_path / split / str(row % 2)
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(generator.integers(0, 256, (9, 7, 3), np.uint8)).save(folder / f"{row}.png")
+    statistics = {} if request.param[1] is None else {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+    settings = ImageFolderData(root=str(tmp_path), image_size=8, channels=channels, calibration_size=4, **statistics)
+    return settings.open(tmp_path / "cache")
+
+
+def test_every_value_comes_back_to_the_bit(pictures: DataSource) -> None:
+    kept = Pixels.of(pictures, Split.TRAIN, pictures.signature)
+    assert kept is not None
+    assert kept._bytes.nbytes * 4 == sum(batch.inputs.nbytes for batch in pictures.batches(Split.TRAIN, 64))
+    order = [7, 299, 0, 7]
+    wanted = next(pictures.batches(Split.TRAIN, 4, order)).inputs
+    assert kept[order].dtype == np.float32
+    assert np.array_equal(kept[order], wanted)
+
+
+def test_what_is_too_large_or_no_picture_is_not_kept(
+    pictures: DataSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = np.random.default_rng(0).normal(size=(20, 3, 8, 8)).astype(np.float32)
+    labels = np.arange(20) % 2
+    np.savez(tmp_path / "train.npz", images=inputs, labels=labels)
+    np.savez(tmp_path / "test.npz", images=inputs + 1, labels=labels)
+    arrays = NpzData(train=tmp_path / "train.npz", evaluation=tmp_path / "test.npz", calibration_size=2).open(
+        tmp_path / "cache"
+    )
+    assert Pixels.of(arrays, Split.TRAIN, arrays.signature) is None
+    like_pictures = arrays.signature.model_copy(update={"preprocessing": pictures.signature.preprocessing})
+    assert Pixels.of(arrays, Split.TRAIN, like_pictures) is None
+    monkeypatch.setattr(pixels_module, "_MOST_BYTES", 100)
+    assert Pixels.of(pictures, Split.TRAIN, pictures.signature) is None
+
+
+def test_training_is_the_same_whether_pictures_are_kept_or_decoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Workbench(tmp_path, small=True)
+    monkeypatch.setattr(examples_module, "_KEPT_BYTES", 0)
+    assert isinstance(Examples(bench.data, bench.data.signature)._kept, Pixels)
+    assert Examples(bench.data, bench.data.signature, keep=False)._kept is None
+    kept, _ = bench.do(Train(epochs=2, lr=0.05), bench.loaded)
+    monkeypatch.setattr(pixels_module, "_MOST_BYTES", 0)
+    assert Examples(bench.data, bench.data.signature)._kept is None
+    decoded, _ = bench.do(Train(epochs=2, lr=0.05), bench.loaded)
+    assert torch.equal(bench.weight(kept), bench.weight(decoded))
+    assert kept.digest == decoded.digest
