@@ -258,15 +258,15 @@ class Window:
         if not block:
             return _caught(self.network, self.modules[name], inputs)
         self._move(block, number, inputs)
-        if number not in self._inputs:
+        given = self._inputs.get(number)
+        if given is None:
             given = _given(self.network, self.modules[block], inputs)
-            if given is None:
-                return _caught(self.network, self.modules[name], inputs)
-            if sum(kept.nbytes for kept in self._inputs.values()) + given.nbytes > _KEPT_BYTES:
-                return _caught(self.modules[block], self.modules[name], given)
-            self._inputs[number] = given
+            kept = sum(value.nbytes for value in self._inputs.values())
+            if given is not None and kept + given.nbytes <= _KEPT_BYTES:
+                self._inputs[number] = given
         # A copy, since some blocks begin with a ReLU in place.
-        return _caught(self.modules[block], self.modules[name], self._inputs[number].clone())
+        seen = None if given is None else _seen(self.modules[block], self.modules[name], given.clone())
+        return _caught(self.network, self.modules[name], inputs) if seen is None else seen
 
     @torch.no_grad()
     def _move(self, block: str, number: int, inputs: torch.Tensor) -> None:
@@ -277,15 +277,19 @@ class Window:
         if at is None or chain != at[0] or place < at[1] or number not in self._inputs:
             self._inputs = {}
             return
-        for before in self._chains[chain][at[1] : place]:
-            self._inputs = {key: self.modules[before](value) for key, value in self._inputs.items()}
         given = _given(self.network, self.modules[block], inputs)
-        if given is None or not torch.equal(given, self._inputs[number]):
-            self._inputs = {}  # the network goes through its blocks by itself and does something in between
+        try:
+            for before in self._chains[chain][at[1] : place]:
+                self._inputs = {key: self.modules[before](value) for key, value in self._inputs.items()}
+            holds = given is not None and torch.equal(given, self._inputs[number])
+        except Exception:
+            holds = False
+        if not holds:
+            self._inputs = {}  # the network calls its blocks by itself, and does with their outputs what it likes
 
 
 def _given(network: nn.Module, block: nn.Module, inputs: torch.Tensor) -> torch.Tensor | None:
-    """A copy of what a block gets; None if that is not a single tensor."""
+    """A copy of what a block gets; None if that is not a single tensor, or the network uses its parts without it."""
     found: list[torch.Tensor | None] = []
 
     def hook(_module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -301,11 +305,18 @@ def _given(network: nn.Module, block: nn.Module, inputs: torch.Tensor) -> torch.
         pass
     finally:
         handle.remove()
-    return found[0]
+    return found[0] if found else None
 
 
 def _caught(network: nn.Module, layer: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """What a layer gets and gives; the network runs no further."""
+    seen = _seen(network, layer, inputs)
+    assert seen is not None
+    return seen
+
+
+def _seen(network: nn.Module, layer: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The same, or None if the layer does not run."""
     found: list[torch.Tensor] = []
 
     def hook(_module: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -320,7 +331,7 @@ def _caught(network: nn.Module, layer: nn.Module, inputs: torch.Tensor) -> tuple
         pass
     finally:
         handle.remove()
-    return found[0], found[1]
+    return (found[0], found[1]) if found else None
 
 
 def _columns(layer: Any, x: torch.Tensor) -> torch.Tensor:

@@ -160,7 +160,7 @@ def test_each_group_of_a_convolution_is_fitted_by_itself() -> None:
 
 
 class Between(nn.Module):
-    """Goes through its blocks by itself and adds something between them; a block begins with a ReLU in place."""
+    """Adds something between its blocks, which begin with a ReLU in place, and has a block that only holds a layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,11 +170,12 @@ class Between(nn.Module):
             nn.Sequential(nn.Identity(), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3)),
         )
         self.tail = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(4, 4, 1), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 1))
+        self.store = nn.Sequential(nn.ModuleList([nn.Conv2d(2, 2, 1)]))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for block in self.blocks:
             x = block(x) + 1
-        return self.tail(x)
+        return self.store[0][0](self.tail(x))
 
 
 @pytest.mark.parametrize("name", ["between", "branched", "resnet18", "efficientnet_b0", "densenet121", "swin_t"])
