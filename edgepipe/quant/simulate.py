@@ -71,9 +71,9 @@ class SimulatedNetwork(OnnxNetwork):
             node = call.node
             if node.name in placement.nodes and node.op_type in ("Conv", "Gemm", "MatMul"):
                 clip = clip_behind(node, wiring)
-                for name in (node.output[0], "" if clip is None else clip.output[0]):
-                    if name in self._rounds:
-                        self._behind[node.name] = name
+                found = (name for name in (node.output[0], *(clip.output if clip else ())) if name in self._rounds)
+                if name := next(found, None):
+                    self._behind[node.name] = name
                 key = self._weight_key(node)
                 if key in self.rounding:
                     continue
