@@ -106,6 +106,14 @@ class _Loop:
         self.size = min(settings.batch_size, len(self.examples.rows))
         self.share = settings.epoch_share
 
+    def begin(self) -> None:
+        """Training mode; batch norm stays in evaluation where it is frozen."""
+        self.model.train()
+        if self.settings.freeze_batchnorm:
+            for module in self.network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
     @property
     def steps_per_epoch(self) -> int:
         """The last, smaller batch is left out: it upsets batch norm."""
@@ -148,7 +156,7 @@ class _Loop:
         kept_average = None if self.average is None else _copy(self.average)
         generator = torch.Generator().manual_seed(self.job.seed)
         order = self.examples.rows[: self.size * _TIMED_STEPS]
-        self.model.train()
+        self.begin()
         seconds: list[float] = []
         begun = time.perf_counter()
         most = _TIMED_SHARE * 60 * minutes
@@ -264,7 +272,7 @@ def _epoch(loop: _Loop, state: TrainingState, epoch: int, before_step: Callable[
     torch.manual_seed(job.seed * 1_000_003 + epoch)  # dropout
     shuffled = torch.randperm(len(examples.rows), generator=generator)[: loop.steps_per_epoch * loop.size]
     order = [examples.rows[row] for row in shuffled.tolist()]
-    loop.model.train()
+    loop.begin()
     total, right, seen = 0.0, 0, 0
     for step, (inputs, labels) in enumerate(examples.batches(order, loop.size)):
         done = epoch * loop.steps_per_epoch + step

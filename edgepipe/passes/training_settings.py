@@ -47,6 +47,10 @@ class TrainingSettings(Settings):
     dropout: bool = Field(
         True, description="drop values and branches at random, as the network says (dropout, stochastic depth)"
     )
+    freeze_batchnorm: bool = Field(
+        False,
+        description="batch norm keeps its statistics, as in evaluation: best for short training of what answers well",
+    )
     channels_last: bool = Field(True, description="memory layout; faster convolutions on most processors")
 
     def local(self) -> dict[str, Any]:

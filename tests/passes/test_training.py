@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from edgepipe.artifact import Artifact
 from edgepipe.contract import Split
 from edgepipe.errors import DataError
-from edgepipe.models import training
+from edgepipe.models import torch_artifact, training
 from edgepipe.models.examples import Examples
 from edgepipe.models.training_state import TrainingState, read_checkpoint, write_checkpoint
 from edgepipe.passes.train import Train
@@ -218,3 +218,20 @@ def test_bf16_is_taken_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert training.bf16_pays(torch.nn.Conv2d(1, 4, 3))  # one channel is no depthwise convolution
     monkeypatch.setattr(training, "cpu_likes_bf16", lambda: False)
     assert not training.bf16_pays(plain)
+
+
+def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_weights(bench: Workbench) -> None:
+    def statistics(model: Artifact) -> dict[str, torch.Tensor]:
+        return {key: value for key, value in torch_artifact.build(model).state_dict().items() if "running" in key}
+
+    settled, _ = bench.do(Train(epochs=2, lr=0.05), bench.loaded)
+    before = statistics(settled)
+    frozen, job = bench.do(Train(epochs=2, lr=0.01, freeze_batchnorm=True, validation_share=0.2), settled)
+    free, _ = bench.do(Train(epochs=2, lr=0.01), settled)
+    assert before
+    assert all(torch.equal(before[key], value) for key, value in statistics(frozen).items())
+    assert not any(torch.equal(before[key], value) for key, value in statistics(free).items())
+    network, old = torch_artifact.build(frozen), torch_artifact.build(settled)
+    assert not torch.equal(network.stem[1].weight, old.stem[1].weight)
+    assert not torch.equal(network.stem[0].weight, old.stem[0].weight)
+    assert job.facts["curve"][-1]["loss"] < job.facts["curve"][0]["loss"]
