@@ -62,6 +62,10 @@ class Examples:
     def batches(self, order: Sequence[int], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """(float32 (n, *input_shape), int64 (n,)) in the order of the indices given."""
         chosen = list(order)
+        if isinstance(self._kept, Pixels):
+            for number, inputs in enumerate(self._kept.batches(chosen, size)):
+                yield torch.from_numpy(inputs), self.labels[chosen[number * size : number * size + len(inputs)]]
+            return
         if self._kept is not None:
             for start in range(0, len(chosen), size):
                 part = chosen[start : start + size]

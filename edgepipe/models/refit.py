@@ -224,17 +224,20 @@ class Window:
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
-        self.modules = dict(network.named_modules())
-        self._chains: list[list[str]] = []
-        self._find(network, "", None)
+        self.modules = dict(network.named_modules(remove_duplicate=False))  # a ReLU may stand in several places
+        self._chains: list[list[str]] = [[]]
+        self._find(network, "", self._chains[0] if type(network) is nn.Sequential else None)
         self._places = {
             name: (number, at) for number, chain in enumerate(self._chains) for at, name in enumerate(chain)
         }
         self._at: tuple[int, int] | None = None
         self._inputs: dict[int, torch.Tensor] = {}
+        self._odd: set[str] = set()
 
     def _find(self, module: nn.Module, name: str, chain: list[str] | None) -> None:
-        for key, child in module.named_children():
+        for key, child in module._modules.items():
+            if child is None:
+                continue
             inside = f"{name}.{key}" if name else key
             if type(child) is nn.Sequential:
                 if chain is None:
@@ -255,18 +258,25 @@ class Window:
         block = name
         while block and block not in self._places:
             block = block.rpartition(".")[0]
-        if not block:
+        if not block or block in self._odd:
             return _caught(self.network, self.modules[name], inputs)
         self._move(block, number, inputs)
         given = self._inputs.get(number)
         if given is None:
             given = _given(self.network, self.modules[block], inputs)
-            kept = sum(value.nbytes for value in self._inputs.values())
-            if given is not None and kept + given.nbytes <= _KEPT_BYTES:
+            if given is not None and self._kept() + given.nbytes <= _KEPT_BYTES:
                 self._inputs[number] = given
         # A copy, since some blocks begin with a ReLU in place.
         seen = None if given is None else _seen(self.modules[block], self.modules[name], given.clone())
-        return _caught(self.network, self.modules[name], inputs) if seen is None else seen
+        if seen is not None and number:
+            return seen
+        whole = _caught(self.network, self.modules[name], inputs)
+        if seen is None or not all(_same(one, other) for one, other in zip(seen, whole, strict=True)):
+            self._odd.add(block)  # it reads more than its input, or the network calls its parts
+        return whole
+
+    def _kept(self) -> int:
+        return sum(value.nbytes for value in self._inputs.values())
 
     @torch.no_grad()
     def _move(self, block: str, number: int, inputs: torch.Tensor) -> None:
@@ -280,12 +290,19 @@ class Window:
         given = _given(self.network, self.modules[block], inputs)
         try:
             for before in self._chains[chain][at[1] : place]:
-                self._inputs = {key: self.modules[before](value) for key, value in self._inputs.items()}
+                for key in list(self._inputs):
+                    value = self.modules[before](self._inputs.pop(key))
+                    if key == number or self._kept() + value.nbytes <= _KEPT_BYTES:
+                        self._inputs[key] = value
             holds = given is not None and torch.equal(given, self._inputs[number])
         except Exception:
             holds = False
         if not holds:
             self._inputs = {}  # the network calls its blocks by itself, and does with their outputs what it likes
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
 def _given(network: nn.Module, block: nn.Module, inputs: torch.Tensor) -> torch.Tensor | None:

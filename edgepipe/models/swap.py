@@ -47,4 +47,6 @@ def apply(network: nn.Module, swaps: dict[str, Any]) -> None:
             raise ModelError(f"architecture.json: swap: the network has no module '{name}'") from None
         if what != "identity" and what not in ACTIVATIONS:
             raise ModelError(f"architecture.json: swap: unknown replacement '{what}' of '{name}'")
-        owner.register_module(leaf, nn.Identity() if what == "identity" else ACTIVATIONS[what](inplace=True))
+        # Where the old one left its input alone, somebody may read that.
+        inplace = bool(getattr(owner.get_submodule(leaf), "inplace", False))
+        owner.register_module(leaf, nn.Identity() if what == "identity" else ACTIVATIONS[what](inplace=inplace))

@@ -119,8 +119,10 @@ class _Loop:
         """The last, smaller batch is left out: it upsets batch norm."""
         return max(1, int(self.share * len(self.examples.rows)) // self.size)
 
-    def step(self, inputs: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> tuple[float, int]:
-        """Train on one batch; its loss and how many answers were right."""
+    def step(
+        self, inputs: torch.Tensor, labels: torch.Tensor, generator: torch.Generator, number: int
+    ) -> tuple[float, int]:
+        """Train on one batch; its loss and how many answers were right. `number`: of the step, from 0."""
         inputs = self.fabric.to_device(augment(inputs, self.settings, generator))
         labels = self.fabric.to_device(labels)
         self.optimizer.zero_grad(set_to_none=True)
@@ -129,7 +131,8 @@ class _Loop:
         self.fabric.backward(loss)
         self.optimizer.step()
         if self.average is not None and self.settings.ema is not None:
-            _average(self.average, self.network, self.settings.ema)
+            # Else a short training would be averaged with the weights it began with.
+            _average(self.average, self.network, min(self.settings.ema, (1 + number) / (10 + number)))
         return float(loss.detach()), int((logits.argmax(1) == labels).sum())
 
     @torch.no_grad()
@@ -161,7 +164,7 @@ class _Loop:
         begun = time.perf_counter()
         most = _TIMED_SHARE * 60 * minutes
         for inputs, labels in self.examples.batches(order, self.size):
-            self.step(inputs, labels, generator)
+            self.step(inputs, labels, generator, len(seconds))
             seconds.append(time.perf_counter() - begun)
             begun = time.perf_counter()
             # The first step allocates, starts decoding and on a GPU loads its kernels: for seconds, and is no measure.
@@ -280,7 +283,7 @@ def _epoch(loop: _Loop, state: TrainingState, epoch: int, before_step: Callable[
         for group in loop.optimizer.param_groups:
             group["lr"] = settings.lr * share
         before_step(done, state.epochs * loop.steps_per_epoch)
-        loss, good = loop.step(inputs, labels, generator)
+        loss, good = loop.step(inputs, labels, generator, done)
         if not np.isfinite(loss):
             raise PassError(
                 f"passes.{job.label}: the loss is {loss} in epoch {epoch + 1}: training diverged. "

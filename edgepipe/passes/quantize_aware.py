@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgepipe.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract import Job, Split
@@ -23,8 +23,9 @@ class QuantizeAware(TaughtPass):
     """Quantize to 8 bits and train on, so that the weights learn to live with the rounding.
 
     The graph itself is trained, batch norm folded, with the placement of `quantize_static`: uint8 activations per
-    tensor, int8 weights per channel, no pair of which AVX2's 16-bit sums could overflow. The teacher is the float
-    model. Sources: Jacob et al., CVPR 2018, arXiv:1712.05877; Esser et al., LSQ, ICLR 2020, arXiv:1902.08153.
+    tensor, int8 weights per channel, no pair of which AVX2's 16-bit sums could overflow. Zeros of a pruned weight stay.
+    The teacher is the float model. Sources: Jacob et al., CVPR 2018, arXiv:1712.05877; Esser et al., LSQ, ICLR 2020,
+    arXiv:1902.08153.
     """
 
     reads: ClassVar[Kind] = Kind.ONNX
@@ -46,6 +47,15 @@ class QuantizeAware(TaughtPass):
     saturation_safe: bool = Field(True, description="weights that AVX2's 16-bit sums cannot overflow")
     exclude: tuple[str, ...] = Field((), description="node names or operator types that stay float")
     parity: float = Field(0.995, ge=0, le=1, description="share of answers on which simulation and file must agree")
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> QuantizeAware:
+        if not self.dropout or self.freeze_batchnorm:
+            raise ValueError(
+                f"{'freeze_batchnorm' if self.freeze_batchnorm else 'dropout'} has no effect here: the graph drops "
+                "nothing, and its batch norm is folded. Remove it"
+            )
+        return self
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import onnx

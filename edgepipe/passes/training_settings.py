@@ -21,6 +21,7 @@ class TrainingSettings(Settings):
     minutes: float | None = Field(
         None,
         gt=0,
+        le=100_000,
         description="time budget: epochs and epoch_share become what fits here, and are recorded; null: none",
     )
     batch_size: int = Field(32, ge=2, description="examples per step")
@@ -42,7 +43,7 @@ class TrainingSettings(Settings):
     precision: Literal["auto", "float32", "bf16"] = Field(
         "auto", description="auto: bf16 where the processor has it and the network has no depthwise convolution"
     )
-    crop_padding: int = Field(2, ge=0, description="pixels that a picture may be shifted by; 0: none")
+    crop_padding: int = Field(2, ge=0, le=4096, description="pixels that a picture may be shifted by; 0: none")
     horizontal_flip: bool = Field(False, description="mirror half of the pictures; wrong for digits and text")
     dropout: bool = Field(
         True, description="drop values and branches at random, as the network says (dropout, stochastic depth)"
@@ -57,9 +58,10 @@ class TrainingSettings(Settings):
         """What of this machine the trained weights depend on; part of the cache key."""
         from edgepipe.targets.machine import bf16_features, fingerprint
 
+        found: dict[str, Any] = {"bf16": bf16_features()} if self.precision == "auto" else {}
         if self.minutes is not None:  # how many epochs fit
-            return {"machine": fingerprint()}
-        return {"bf16": bf16_features()} if self.precision == "auto" else {}
+            found["machine"] = fingerprint()
+        return found
 
     @model_validator(mode="after")
     def _patience_needs_validation(self) -> TrainingSettings:

@@ -160,7 +160,7 @@ class FakeActivation(nn.Module):
         """Step size, a float32 scalar."""
         scale: Tensor = self.step()
         if self.learned and self.most < math.inf:
-            scale = scale.clamp_max(self.most / (255 - int(self.zero)))
+            scale = scale.clamp_max(self.most / (255 - round(float(self.zero))))
         return scale
 
     def _zero_point(self) -> Tensor:
@@ -182,13 +182,13 @@ class FakeActivation(nn.Module):
 
     def parameters_of_graph(self) -> tuple[float, int]:
         """Scale (a float32 value) and uint8 zero point."""
-        return float(self.scale.detach()), int(self.zero)
+        return float(self.scale.detach()), round(float(self.zero))
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape; values on the grid of 256 steps."""
         if self.training and self.observing and not self.learned:
             self._observe(x)
-        rounded: Tensor = _RoundActivation.apply(x, self.scale, int(self.zero))
+        rounded: Tensor = _RoundActivation.apply(x, self.scale, round(float(self.zero)))
         return rounded
 
 
@@ -198,18 +198,32 @@ class FakeWeight(nn.Module):
     Args:
         scale: float32, (channels,).
         axis: of the weight that counts output channels.
+        zeros: True where the weight is zero and stays so, shaped as it; None: nowhere.
+
+    Attributes:
+        least: float32, (channels,): no scale is smaller; see `affine.least_scales`.
     """
 
-    def __init__(self, scale: Tensor, axis: int, *, pair_safe: bool, learned: bool) -> None:
+    def __init__(
+        self, scale: Tensor, axis: int, *, pair_safe: bool, learned: bool, zeros: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.axis, self.pair_safe, self.learned = axis, pair_safe, learned
         self.step = Step(scale, learned=learned)
+        self.least: Tensor
+        self.register_buffer("least", torch.zeros_like(scale, dtype=torch.float32))
+        self.zeros: Tensor | None
+        self.register_buffer("zeros", zeros, persistent=False)
 
     @property
     def scale(self) -> Tensor:
         """Step sizes, float32, (channels,)."""
-        scale: Tensor = self.step()
+        scale: Tensor = self.step().maximum(self.least)
         return scale
+
+    def pruned(self, weight: Tensor) -> Tensor:
+        """With the zeros that stay; nothing is learned there."""
+        return weight if self.zeros is None else weight.masked_fill(self.zeros, 0.0)
 
     @torch.no_grad()
     def refresh(self, weight: Tensor) -> None:

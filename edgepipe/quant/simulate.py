@@ -19,12 +19,14 @@ from edgepipe.quant.placement import Placement, Wiring, clip_behind, weight_axis
 
 _REFRESHES = 10
 _OBSERVED_STEPS = 10
+_PRUNED_SHARE = 0.25
+"""Of zeros, from which on somebody put them there."""
 
 
 class SimulatedNetwork(OnnxNetwork):
     """A prepared float graph with the rounding of its int8 version.
 
-    Training computes in floats, that gradients need. In evaluation convolutions and matrix products are sums of whole
+    Training computes in floats, which gradients need. In evaluation convolutions and matrix products are sums of whole
     numbers, scaled and rounded in the order of ONNX Runtime's kernels: else a sum that lies between two steps but for
     the last bit of a float falls to the other one, and a deep network makes other answers of that.
 
@@ -71,9 +73,10 @@ class SimulatedNetwork(OnnxNetwork):
             node = call.node
             if node.name in placement.nodes and node.op_type in ("Conv", "Gemm", "MatMul"):
                 clip = clip_behind(node, wiring)
-                found = (name for name in (node.output[0], *(clip.output if clip else ())) if name in self._rounds)
-                if name := next(found, None):
-                    self._behind[node.name] = name
+                if node.output[0] in self._rounds:
+                    self._behind[node.name] = node.output[0]
+                elif clip is not None and clip.output[0] in self._rounds:
+                    self._behind[node.name] = clip.output[0]
                 key = self._weight_key(node)
                 if key in self.rounding:
                     continue
@@ -82,7 +85,29 @@ class SimulatedNetwork(OnnxNetwork):
                 axis = weight_axis(node)
                 rows = np.moveaxis(value, axis, 0).reshape(value.shape[axis], -1)
                 scale = weight_parameters(rows, pair_safe=pair_safe)[1]
-                self.rounding[key] = FakeWeight(torch.from_numpy(scale), axis, pair_safe=pair_safe, learned=learned)
+                zeros = torch.from_numpy(value == 0)
+                self.rounding[key] = FakeWeight(
+                    torch.from_numpy(scale),
+                    axis,
+                    pair_safe=pair_safe,
+                    learned=learned,
+                    zeros=zeros if zeros.float().mean() >= _PRUNED_SHARE else None,
+                )
+        self._bound_scales()
+
+    @torch.no_grad()
+    def _bound_scales(self) -> None:
+        """A bias has the step s_x * s_w, with which it must fit int32."""
+        least: dict[str, Tensor] = {}
+        for call in self.calls:
+            module = self._rounding_of(call)
+            if module is None or len(call.reads) < 3 or not call.reads[2]:
+                continue
+            bias = super().constant(call.reads[2], call).abs().reshape(-1).expand(module.least.shape)
+            wanted = bias / (self._activation(call.reads[0]).scale * 2.0**30)
+            key = self._weight_key(call.node)
+            least[key] = torch.maximum(least[key], wanted) if key in least else wanted
+            module.least.copy_(least[key])
 
     def _weight_key(self, node: onnx.NodeProto) -> str:
         return f"{self._places[node.input[1]]}_{weight_axis(node)}"
@@ -93,7 +118,7 @@ class SimulatedNetwork(OnnxNetwork):
         if module is None or name not in call.reads[1:3]:
             return value
         if name == call.reads[1]:
-            rounded: Tensor = module(value)
+            rounded: Tensor = module(module.pruned(value))
             return rounded
         # The bias has the step of the accumulator, s_x * s_w, which can be as coarse as 1/30 of an output step.
         step = (module.scale * self._activation(call.reads[0]).scale).detach()
@@ -122,7 +147,7 @@ class SimulatedNetwork(OnnxNetwork):
         whole = [(x.float() / incoming).round(), (weight / along(module.scale, weight.ndim, module.axis)).round()]
         whole += [(value / step).round() for value in bias if value is not None]
         with torch.autocast(x.device.type, enabled=False):  # bf16 would round the sums
-            sums = super().run_call(call, whole)
+            sums = super().run_call(call, whole).round()  # some fast convolutions are not exact
         axis = 1 if call.node.op_type == "Conv" else sums.ndim - 1
         if call.node.name not in self._behind:
             found: Tensor = sums * along(step, sums.ndim, axis)
@@ -148,6 +173,8 @@ class SimulatedNetwork(OnnxNetwork):
         for activation in self.activations.values():
             assert isinstance(activation, FakeActivation)
             activation.observing = moving and step % _OBSERVED_STEPS == 0
+        if step % _OBSERVED_STEPS == 0:
+            self._bound_scales()
         if moving and step and step * _REFRESHES // steps != (step - 1) * _REFRESHES // steps:
             for call in self.calls:
                 module = self._rounding_of(call)
@@ -167,7 +194,7 @@ class SimulatedNetwork(OnnxNetwork):
         for call in self.calls:
             module = self._rounding_of(call)
             if module is not None:
-                integers, scale = module.integers(super().constant(call.reads[1], call))
+                integers, scale = module.integers(module.pruned(super().constant(call.reads[1], call)))
                 found[call.node.name] = (integers.contiguous().cpu().numpy(), scale.cpu().numpy())
         return found
 

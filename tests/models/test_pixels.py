@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from edgepipe.contract import DataSource, Split
+from edgepipe.artifact import Preprocessing
+from edgepipe.contract import Batch, DataSource, Split
 from edgepipe.data.image_folder import ImageFolderData
 from edgepipe.data.npz import NpzData
 from edgepipe.models import examples as examples_module
@@ -34,14 +36,27 @@ def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> DataSource:
     return settings.open(tmp_path / "cache")
 
 
-def test_every_value_comes_back_to_the_bit(pictures: DataSource) -> None:
+def test_every_value_comes_back_to_the_bit_and_is_decoded_once(
+    pictures: DataSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = Pixels.of(pictures, Split.TRAIN, pictures.signature)
     assert kept is not None
-    assert kept._bytes.nbytes * 4 == sum(batch.inputs.nbytes for batch in pictures.batches(Split.TRAIN, 64))
-    order = [7, 299, 0, 7]
-    wanted = next(pictures.batches(Split.TRAIN, 4, order)).inputs
-    assert kept[order].dtype == np.float32
-    assert np.array_equal(kept[order], wanted)
+    asked: list[int] = []
+    source = pictures.batches
+
+    def counted(split: Split, size: int, indices: Sequence[int]) -> Iterator[Batch]:
+        asked.extend(indices)
+        return source(split, size, indices)
+
+    monkeypatch.setattr(pictures, "batches", counted)
+    for order in ([7, 299, 0, 3], [3, 5, 7, 6, 0], [5, 299, 1]):
+        found = list(kept.batches(order, 2))
+        assert [len(part) for part in found] == [2] * (len(order) // 2) + [1] * (len(order) % 2)
+        wanted = np.concatenate([batch.inputs for batch in source(Split.TRAIN, 64, order)])
+        assert found[0].dtype == np.float32
+        assert np.array_equal(np.concatenate(found), wanted)
+    assert asked == [7, 299, 0, 3, 5, 6, 1]
+    assert kept._bytes.itemsize == 1
 
 
 def test_what_is_too_large_or_no_picture_is_not_kept(
@@ -55,8 +70,14 @@ def test_what_is_too_large_or_no_picture_is_not_kept(
         tmp_path / "cache"
     )
     assert Pixels.of(arrays, Split.TRAIN, arrays.signature) is None
-    like_pictures = arrays.signature.model_copy(update={"preprocessing": pictures.signature.preprocessing})
-    assert Pixels.of(arrays, Split.TRAIN, like_pictures) is None
+    # An array that says it holds pictures, and holds any floats.
+    about = Preprocessing(channels=3, mean=(0.5,) * 3, std=(0.25,) * 3)
+    odd = Pixels.of(arrays, Split.TRAIN, arrays.signature.model_copy(update={"preprocessing": about}))
+    assert odd is not None
+    wanted = next(arrays.batches(Split.TRAIN, 4, [3, 1, 0, 9])).inputs
+    for _ in range(2):
+        assert np.array_equal(np.concatenate(list(odd.batches([3, 1, 0, 9], 3))), wanted)
+    assert not odd._known.any()
     monkeypatch.setattr(pixels_module, "_MOST_BYTES", 100)
     assert Pixels.of(pictures, Split.TRAIN, pictures.signature) is None
 

@@ -178,10 +178,39 @@ class Between(nn.Module):
         return self.store[0][0](self.tail(x))
 
 
-@pytest.mark.parametrize("name", ["between", "branched", "resnet18", "efficientnet_b0", "densenet121", "swin_t"])
+class Shared(nn.Module):
+    """One ReLU in several places, a skip that a block reads from itself, and blocks whose parts the network calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        relu = nn.ReLU()
+        self.a = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), relu, nn.Conv2d(4, 4, 1), relu)
+        self.b = nn.Sequential(nn.Conv2d(4, 4, 1), relu, nn.Conv2d(4, 4, 1), _Skipping(), _Skipping(), _Skipping())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.a(x)
+        for block in self.b:
+            if isinstance(block, _Skipping):
+                block.skip = x
+        x = self.b[:-1](x)
+        return x + self.b[-1].second(self.b[-1].first(x))
+
+
+class _Skipping(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.skip = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1), torch.zeros(1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(x) + self.skip)
+
+
+@pytest.mark.parametrize(
+    "name", ["between", "branched", "shared", "resnet18", "efficientnet_b0", "densenet121", "swin_t"]
+)
 def test_running_on_from_a_block_catches_what_running_it_all_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    own = {"between": Between, "branched": Branched}
+    own = {"between": Between, "branched": Branched, "shared": Shared}
     network = (own[name]() if name in own else getattr(torchvision.models, name)(num_classes=3)).eval()
     side = 8 if name == "branched" else 32
     batches = [torch.randn(2, 3, side, side), torch.randn(2, 3, side, side)]

@@ -187,3 +187,9 @@ def test_swap_refusals(bench: Workbench, teacher: Artifact) -> None:
         swap.apply(torch.nn.Sequential(), {"nowhere": "relu"})
     with pytest.raises(ModelError, match="unknown replacement 'tanh'"):
         swap.apply(torch.nn.Sequential(torch.nn.SiLU()), {"0": "tanh"})
+
+
+def test_a_replaced_activation_leaves_its_input_alone_where_the_old_one_did() -> None:
+    network = torch.nn.Sequential(torch.nn.GELU(), torch.nn.SiLU(inplace=True))
+    swap.apply(network, swap.plan(network, activation="relu", gates=False))
+    assert [module.inplace for module in network] == [False, True]

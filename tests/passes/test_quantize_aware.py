@@ -9,8 +9,9 @@ import onnx
 import pytest
 import torch
 from onnx import helper, numpy_helper
+from pydantic import ValidationError
 
-from edgepipe.artifact import Artifact
+from edgepipe.artifact import ONNX_FILE, Artifact, Kind, seal
 from edgepipe.contract import Split
 from edgepipe.errors import PassError
 from edgepipe.measure.session import open_session
@@ -187,3 +188,50 @@ def test_a_graph_made_for_a_batch_of_one_is_refused_in_words(bench: Workbench) -
     one, _ = bench.do(Lower(batch=1), bench.loaded)
     with pytest.raises(PassError, match=r"made for a batch of 1 and cannot be trained .* lowering.batch=dynamic"):
         bench.do(QuantizeAware(epochs=1), one)
+
+
+def test_zeros_of_a_pruned_weight_stay_zero(bench: Workbench, model: Artifact) -> None:
+    graph = onnx.load(model.onnx)
+    names = {node.input[1] for node in graph.graph.node if node.op_type in ("Conv", "Gemm")}
+    wanted = {}
+    for item in graph.graph.initializer:
+        if item.name in names:
+            value = numpy_helper.to_array(item).copy()
+            value[np.abs(value) < np.median(np.abs(value))] = 0
+            wanted[item.name] = value == 0
+            item.CopyFrom(numpy_helper.from_array(value, item.name))
+    out = bench.job().out
+    onnx.save(graph, out / ONNX_FILE)
+    pruned = seal(out, Kind.ONNX, model.signature)
+    small, _ = bench.do(QuantizeAware(epochs=2, lr=2e-3, parity=0.9), pruned)
+    found = [
+        numpy_helper.to_array(item)
+        for item in onnx.load(small.onnx).graph.initializer
+        if item.data_type == onnx.TensorProto.INT8 and len(item.dims) > 1
+    ]
+    assert len(found) == len(wanted) == 4
+    for zeros in wanted.values():
+        fitting = [value for value in found if value.shape == zeros.shape]
+        assert any((value[zeros] == 0).all() and (value != 0).mean() > 0.3 for value in fitting)
+
+
+def test_a_bias_beside_dead_weights_fits_its_int32(bench: Workbench, model: Artifact) -> None:
+    graph = onnx.load(model.onnx)
+    first = next(node for node in graph.graph.node if node.op_type == "Conv")
+    values = {item.name: item for item in graph.graph.initializer}
+    weight, bias = (numpy_helper.to_array(values[name]).copy() for name in first.input[1:3])
+    weight[0] *= 1e-8
+    bias[0] = 1.0
+    for name, value in zip(first.input[1:3], (weight, bias), strict=True):
+        values[name].CopyFrom(numpy_helper.from_array(value, name))
+    out = bench.job().out
+    onnx.save(graph, out / ONNX_FILE)
+    _, job = bench.do(QuantizeAware(epochs=1), seal(out, Kind.ONNX, model.signature))
+    assert job.facts["parity"]["agreement"] == 1.0
+
+
+def test_settings_without_an_effect_are_refused() -> None:
+    for given in ({"dropout": False}, {"freeze_batchnorm": True}):
+        with pytest.raises(ValidationError, match=f"{next(iter(given))} has no effect here"):
+            QuantizeAware(**given)
+    QuantizeAware(**QuantizeAware().model_dump())

@@ -235,3 +235,10 @@ def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_weights(bench: Wo
     assert not torch.equal(network.stem[1].weight, old.stem[1].weight)
     assert not torch.equal(network.stem[0].weight, old.stem[0].weight)
     assert job.facts["curve"][-1]["loss"] < job.facts["curve"][0]["loss"]
+
+
+def test_a_short_training_is_not_averaged_with_the_weights_it_began_with(bench: Workbench) -> None:
+    plain, _ = bench.do(Train(epochs=4, lr=0.05), bench.loaded)
+    averaged, _ = bench.do(Train(epochs=4, lr=0.05, ema=0.999), bench.loaded)
+    assert bench.accuracy(bench.torch_logits(plain)) > 0.6
+    assert bench.accuracy(bench.torch_logits(averaged)) > bench.accuracy(bench.torch_logits(plain)) - 0.1
