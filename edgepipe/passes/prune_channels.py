@@ -146,7 +146,9 @@ class PruneChannels(Pass):
         if masked:
             architecture["edits"].append(channels.mask_zeros(network, masked))
         job.facts.update(facts)
-        job.facts["notes"] = [channels.told(facts), *self._told_of_time(facts)]
+        said = job.facts.get("notes")
+        told = [channels.told(facts), *self._told_of_time(facts)]
+        job.facts["notes"] = [*told, *(said if isinstance(said, list) else ())]
         result = torch_artifact.write(network, architecture, job.out, model.signature)
         channels.check_reload(network, result, label=job.label)
         return result

@@ -71,7 +71,7 @@ class TrainingSettings(Settings):
 
 
 class Recovery(TrainingSettings):
-    """Training between the steps of a schedule."""
+    """Training after each step of a schedule; a budget of minutes is that of one step."""
 
     epochs: int = Field(1, ge=1, description="passes over the train split after each step")
     lr: float = Field(0.02, gt=0, description="largest learning rate")
@@ -88,6 +88,12 @@ class Recovery(TrainingSettings):
         before = job.facts.get("curve")
         points: list[JsonValue] = [{**point} for point in curve]
         job.facts["curve"] = [*(before if isinstance(before, list) else ()), *points]
+        done, said = job.facts.setdefault("recoveries", []), job.facts.setdefault("notes", [])
+        assert isinstance(done, list)
+        assert isinstance(said, list)
+        done.append({key: value for key, value in part.facts.items() if key not in ("curve", "notes")})
+        notes = part.facts.get("notes")
+        said.extend(f"recovery {number + 1}: {text}" for text in (notes if isinstance(notes, list) else ()))
         return curve
 
 

@@ -161,14 +161,18 @@ def _waterfall(metrics: Metrics) -> Iterator[str]:
 def _curves(steps: Sequence[StepRecord]) -> Iterator[str]:
     for step in steps:
         curve = step.facts.get("curve")
-        if not isinstance(curve, list) or len(curve) < 2:
+        rows = [point for point in curve if isinstance(point, dict)] if isinstance(curve, list) else []
+        if not rows:
             continue
-        rows = [point for point in curve if isinstance(point, dict)]
         names = [
             name
             for name in rows[0]
             if name not in ("epoch", "seconds") and all(isinstance(point.get(name), (int, float)) for point in rows)
         ]
+        if len(rows) == 1:
+            told = ", ".join(f"{name.replace('_', ' ')} {rows[0][name]:g}" for name in names)
+            yield f"<h2>Learning curve: {html.escape(step.label)}</h2><p>One epoch: {html.escape(told)}.</p>"
+            continue
         yield f'<h2>Learning curve: {html.escape(step.label)}</h2><div class="charts">'
         for name in names:
             if name.removeprefix("validation_") in names and name.startswith("validation_"):

@@ -152,3 +152,16 @@ def test_gradual_pruning_reaches_its_amount_and_keeps_more_than_one_cut(bench: W
 def test_contradictory_settings_are_refused(more, said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         PruneWeights(**more)
+
+
+def test_each_recovery_says_what_its_minutes_became(bench: Workbench, trained: Artifact) -> None:
+    for what in (
+        PruneChannels(ratio=0.3, steps=2, recover={"minutes": 0.02}),
+        PruneWeights(amount=0.5, steps=2, recover={"minutes": 0.02}),
+    ):
+        _, job = bench.do(what, trained)
+        done = job.facts["recoveries"]
+        assert [one["epochs"] >= 1 for one in done] == [True, True]
+        said = [note for note in job.facts["notes"] if note.startswith("recovery ")]
+        assert [note.split(":")[0] for note in said] == ["recovery 1", "recovery 2"]
+        assert all("0.02 minutes made" in note for note in said)

@@ -124,6 +124,14 @@ def test_a_learning_curve_draws_validation_beside_training(run: Path, tmp_path: 
     assert 'aria-label="validation' not in section  # no second chart for it
 
 
+def test_a_learning_curve_of_one_epoch_is_told_in_words(run: Path, tmp_path: Path) -> None:
+    found = Metrics.model_validate_json((run / "metrics.json").read_text())
+    curve = [{"epoch": 1, "loss": 1.25, "validation_accuracy": 0.5, "seconds": 1.0}]
+    steps = [step.model_copy(update={"facts": {"curve": curve}}) for step in found.passes[:1]]
+    write_report(found.model_copy(update={"passes": steps}), tmp_path / "page.html")
+    assert "<p>One epoch: loss 1.25, validation accuracy 0.5.</p>" in (tmp_path / "page.html").read_text()
+
+
 def test_compared_runs_of_equal_names_and_odd_folders_are_told_apart_and_linked(run: Path, tmp_path: Path) -> None:
     found = Metrics.model_validate_json((run / "metrics.json").read_text())
     runs = []
