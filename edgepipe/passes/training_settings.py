@@ -50,7 +50,7 @@ class TrainingSettings(Settings):
     )
     freeze_batchnorm: bool = Field(
         False,
-        description="batch norm keeps its statistics, as in evaluation: best for short training of what answers well",
+        description="batch norm keeps its statistics and normalizes by them, as in evaluation; wants a low rate",
     )
     channels_last: bool = Field(True, description="memory layout; faster convolutions on most processors")
 
