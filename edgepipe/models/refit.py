@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from edgepipe.artifact import Artifact
 from edgepipe.contract import Job, Progress
@@ -305,6 +306,17 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
+def _run_to(hook: RemovableHandle, network: nn.Module, inputs: torch.Tensor) -> None:
+    """Run a network until the hook has seen what it wants, or to its end; the hook is taken off."""
+    try:
+        with torch.no_grad():
+            network(inputs)
+    except _Seen:
+        pass
+    finally:
+        hook.remove()
+
+
 def _given(network: nn.Module, block: nn.Module, inputs: torch.Tensor) -> torch.Tensor | None:
     """A copy of what a block gets; None if that is not a single tensor, or the network uses its parts without it."""
     found: list[torch.Tensor | None] = []
@@ -314,14 +326,7 @@ def _given(network: nn.Module, block: nn.Module, inputs: torch.Tensor) -> torch.
         found.append(given[0].clone() if single else None)
         raise _Seen
 
-    handle = block.register_forward_pre_hook(hook, with_kwargs=True)
-    try:
-        with torch.no_grad():
-            network(inputs)
-    except _Seen:
-        pass
-    finally:
-        handle.remove()
+    _run_to(block.register_forward_pre_hook(hook, with_kwargs=True), network, inputs)
     return found[0] if found else None
 
 
@@ -340,14 +345,7 @@ def _seen(network: nn.Module, layer: nn.Module, inputs: torch.Tensor) -> tuple[t
         found.extend((given[0], output))
         raise _Seen
 
-    handle = layer.register_forward_hook(hook)
-    try:
-        with torch.no_grad():
-            network(inputs)
-    except _Seen:
-        pass
-    finally:
-        handle.remove()
+    _run_to(layer.register_forward_hook(hook), network, inputs)
     return (found[0], found[1]) if found else None
 
 
