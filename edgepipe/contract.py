@@ -109,6 +109,12 @@ class Job:
     teacher: Artifact | None = None
     alone: Callable[[], AbstractContextManager[None]] = nullcontext
 
+    def add(self, fact: str, *items: JsonValue) -> None:
+        """Append to the list that a fact is: notes, a learning curve."""
+        known = self.facts.setdefault(fact, [])
+        assert isinstance(known, list)
+        known.extend(items)
+
     def seal(self, kind: Kind, signature: Signature) -> Artifact:
         """Close `out` as an artifact of `kind`."""
         return seal(self.out, kind, signature)

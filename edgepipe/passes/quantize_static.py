@@ -98,14 +98,14 @@ class QuantizeStatic(Pass):
         if self.keep_worst and placement.nodes:
             placement = self._without_worst(quantizer, placement, excluded, model, job)
         if self.percentile != _PERCENTILE and quantizer.how.observer not in ("percentile", "least_error"):
-            _note(
-                job,
+            job.add(
+                "notes",
                 f"percentile={self.percentile:g} changes nothing with observer={quantizer.how.observer}: "
                 "set observer=percentile, or leave it out",
             )
         job.facts["kept_float"] = dict(sorted(placement.kept_float.items()))
         if not placement.nodes and NOT_WORTH_IT in placement.kept_float.values():
-            _note(job, "int8 would not be faster than float for this model: it stays float")
+            job.add("notes", "int8 would not be faster than float for this model: it stays float")
             job.facts["int8_nodes"] = 0
             shutil.copyfile(model.onnx, job.out / ONNX_FILE)
             return job.seal(Kind.ONNX, model.signature)
@@ -209,16 +209,18 @@ class QuantizeStatic(Pass):
         job.facts["sensitivity"] = [item.model_dump(mode="json") for item in effects]
         job.facts["kept_worst"] = [str(item.node) for item in worst]
         for item in worst:
-            _note(job, why_float(item))
+            job.add("notes", why_float(item))
         if self.keep_float == "measured":
-            _note(job, "time_int8 timed the placement without these layers in float: compare the speeds of the steps")
+            job.add(
+                "notes", "time_int8 timed the placement without these layers in float: compare the speeds of the steps"
+            )
         kept = {str(item.node): "keep_worst: alone in int8 it hurts most" for item in worst}
         without = self.placed(quantizer.network, excluded | kept.keys(), model, job.label)
         without.kept_float.update(kept)
         more = [name for name in singles if name not in without.nodes and name not in kept]
         if more:
-            _note(
-                job,
+            job.add(
+                "notes",
                 f"{len(more)} of the {len(singles) - len(kept)} other layers stay float with them: between float "
                 "neighbours int8 would not be faster. keep_float=never keeps them in int8",
             )
@@ -228,8 +230,3 @@ class QuantizeStatic(Pass):
         """The settings that the preset decides where the recipe does not."""
         preset = _PRESETS[self.preset]
         return {name: getattr(self, name) if getattr(self, name) is not None else preset[name] for name in preset}
-
-
-def _note(job: Job, text: str) -> None:
-    said = job.facts.get("notes")
-    job.facts["notes"] = [*(said if isinstance(said, list) else []), text]

@@ -85,15 +85,11 @@ class Recovery(TrainingSettings):
 
         part = replace(job, state=job.state / f"step{number}", progress=progress, facts={})
         curve = train(network, self, part, model.signature)
-        before = job.facts.get("curve")
         points: list[JsonValue] = [{**point} for point in curve]
-        job.facts["curve"] = [*(before if isinstance(before, list) else ()), *points]
-        done, said = job.facts.setdefault("recoveries", []), job.facts.setdefault("notes", [])
-        assert isinstance(done, list)
-        assert isinstance(said, list)
-        done.append({key: value for key, value in part.facts.items() if key not in ("curve", "notes")})
+        job.add("curve", *points)
+        job.add("recoveries", {key: value for key, value in part.facts.items() if key not in ("curve", "notes")})
         notes = part.facts.get("notes")
-        said.extend(f"recovery {number + 1}: {text}" for text in (notes if isinstance(notes, list) else ()))
+        job.add("notes", *(f"recovery {number + 1}: {text}" for text in (notes if isinstance(notes, list) else ())))
         return curve
 
 
