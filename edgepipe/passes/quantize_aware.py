@@ -79,6 +79,7 @@ class QuantizeAware(TaughtPass):
         self._takes_batches(teacher, graph, model, job)
         network = self._simulated(graph, placement, job)
         train(network, self, job, model.signature, self._objective(network, teacher, model, job), network.before_step)
+        network.settle_sums()
         network.store(graph)
         deploy(graph, placement, network)
         clean(graph)

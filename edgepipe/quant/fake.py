@@ -163,6 +163,13 @@ class FakeActivation(nn.Module):
             scale = scale.clamp_max(self.most / (255 - round(float(self.zero))))
         return scale
 
+    def set(self, scale: float) -> None:
+        """Replace the step size and keep the zero point."""
+        size = torch.full_like(self.step.value, scale)
+        self.step.value.data.copy_(size.log() if self.learned else size)
+        edges = torch.tensor([-round(float(self.zero)), 255 - round(float(self.zero))])
+        self.range.copy_(edges.to(self.range) * scale)
+
     def _zero_point(self) -> Tensor:
         zero: Tensor = (-self.range[0] / self.step().detach()).round().clamp(0, 255)
         return zero

@@ -6,6 +6,7 @@ Two questions: what can (there is a kernel, and its inputs can be had in int8), 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -189,6 +190,15 @@ def clip_behind(node: onnx.NodeProto, wiring: Wiring, skipped: Collection[str] =
         if len(after.input) > 2 and after.input[2] and wiring.array(after.input[2]) is None:
             return None  # a bound that is computed: the runtime keeps the Clip
     return after
+
+
+def upper_bound(name: str, wiring: Wiring) -> float:
+    """The constant bound of the Clip that made a tensor; infinity for any other."""
+    producer = wiring.producer.get(name)
+    if producer is None or producer.op_type != "Clip" or len(producer.input) < 3 or not producer.input[2]:
+        return math.inf
+    bound = wiring.array(producer.input[2])
+    return math.inf if bound is None or float(bound.reshape(-1)[0]) <= 0 else float(bound.reshape(-1)[0])
 
 
 SIGMOID_IS_FLAT = 8.0

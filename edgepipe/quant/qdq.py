@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from edgepipe.models.subgraphs import drop_unread
 from edgepipe.quant.affine import activation_parameters, least_scales, quantize, weight_parameters
 from edgepipe.quant.exact_sums import exact_sums
-from edgepipe.quant.placement import Placement, Wiring, weight_axis
+from edgepipe.quant.placement import Placement, Wiring, upper_bound, weight_axis
 
 Parameters = tuple[np.float32, int]
 WeightKey = tuple[str, int]
@@ -88,7 +88,8 @@ class QdqWriter:
             while source in placement.same_as:
                 source = placement.same_as[source]
             found[name] = found[source] if source in found else activation_parameters(*ranges[source])
-        exact_sums(self.model, placement, found)
+        most = {name: upper_bound(name, self.wiring) for name in found}
+        exact_sums(self.model.graph.node, placement, found, most)
         return found
 
     def weights(

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from edgepipe.models.onnx_network import Call, OnnxNetwork
 from edgepipe.quant.affine import weight_parameters
+from edgepipe.quant.exact_sums import exact_sums
 from edgepipe.quant.fake import FakeActivation, FakeWeight, along
-from edgepipe.quant.placement import Placement, Wiring, clip_behind, weight_axis
+from edgepipe.quant.placement import Placement, Wiring, clip_behind, upper_bound, weight_axis
 
 _REFRESHES = 10
 _OBSERVED_STEPS = 10
@@ -66,7 +67,7 @@ class SimulatedNetwork(OnnxNetwork):
             if source not in self._rounds:
                 self._rounds[source] = f"a{len(self.activations)}"
                 self.activations[self._rounds[source]] = FakeActivation(
-                    *ranges[source], rectified=rectified, learned=learned, most=_most(producer, wiring)
+                    *ranges[source], rectified=rectified, learned=learned, most=upper_bound(name, wiring)
                 )
             self._rounds[name] = self._rounds[source]
         for call in self.calls:
@@ -108,6 +109,17 @@ class SimulatedNetwork(OnnxNetwork):
             key = self._weight_key(call.node)
             least[key] = torch.maximum(least[key], wanted) if key in least else wanted
             module.least.copy_(least[key])
+
+    @torch.no_grad()
+    def settle_sums(self) -> None:
+        """Move step sizes by a thousandth at most, so that additions round alike on every processor."""
+        found = {name: (np.float32(scale), zero) for name, (scale, zero) in self.given_activations().items()}
+        activations = {name: self._activation(name) for name in found}
+        most = {name: activation.most for name, activation in activations.items()}
+        exact_sums([call.node for call in self.calls], self.placement, found, most)
+        for name, (scale, _) in found.items():
+            activations[name].set(float(scale))
+        self._bound_scales()
 
     def _weight_key(self, node: onnx.NodeProto) -> str:
         return f"{self._places[node.input[1]]}_{weight_axis(node)}"
@@ -169,11 +181,14 @@ class SimulatedNetwork(OnnxNetwork):
 
     def before_step(self, step: int, steps: int) -> None:
         """Decide what this step observes; depends on the step's number alone, so that a resumed run repeats it."""
-        moving = not self.learned and step < (1 - self.frozen_share) * steps
+        frozen_from = math.ceil((1 - self.frozen_share) * steps)
+        moving = not self.learned and step < frozen_from
         for activation in self.activations.values():
             assert isinstance(activation, FakeActivation)
             activation.observing = moving and step % _OBSERVED_STEPS == 0
-        if step % _OBSERVED_STEPS == 0:
+        if not self.learned and step == frozen_from:
+            self.settle_sums()
+        elif step < frozen_from and step % _OBSERVED_STEPS == 0:
             self._bound_scales()
         if moving and step and step * _REFRESHES // steps != (step - 1) * _REFRESHES // steps:
             for call in self.calls:
@@ -197,11 +212,3 @@ class SimulatedNetwork(OnnxNetwork):
                 integers, scale = module.integers(module.pruned(super().constant(call.reads[1], call)))
                 found[call.node.name] = (integers.contiguous().cpu().numpy(), scale.cpu().numpy())
         return found
-
-
-def _most(producer: onnx.NodeProto | None, wiring: Wiring) -> float:
-    """The constant upper bound of a Clip."""
-    if producer is None or producer.op_type != "Clip" or len(producer.input) < 3 or not producer.input[2]:
-        return math.inf
-    bound = wiring.array(producer.input[2])
-    return math.inf if bound is None or float(bound.reshape(-1)[0]) <= 0 else float(bound.reshape(-1)[0])
