@@ -155,6 +155,10 @@ class Pass(Settings):
         del before
         return None
 
+    def problems(self) -> list[tuple[str, str, str]]:
+        """(setting, what is wrong, in a sentence, value): what a recipe is refused for beyond types and bounds."""
+        return []
+
     def settings(self) -> dict[str, Any]:
         """The settings as JSON values, defaults included; part of the cache key."""
         return self.model_dump(mode="json")

@@ -80,6 +80,7 @@ def make_plan(recipe: Recipe) -> Plan:
         wrong = step.settings.behind(steps[-1].settings)
         if wrong is not None:
             problems.append((key, wrong, step.name))
+        problems += [(f"{key}.{setting}", text, value) for setting, text, value in step.settings.problems()]
         if kind is Kind.TORCH and step.settings.writes is Kind.ONNX:
             onnx_since = f"the model became onnx in '{label}'"
         kind = step.settings.writes

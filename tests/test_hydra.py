@@ -252,6 +252,19 @@ def test_plan_names_a_network_that_torchvision_does_not_have(capsys: pytest.Capt
     )
 
 
+def test_a_student_that_torchvision_does_not_have_is_refused_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [f"data.root={tmp_path}", f"model.weights={tmp_path}/w.safetensors", "model.num_classes=10"]
+    student = "+passes.teach.student.name=mobilnet_v2"
+    assert main([*given, "recipe=resnet18_small", student, f"hydra.run.dir={tmp_path}/run"]) == 2
+    assert capsys.readouterr().err == (
+        "error: command line: passes.teach.student.name: torchvision has no classification network 'mobilnet_v2'. "
+        "Did you mean 'mobilenet_v2'?\n"
+    )
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_in_a_folder_with_someone_elses_metrics_removes_nothing(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text('{"loss": 0.5}')
     (tmp_path / "steps").mkdir()

@@ -33,11 +33,8 @@ class TorchvisionModel(ModelSettings):
         return {"weights": file_digest(self.weights)}
 
     def problems(self) -> list[str]:
-        try:
-            known_name(self.name)
-        except ModelError as error:
-            return [str(error)]
-        return []
+        wrong = unknown_name(self.name)
+        return [] if wrong is None else [f"model.name: {wrong}"]
 
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
         del job  # nothing to compare with
@@ -57,18 +54,13 @@ class TorchvisionModel(ModelSettings):
         return torch_artifact.write(network, torch_artifact.new_architecture(base), out, signature)
 
 
-def known_name(name: str) -> None:
-    """Refuse what torchvision does not have.
-
-    Raises:
-        ModelError: torchvision has no classification network of this name.
-    """
+def unknown_name(name: str) -> str | None:
+    """That torchvision has no classification network of this name, in a sentence; None: it has."""
     import torchvision
     from torchvision import models
 
     known = models.list_models(module=torchvision.models)
-    if name not in known:
-        raise ModelError(f"model.name: torchvision has no classification network '{name}'.{did_you_mean(name, known)}")
+    return None if name in known else f"torchvision has no classification network '{name}'.{did_you_mean(name, known)}"
 
 
 def build_network(name: str, num_classes: int) -> nn.Module:
@@ -79,7 +71,9 @@ def build_network(name: str, num_classes: int) -> nn.Module:
     """
     from torchvision import models
 
-    known_name(name)
+    wrong = unknown_name(name)
+    if wrong is not None:
+        raise ModelError(f"model.name: {wrong}")
     extra: dict[str, object] = {}
     if name in ("googlenet", "inception_v3"):
         extra = {"aux_logits": False, "init_weights": True}

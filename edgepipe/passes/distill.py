@@ -47,6 +47,14 @@ class Distill(TaughtPass):
             raise ValueError("attention compares feature maps, and an int8 teacher gives answers only: set one of them")
         return self
 
+    def problems(self) -> list[tuple[str, str, str]]:
+        if self.student is None:
+            return []
+        from edgepipe.models.torchvision import unknown_name
+
+        wrong = unknown_name(self.student.name)
+        return [] if wrong is None else [("student.name", wrong, self.student.name)]
+
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import torch
 
