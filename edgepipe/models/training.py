@@ -129,6 +129,11 @@ class _Loop:
         with SmallDepthwise():
             loss, logits = self.objective(self.model, inputs, labels)
         self.fabric.backward(loss)
+        if self.settings.max_grad_norm is not None:
+            # Pascanu et al., ICML 2013, arXiv:1211.5063. What is not finite is told by the next loss.
+            self.fabric.clip_gradients(
+                self.model, self.optimizer, max_norm=self.settings.max_grad_norm, error_if_nonfinite=False
+            )
         self.optimizer.step()
         if self.average is not None and self.settings.ema is not None:
             # Else a short training would be averaged with the weights it began with.

@@ -32,6 +32,9 @@ class TrainingSettings(Settings):
     schedule: Literal["one_cycle", "cosine", "constant"] = Field(
         "one_cycle", description="learning rate over the steps"
     )
+    max_grad_norm: float | None = Field(
+        None, gt=0, description="gradients of a greater norm, over all weights, are scaled down to it; null: none"
+    )
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of the label spread over all classes")
     ema: float | None = Field(None, gt=0, lt=1, description="decay of the averaged weights that are kept; null: none")
     validation_share: float = Field(

@@ -237,6 +237,21 @@ def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_weights(bench: Wo
     assert job.facts["curve"][-1]["loss"] < job.facts["curve"][0]["loss"]
 
 
+def test_no_step_goes_further_than_the_largest_gradient_allows(bench: Workbench) -> None:
+    def moved(**settings: float) -> float:
+        plain = {"lr": 0.1, "schedule": "constant", "momentum": 0, "weight_decay": 0, "epochs": 1, "batch_size": 32}
+        trained, _ = bench.do(Train(**plain, **settings), bench.loaded)
+        old, new = (dict(torch_artifact.build(model).named_parameters()) for model in (bench.loaded, trained))
+        return float(torch.stack([(new[key] - old[key]).square().sum() for key in old]).sum().sqrt())
+
+    steps = bench.data.count(Split.TRAIN) // 32
+    assert steps >= 20
+    most = 0.1 * 0.01 * steps
+    assert 0.01 * most < moved(max_grad_norm=0.01) <= 1.001 * most
+    assert moved() > 2 * most
+    assert moved() == moved(max_grad_norm=1e6)
+
+
 def test_a_short_training_is_not_averaged_with_the_weights_it_began_with(bench: Workbench) -> None:
     plain, _ = bench.do(Train(epochs=4, lr=0.05), bench.loaded)
     averaged, _ = bench.do(Train(epochs=4, lr=0.05, ema=0.999), bench.loaded)
