@@ -39,7 +39,7 @@ class QuantizeAware(TaughtPass):
     lr: float = Field(5e-5, gt=0, description="largest learning rate; a trained network bears little more")
     weight_decay: float = Field(1e-5, ge=0, description="decay of weights; biases and norms are spared")
     steps_learned: bool = Field(
-        False, description="train the step sizes too (LSQ); else they follow the batches until they are frozen"
+        False, description="train the step sizes too (LSQ) until they are frozen; else they follow the batches"
     )
     frozen_share: float = Field(0.3, ge=0, le=1, description="last share of training with step sizes that stay")
     temperature: float = Field(2.0, gt=0, description="softness of the float model's answers")

@@ -5,6 +5,7 @@ Source: ONNX operators QuantizeLinear and DequantizeLinear; Jacob et al., CVPR 2
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,11 @@ def quantize(
 def dequantize(values: NDArray[Any], scale: NDArray[np.float32] | float, zero_point: int) -> NDArray[np.float32]:
     """float32, same shape as `values`."""
     return (values.astype(np.int32) - zero_point).astype(np.float32) * np.asarray(scale, np.float32)
+
+
+def largest_scale(most: float, zero_point: int) -> float:
+    """The scale of uint8 values of which none is above `most`, which is at least 0; infinity where none can be."""
+    return most / (255 - zero_point) if zero_point < 255 else math.inf
 
 
 def activation_parameters(low: float, high: float) -> tuple[np.float32, int]:

@@ -8,16 +8,19 @@ ratios are integers over the same odd number, no sum comes near a tie.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx
 
+from edgepipe.quant.affine import largest_scale
 from edgepipe.quant.placement import Placement
 
 Parameters = tuple[np.float32, int]
 
 _ODD = 1023  # sums stay 1/2046 away from a tie, far more than float32's error; a ratio moves by 1/1023 at most
+_MOST_MOVED = 1.02
+"""A summand of far finer steps than the sum's, a few of which it can move, stays as it is."""
 
 
 def exact_sums(
@@ -26,7 +29,10 @@ def exact_sums(
     parameters: dict[str, Parameters],
     most: Mapping[str, float],
 ) -> None:
-    """Widen, in place, the scales of what is added, from the last addition to the first.
+    """Move, in place, the scales of what is added, from the last addition to the first; up where that is possible.
+
+    Of two additions that share a summand, the earlier one moves its sum instead, unless that is a summand of a later
+    one too.
 
     Args:
         nodes: of the float graph, in its order.
@@ -39,6 +45,14 @@ def exact_sums(
     for name in parameters:
         ties.setdefault(_source(name, placement), []).append(name)
     fixed: set[str] = set()
+
+    def settle(source: str, near: Iterable[float]) -> None:
+        scale, zero = parameters[ties[source][0]]
+        found = _nearest(scale, map(np.float32, near), largest_scale(most.get(source, math.inf), zero))
+        for tied in ties[source]:
+            parameters[tied] = (found, parameters[tied][1])
+        fixed.add(source)
+
     for node in reversed(nodes):
         if node.op_type != "Add" or node.name not in placement.nodes:
             continue
@@ -47,17 +61,17 @@ def exact_sums(
             total = users[total].output[0]
         if total not in parameters:
             continue
-        fixed.add(_source(total, placement))
-        for name in node.input:
-            source = _source(name, placement)
-            if name not in parameters or source in fixed:
-                continue
-            fixed.add(source)
-            scale, zero = parameters[name]
-            largest = most.get(source, math.inf) / (255 - zero) if zero < 255 else math.inf
-            scale = _off_ties(scale, parameters[total][0], largest)
-            for tied in ties[source]:
-                parameters[tied] = (scale, parameters[tied][1])
+        whole, summands = _source(total, placement), [name for name in node.input if name in parameters]
+        held = [name for name in summands if _source(name, placement) in fixed]
+        if held and whole not in fixed:
+            scale = float(parameters[held[0]][0])
+            settle(whole, [scale / item * _ODD for item in _beside(scale / float(parameters[total][0]) * _ODD)])
+        fixed.add(whole)
+        scale = float(parameters[total][0])
+        for name in summands:
+            if _source(name, placement) not in fixed:
+                near = [scale * item / _ODD for item in _beside(float(parameters[name][0]) / scale * _ODD)]
+                settle(_source(name, placement), near)
 
 
 def _source(name: str, placement: Placement) -> str:
@@ -66,9 +80,14 @@ def _source(name: str, placement: Placement) -> str:
     return name
 
 
-def _off_ties(scale: np.float32, total: np.float32, largest: float = math.inf) -> np.float32:
-    """The next larger scale whose quotient by `total` is an integer over `_ODD`; the next smaller above `largest`."""
-    integer = max(1, math.ceil(float(scale) / float(total) * _ODD - 1e-3))
-    if np.float32(integer / _ODD * float(total)) > np.float32(largest):
-        integer = max(1, integer - 1)
-    return np.float32(integer / _ODD * float(total))
+def _beside(value: float) -> tuple[int, int]:
+    """Whole numbers around a value, which is the first of them if it is nearly whole; none is below 1."""
+    low = max(1, math.floor(value + 1e-3))
+    return low, low + 1
+
+
+def _nearest(scale: np.float32, near: Iterable[np.float32], largest: float) -> np.float32:
+    """The smallest of `near` that is not below `scale`, else the largest below; not above `largest` nor far off."""
+    allowed = [item for item in near if item <= np.float32(largest) and 1 / _MOST_MOVED <= item / scale <= _MOST_MOVED]
+    larger = [item for item in allowed if item >= scale * (1 - 1e-6)]
+    return min(larger) if larger else max(allowed, default=scale)

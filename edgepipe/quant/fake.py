@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgepipe.quant.affine import PAIR_LIMIT, SMALLEST_SCALE
+from edgepipe.quant.affine import PAIR_LIMIT, SMALLEST_SCALE, largest_scale
 
 _SMALLEST = float(SMALLEST_SCALE)
 
@@ -160,15 +160,13 @@ class FakeActivation(nn.Module):
         """Step size, a float32 scalar."""
         scale: Tensor = self.step()
         if self.learned and self.most < math.inf:
-            scale = scale.clamp_max(self.most / (255 - round(float(self.zero))))
+            scale = scale.clamp_max(largest_scale(self.most, round(float(self.zero))))
         return scale
 
     def set(self, scale: float) -> None:
         """Replace the step size and keep the zero point."""
         size = torch.full_like(self.step.value, scale)
         self.step.value.data.copy_(size.log() if self.learned else size)
-        edges = torch.tensor([-round(float(self.zero)), 255 - round(float(self.zero))])
-        self.range.copy_(edges.to(self.range) * scale)
 
     def _zero_point(self) -> Tensor:
         zero: Tensor = (-self.range[0] / self.step().detach()).round().clamp(0, 255)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from edgepipe.models.onnx_network import Call, OnnxNetwork
 from edgepipe.quant.affine import weight_parameters
 from edgepipe.quant.exact_sums import exact_sums
-from edgepipe.quant.fake import FakeActivation, FakeWeight, along
+from edgepipe.quant.fake import FakeActivation, FakeWeight, Step, along
 from edgepipe.quant.placement import Placement, Wiring, clip_behind, upper_bound, weight_axis
 
 _REFRESHES = 10
@@ -33,8 +33,9 @@ class SimulatedNetwork(OnnxNetwork):
 
     Args:
         ranges: calibrated (low, high) by tensor; tensors of `placement.same_as` need none.
-        learned: step sizes are trained (LSQ); otherwise activation ranges follow the batches, and
-            weight scales are searched again ten times, until the last `frozen_share` of training.
+        learned: step sizes are trained (LSQ); otherwise activation ranges follow the batches, and weight scales are
+            searched again ten times.
+        frozen_share: last share of training in which step sizes stay.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class SimulatedNetwork(OnnxNetwork):
 
     @torch.no_grad()
     def settle_sums(self) -> None:
-        """Move step sizes by a thousandth at most, so that additions round alike on every processor."""
+        """Move step sizes a little, so that additions round alike on every processor; see `exact_sums`."""
         found = {name: (np.float32(scale), zero) for name, (scale, zero) in self.given_activations().items()}
         activations = {name: self._activation(name) for name in found}
         most = {name: activation.most for name, activation in activations.items()}
@@ -182,19 +183,23 @@ class SimulatedNetwork(OnnxNetwork):
     def before_step(self, step: int, steps: int) -> None:
         """Decide what this step observes; depends on the step's number alone, so that a resumed run repeats it."""
         frozen_from = math.ceil((1 - self.frozen_share) * steps)
-        moving = not self.learned and step < frozen_from
+        moving = step < frozen_from
+        following = moving and not self.learned
         for activation in self.activations.values():
             assert isinstance(activation, FakeActivation)
-            activation.observing = moving and step % _OBSERVED_STEPS == 0
-        if not self.learned and step == frozen_from:
+            activation.observing = following and step % _OBSERVED_STEPS == 0
+        for module in self.modules():
+            if isinstance(module, Step):
+                module.value.requires_grad_(moving and self.learned)
+        if step == frozen_from:
             self.settle_sums()
-        elif step < frozen_from and step % _OBSERVED_STEPS == 0:
+        elif moving and step % _OBSERVED_STEPS == 0:
             self._bound_scales()
-        if moving and step and step * _REFRESHES // steps != (step - 1) * _REFRESHES // steps:
+        if following and step and step * _REFRESHES // steps != (step - 1) * _REFRESHES // steps:
             for call in self.calls:
-                module = self._rounding_of(call)
-                if module is not None:
-                    module.refresh(super().constant(call.reads[1], call))
+                weight = self._rounding_of(call)
+                if weight is not None:
+                    weight.refresh(super().constant(call.reads[1], call))
 
     def given_activations(self) -> dict[str, tuple[float, int]]:
         """Scale and zero point by tensor."""
