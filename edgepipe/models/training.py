@@ -130,7 +130,7 @@ class _Loop:
             loss, logits = self.objective(self.model, inputs, labels)
         self.fabric.backward(loss)
         if self.settings.max_grad_norm is not None:
-            # Pascanu et al., ICML 2013, arXiv:1211.5063. What is not finite is told by the next loss.
+            # Pascanu et al., ICML 2013, arXiv:1211.5063. What is not finite shows in the loss, and after the last step.
             self.fabric.clip_gradients(
                 self.model, self.optimizer, max_norm=self.settings.max_grad_norm, error_if_nonfinite=False
             )
@@ -215,7 +215,7 @@ def train(
         One entry per epoch: epoch, loss, accuracy on the augmented train split, seconds, and with a
         validation share `validation_loss` and `validation_accuracy`.
     Raises:
-        PassError: the loss is not finite.
+        PassError: the loss or a weight is not finite.
         DataError: the labels are missing, do not fit the network, or the validation share is empty.
     """
     with kept_memory(), nullcontext() if settings.dropout else nothing_dropped(network):
@@ -265,10 +265,19 @@ def _train(
         job.facts["kept_epoch"] = state.epoch - state.since_best
     elif state.average is not None:
         network.load_state_dict(state.average.state_dict())
+    if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
+        raise _diverged("a weight is infinite or no number after the last step", settings, job)
     objective.finish()
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     network.eval()
     return state.curve
+
+
+def _diverged(what: str, settings: TrainingSettings, job: Job) -> PassError:
+    return PassError(
+        f"passes.{job.label}: {what}: training diverged. Lower passes.{job.label}.lr (now {settings.lr:g}), set "
+        f"max_grad_norm{'=1' if settings.max_grad_norm is None else ' lower'}, or set precision=float32"
+    )
 
 
 def _epoch(loop: _Loop, state: TrainingState, epoch: int, before_step: Callable[[int, int], None]) -> None:
@@ -290,10 +299,7 @@ def _epoch(loop: _Loop, state: TrainingState, epoch: int, before_step: Callable[
         before_step(done, state.epochs * loop.steps_per_epoch)
         loss, good = loop.step(inputs, labels, generator, done)
         if not np.isfinite(loss):
-            raise PassError(
-                f"passes.{job.label}: the loss is {loss} in epoch {epoch + 1}: training diverged. "
-                f"Lower passes.{job.label}.lr (now {settings.lr:g}), or set precision=float32"
-            )
+            raise _diverged(f"the loss is {loss} in epoch {epoch + 1}", settings, job)
         total += loss * len(labels)
         right += good
         seen += len(labels)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from edgepipe.artifact import Artifact
 from edgepipe.contract import Split
-from edgepipe.errors import DataError
+from edgepipe.errors import DataError, PassError
 from edgepipe.models import torch_artifact, training
 from edgepipe.models.examples import Examples
 from edgepipe.models.training_state import TrainingState, read_checkpoint, write_checkpoint
@@ -237,12 +237,18 @@ def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_weights(bench: Wo
     assert job.facts["curve"][-1]["loss"] < job.facts["curve"][0]["loss"]
 
 
+def test_a_last_step_that_diverges_is_no_result(bench: Workbench) -> None:
+    whole = bench.data.count(Split.TRAIN)
+    with pytest.raises(PassError, match=r"after the last step: training diverged. Lower passes.it.lr .now 1e\+38"):
+        bench.do(Train(epochs=1, lr=1e38, weight_decay=1e5, batch_size=whole, schedule="constant"), bench.loaded)
+
+
 def test_no_step_goes_further_than_the_largest_gradient_allows(bench: Workbench) -> None:
     def moved(**settings: float) -> float:
         plain = {"lr": 0.1, "schedule": "constant", "momentum": 0, "weight_decay": 0, "epochs": 1, "batch_size": 32}
         trained, _ = bench.do(Train(**plain, **settings), bench.loaded)
         old, new = (dict(torch_artifact.build(model).named_parameters()) for model in (bench.loaded, trained))
-        return float(torch.stack([(new[key] - old[key]).square().sum() for key in old]).sum().sqrt())
+        return float(torch.stack([(new[key] - old[key]).detach().square().sum() for key in old]).sum().sqrt())
 
     steps = bench.data.count(Split.TRAIN) // 32
     assert steps >= 20
