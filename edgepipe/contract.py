@@ -155,8 +155,8 @@ class Pass(Settings):
         del before
         return None
 
-    def problems(self) -> list[tuple[str, str, str]]:
-        """(setting, what is wrong, in a sentence, value): what a recipe is refused for beyond types and bounds."""
+    def problems(self) -> list[tuple[str, str]]:
+        """(setting, sentence) of what is named and exists nowhere; asked before the first step that is computed."""
         return []
 
     def settings(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from edgepipe.errors import InputError, RecipeError
 from edgepipe.models.settings import is_path
+from edgepipe.plan import unusable
 from edgepipe.recipe import Recipe
 from edgepipe.registry import DATA, MODELS, did_you_mean, pass_class, pass_names, source_class
 from edgepipe.terminal import Arguments, output_console, print_error
@@ -160,7 +161,7 @@ def main_plan(argv: list[str]) -> int:
 
 def _lacking(recipe: Recipe) -> Iterator[str]:
     """Files, folders and networks that the recipe names and that are not there."""
-    yield from (f"{recipe.name}: {text}" for text in recipe.model.settings.problems())
+    yield from (f"{recipe.name}: {text}" for text in unusable(recipe))
     for part, source, settings in (
         ("model", recipe.model.source, recipe.model.settings),
         ("data", recipe.data.source, recipe.data.settings),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edgepipe.artifact import Kind
 from edgepipe.contract import Pass
+from edgepipe.models.settings import ModelSettings
 from edgepipe.recipe import Recipe
 
 LOAD = "load"
@@ -80,7 +81,6 @@ def make_plan(recipe: Recipe) -> Plan:
         wrong = step.settings.behind(steps[-1].settings)
         if wrong is not None:
             problems.append((key, wrong, step.name))
-        problems += [(f"{key}.{setting}", text, value) for setting, text, value in step.settings.problems()]
         if kind is Kind.TORCH and step.settings.writes is Kind.ONNX:
             onnx_since = f"the model became onnx in '{label}'"
         kind = step.settings.writes
@@ -88,3 +88,10 @@ def make_plan(recipe: Recipe) -> Plan:
     if kind is Kind.TORCH:
         lower(free_label())
     return Plan(tuple(steps), recipe.baseline or LOAD, tuple(problems))
+
+
+def unusable(recipe: Recipe) -> list[str]:
+    """What the recipe names that no library has, each in a sentence with its key; may import torch."""
+    parts: list[tuple[str, ModelSettings | Pass]] = [("model", recipe.model.settings)]
+    parts += [(f"passes.{label}", step.settings) for label, step in recipe.passes.items()]
+    return [f"{key}.{setting}: {text}" for key, settings in parts for setting, text in settings.problems()]

@@ -125,7 +125,8 @@ def _inner(error: ValidationError, kind_of_settings: type[BaseModel]) -> Validat
             kind = PydanticCustomError("unknown_key", "{text}", {"text": f"unknown key.{hint}"})
             details.append(InitErrorDetails(type=kind, loc=place, input=line["input"]))
         else:
-            kind = PydanticCustomError("bad_value", "{text}", {"text": line["msg"]})
+            text = "missing" if line["type"] == "missing" else line["msg"]
+            kind = PydanticCustomError("bad_value", "{text}", {"text": text})
             details.append(InitErrorDetails(type=kind, loc=place, input=line["input"]))
     return ValidationError.from_exception_data("recipe", details)
 
@@ -327,7 +328,7 @@ def _fields_at(place: list[str], kind: Any = None) -> list[str]:
         kind = next((item for item in kinds if isinstance(item, type) and issubclass(item, BaseModel)), None)
         if kind is None:
             return []
-    return [name for name in kind.model_fields if name != "name"]
+    return [name for name in kind.model_fields if kind is not Recipe or name != "name"]
 
 
 def validate(content: Mapping[str, Any]) -> Recipe:

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 from edgepipe.artifact import Artifact, Kind, canonical_json
 from edgepipe.contract import DataSource, Job, Pass, Split
 from edgepipe.data.task import with_task
-from edgepipe.errors import DataError, EdgepipeError, PassError
+from edgepipe.errors import DataError, EdgepipeError, PassError, RecipeError
 from edgepipe.files import write_text
 from edgepipe.metrics import (
     ArtifactRef,
@@ -31,7 +31,7 @@ from edgepipe.metrics import (
     Versus,
 )
 from edgepipe.passes.training_settings import TrainingSettings
-from edgepipe.plan import LOAD, LOWER, Plan, PlannedStep
+from edgepipe.plan import LOAD, LOWER, Plan, PlannedStep, unusable
 from edgepipe.recipe import Recipe
 from edgepipe.registry import code_digest, library_versions, package_digest
 from edgepipe.store import Entry, Store, key_of
@@ -107,6 +107,15 @@ class _Run:
     told: Versus | None = None  # the last step of whose accuracy something was said
     computed: dict[str, list[str]] = field(default_factory=dict)  # key of what this run computed: why
     proofs: list[Proof] = field(default_factory=list)
+    asked: bool = False  # whether all that the recipe names exists
+
+    def _refuse_what_exists_nowhere(self) -> None:
+        """Before hours of the steps that come first; a run that only reads the store never asks."""
+        if not self.asked:
+            self.asked = True
+            wrong = unusable(self.recipe)
+            if wrong:
+                raise RecipeError("\n".join(wrong))
 
     def _lookup_or(self, parts: dict[str, Any], what: str, work: Callable[[Job], Artifact], writes: Kind) -> Found:
         """The stored entry of a key, or the one that `work` makes."""
@@ -114,6 +123,7 @@ class _Run:
         entry = self.store.find(key)
         if entry is not None:
             return Found(entry, key, self.computed.get(key))  # a lowering is looked up again by whoever needs it
+        self._refuse_what_exists_nowhere()
         because = self.store.why_missing(key, parts)
         with self.store.lock(key, what):
             entry = self.store.find(key)  # another process may have finished it while we waited

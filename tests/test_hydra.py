@@ -252,17 +252,47 @@ def test_plan_names_a_network_that_torchvision_does_not_have(capsys: pytest.Capt
     )
 
 
-def test_a_student_that_torchvision_does_not_have_is_refused_before_anything_runs(
+STUDENT = "+passes.teach.student"
+SMALL = ("recipe=resnet18_small", "data.root=pictures", "model.weights=w.safetensors", "model.num_classes=10")
+
+
+def test_a_student_that_torchvision_does_not_have_is_refused_before_anything_is_computed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = [f"data.root={tmp_path}", f"model.weights={tmp_path}/w.safetensors", "model.num_classes=10"]
-    student = "+passes.teach.student.name=mobilnet_v2"
-    assert main([*given, "recipe=resnet18_small", student, f"hydra.run.dir={tmp_path}/run"]) == 2
-    assert capsys.readouterr().err == (
-        "error: command line: passes.teach.student.name: torchvision has no classification network 'mobilnet_v2'. "
-        "Did you mean 'mobilenet_v2'?\n"
+    wanted = (
+        "passes.recover.student.name: torchvision has no classification network 'mobilnet_v2'. "
+        "Did you mean 'mobilenet_v2'?"
     )
-    assert not (tmp_path / "run").exists()
+    asked = ["passes.recover.pass=distill", "+passes.recover.student.name=mobilnet_v2"]
+    assert main(["plan", "recipe=resnet18_int8", *asked]) == 2
+    assert capsys.readouterr().err == f"error: resnet18_int8: {wanted}\n"
+    run = tmp_path / "run"
+    assert main(["recipe=resnet18_int8", *asked, f"hydra.run.dir={run}", f"store.root={tmp_path}/store"]) == 2
+    assert wanted in capsys.readouterr().err
+    assert not (run / "steps").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "wanted"),
+    [
+        ([f"{STUDENT}.nam=resnet18"], ["student.name: missing", "student.nam: unknown key. Did you mean 'name'?"]),
+        ([f"{STUDENT}.name=resnet18", "+passes.teach.freeze_batchnorm=true"], ["a new student has none yet"]),
+    ],
+)
+def test_what_is_wrong_about_a_student_is_said(
+    overrides: list[str], wanted: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", *SMALL, *overrides]) == 2
+    err = capsys.readouterr().err
+    assert all(text in err for text in wanted), err
+
+
+def test_composing_a_recipe_with_a_student_imports_no_torch() -> None:
+    """A run whose steps are all stored need not wait for it."""
+    asked = repr([*SMALL, f"{STUDENT}.name=mobilenet_v2"])
+    code = f"import sys; sys.modules['torch'] = None; from edgepipe.compose import compose; compose({asked})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_run_in_a_folder_with_someone_elses_metrics_removes_nothing(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ class ModelSettings(Settings):
     def digests(self) -> dict[str, JsonValue]:
         """What the loaded network depends on besides the settings: digests of files and code; quick."""
 
-    def problems(self) -> list[str]:
-        """What can be told to be wrong before anything is loaded, in sentences; for `edgepipe plan`."""
+    def problems(self) -> list[tuple[str, str]]:
+        """(setting, sentence) of what is named and exists nowhere; asked before the first step that is computed."""
         return []
 
     @abstractmethod

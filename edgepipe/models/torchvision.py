@@ -32,9 +32,9 @@ class TorchvisionModel(ModelSettings):
     def digests(self) -> dict[str, JsonValue]:
         return {"weights": file_digest(self.weights)}
 
-    def problems(self) -> list[str]:
+    def problems(self) -> list[tuple[str, str]]:
         wrong = unknown_name(self.name)
-        return [] if wrong is None else [f"model.name: {wrong}"]
+        return [] if wrong is None else [("name", wrong)]
 
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
         del job  # nothing to compare with

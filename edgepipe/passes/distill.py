@@ -42,18 +42,24 @@ class Distill(TaughtPass):
     attention: float = Field(0.0, ge=0, description="weight of attention maps, compared where heights and widths agree")
 
     @model_validator(mode="after")
+    def _a_new_network_has_no_statistics(self) -> Distill:
+        if self.student is not None and self.freeze_batchnorm:
+            raise ValueError("freeze_batchnorm keeps statistics, and a new student has none yet: set one of them")
+        return self
+
+    @model_validator(mode="after")
     def _int8_answers_have_no_maps(self) -> Distill:
         if self.attention > 0 and self.teacher_int8:
             raise ValueError("attention compares feature maps, and an int8 teacher gives answers only: set one of them")
         return self
 
-    def problems(self) -> list[tuple[str, str, str]]:
+    def problems(self) -> list[tuple[str, str]]:
         if self.student is None:
             return []
         from edgepipe.models.torchvision import unknown_name
 
         wrong = unknown_name(self.student.name)
-        return [] if wrong is None else [("student.name", wrong, self.student.name)]
+        return [] if wrong is None else [("student.name", wrong)]
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import torch
