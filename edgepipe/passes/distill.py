@@ -10,6 +10,7 @@ from edgepipe.artifact import Artifact, Kind
 from edgepipe.contract import Job
 from edgepipe.errors import PassError
 from edgepipe.passes.teaching import TaughtPass
+from edgepipe.passes.training_settings import GRAD_NORM
 from edgepipe.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Distill(TaughtPass):
 
     epochs: int = Field(8, ge=1, description="passes over the train split")
     lr: float = Field(0.02, gt=0, description="largest learning rate")
+    # One step along a rare, long gradient can cost a trained network more than an epoch gives back.
+    max_grad_norm: float | None = Field(1.0, gt=0, description=GRAD_NORM)
     # A teacher's answers are what keeps a student from learning its examples by heart.
     dropout: bool = Field(
         False,

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from edgepipe.artifact import Artifact
 from edgepipe.contract import Job
-from edgepipe.passes.training_settings import TrainingPass
+from edgepipe.passes.training_settings import GRAD_NORM, TrainingPass
 
 
 class Finetune(TrainingPass):
@@ -17,6 +17,8 @@ class Finetune(TrainingPass):
 
     epochs: int = Field(8, ge=1, description="passes over the train split")
     lr: float = Field(0.02, gt=0, description="largest learning rate")
+    # One step along a rare, long gradient can cost a trained network more than an epoch gives back.
+    max_grad_norm: float | None = Field(1.0, gt=0, description=GRAD_NORM)
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         return self._train(model, job)

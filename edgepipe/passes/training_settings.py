@@ -12,6 +12,8 @@ from edgepipe.artifact import Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
 from edgepipe.settings import Settings
 
+GRAD_NORM = "gradients of a greater norm, over all weights, are scaled down to it; null: none"
+
 
 class TrainingSettings(Settings):
     """How to train: length, optimizer, schedule, regularization, precision."""
@@ -32,9 +34,7 @@ class TrainingSettings(Settings):
     schedule: Literal["one_cycle", "cosine", "constant"] = Field(
         "one_cycle", description="learning rate over the steps"
     )
-    max_grad_norm: float | None = Field(
-        None, gt=0, description="gradients of a greater norm, over all weights, are scaled down to it; null: none"
-    )
+    max_grad_norm: float | None = Field(None, gt=0, description=GRAD_NORM)
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of the label spread over all classes")
     ema: float | None = Field(None, gt=0, lt=1, description="decay of the averaged weights that are kept; null: none")
     validation_share: float = Field(
@@ -78,6 +78,8 @@ class Recovery(TrainingSettings):
 
     epochs: int = Field(1, ge=1, description="passes over the train split after each step")
     lr: float = Field(0.02, gt=0, description="largest learning rate")
+    # One step along a rare, long gradient can cost a trained network more than an epoch gives back.
+    max_grad_norm: float | None = Field(1.0, gt=0, description=GRAD_NORM)
 
     def run(self, network: Any, model: Artifact, job: Job, number: int, steps: int) -> list[Any]:
         """Train in place after step `number` of `steps`, resumable by itself; returns the curve."""
