@@ -66,17 +66,23 @@ def main() -> None:
     parser.add_argument("networks", nargs="+", metavar="NAME: OVERRIDES")
     parser.add_argument("--common", default="", help="overrides of all runs: the data, the store")
     parser.add_argument("--chains", default=",".join(CHAINS), help="which of them, in this order")
+    parser.add_argument("--training", default="", help="settings of all that trains, as in max_grad_norm=null")
     parser.add_argument("--out", type=Path, default=Path("outputs/architectures"))
     args = parser.parse_args()
     wanted = args.chains.split(",")
     if unknown := [name for name in wanted if name not in CHAINS]:
         parser.error(f"--chains: unknown {', '.join(unknown)}; there are {', '.join(CHAINS)}")
+    training = {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in args.training.split())}
     rows = []
     for network in args.networks:
         name, _, overrides = network.partition(":")
         for chain in wanted:
             argv = [*shlex.split(args.common), *shlex.split(overrides)]
-            rows += [(name, chain, *cells) for cells in run(args.out / name / chain, CHAINS[chain], argv)]
+            passes = {
+                label: settings | (training if settings.keys() >= SHORT.keys() else {})
+                for label, settings in CHAINS[chain].items()
+            }
+            rows += [(name, chain, *cells) for cells in run(args.out / name / chain, passes, argv)]
             print(markdown_rows(COLUMNS, rows[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
     print(markdown_rows(COLUMNS, rows))
 
