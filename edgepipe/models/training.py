@@ -265,7 +265,8 @@ def _train(
         job.facts["kept_epoch"] = state.epoch - state.since_best
     elif state.average is not None:
         network.load_state_dict(state.average.state_dict())
-    if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
+    # Of the weights alone: a mask that a network keeps may well hold infinity.
+    if not all(bool(value.isfinite().all()) for value in network.parameters()):
         raise _diverged("a weight is infinite or no number after the last step", settings, job)
     objective.finish()
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]

@@ -20,7 +20,7 @@ Parameters = tuple[np.float32, int]
 
 _ODD = 1023  # sums stay 1/2046 away from a tie, far more than float32's error; a ratio moves by 1/1023 at most
 _MOST_MOVED = 1.02
-"""A summand of far finer steps than the sum's, a few of which it can move, stays as it is."""
+"""A summand that would move further stays as it is: it is so small that it moves the sum by a few steps at most."""
 
 
 def exact_sums(
