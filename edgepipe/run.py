@@ -107,15 +107,12 @@ class _Run:
     told: Versus | None = None  # the last step of whose accuracy something was said
     computed: dict[str, list[str]] = field(default_factory=dict)  # key of what this run computed: why
     proofs: list[Proof] = field(default_factory=list)
-    asked: bool = False  # whether all that the recipe names exists
 
     def _refuse_what_exists_nowhere(self) -> None:
         """Before hours of the steps that come first; a run that only reads the store never asks."""
-        if not self.asked:
-            self.asked = True
-            wrong = unusable(self.recipe)
-            if wrong:
-                raise RecipeError("\n".join(wrong))
+        wrong = [] if self.computed else unusable(self.recipe)
+        if wrong:
+            raise RecipeError("\n".join(wrong))
 
     def _lookup_or(self, parts: dict[str, Any], what: str, work: Callable[[Job], Artifact], writes: Kind) -> Found:
         """The stored entry of a key, or the one that `work` makes."""

@@ -123,8 +123,8 @@ class Step(nn.Module):
             self.register_buffer("value", scale.float().clone())
 
     def set(self, scale: Tensor) -> None:
-        """Replace the sizes; for those that are not trained."""
-        self.value.copy_(scale)
+        """Replace the sizes."""
+        self.value.data.copy_(scale.log() if self.learned else scale)
 
     def forward(self) -> Tensor:
         """The sizes, float32."""
@@ -162,11 +162,6 @@ class FakeActivation(nn.Module):
         if self.learned and self.most < math.inf:
             scale = scale.clamp_max(largest_scale(self.most, round(float(self.zero))))
         return scale
-
-    def set(self, scale: float) -> None:
-        """Replace the step size and keep the zero point."""
-        size = torch.full_like(self.step.value, scale)
-        self.step.value.data.copy_(size.log() if self.learned else size)
 
     def _zero_point(self) -> Tensor:
         zero: Tensor = (-self.range[0] / self.step().detach()).round().clamp(0, 255)

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.contract import Progress
+from edgepipe.quant.exact_sums import Parameters
 from edgepipe.quant.moments import Moments
 from edgepipe.quant.placement import Placement, weight_axis
-from edgepipe.quant.qdq import Parameters, QdqWriter, Weight, WeightKey
+from edgepipe.quant.qdq import QdqWriter, Weight, WeightKey
 from edgepipe.quant.rounding import learned_rounding, output_error
 
 

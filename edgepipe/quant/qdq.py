@@ -12,10 +12,9 @@ from onnx import helper, numpy_helper
 
 from edgepipe.models.subgraphs import drop_unread
 from edgepipe.quant.affine import activation_parameters, least_scales, quantize, weight_parameters
-from edgepipe.quant.exact_sums import exact_sums
+from edgepipe.quant.exact_sums import Parameters, exact_sums
 from edgepipe.quant.placement import Placement, Wiring, upper_bound, weight_axis
 
-Parameters = tuple[np.float32, int]
 WeightKey = tuple[str, int]
 """Name of a weight, and its axis of output channels."""
 Weight = tuple[NDArray[np.int8], NDArray[np.float32]]

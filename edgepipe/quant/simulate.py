@@ -119,7 +119,7 @@ class SimulatedNetwork(OnnxNetwork):
         most = {name: activation.most for name, activation in activations.items()}
         exact_sums([call.node for call in self.calls], self.placement, found, most)
         for name, (scale, _) in found.items():
-            activations[name].set(float(scale))
+            activations[name].step.set(torch.tensor(scale))
         self._bound_scales()
 
     def _weight_key(self, node: onnx.NodeProto) -> str:
@@ -188,9 +188,10 @@ class SimulatedNetwork(OnnxNetwork):
         for activation in self.activations.values():
             assert isinstance(activation, FakeActivation)
             activation.observing = following and step % _OBSERVED_STEPS == 0
-        for module in self.modules():
-            if isinstance(module, Step):
-                module.value.requires_grad_(moving and self.learned)
+        if self.learned:
+            for module in self.modules():
+                if isinstance(module, Step):
+                    module.value.requires_grad_(moving)
         if step == frozen_from:
             self.settle_sums()
         elif moving and step % _OBSERVED_STEPS == 0:

@@ -19,7 +19,7 @@ from edgepipe.quant.placement import place
 from edgepipe.quant.prepare import prepare
 from edgepipe.quant.simulate import SimulatedNetwork
 from tests.passes.test_onnx_passes import really_run
-from tests.quant.test_odd_graphs import Desk, node, weight
+from tests.quant.test_odd_graphs import Desk, head, node, weight
 
 
 def settled(scale: np.float32, total: np.float32, largest: float = np.inf) -> np.float32:
@@ -50,11 +50,16 @@ def test_a_scale_is_kept_where_it_would_move_far_and_stays_below_its_bound() -> 
     assert settled(np.float32(0.0005 * total), total) == np.float32(0.0005 * total)
 
 
+def apart(scale: float, total: float) -> float:
+    """Distance of the quotient of two scales, times 1023, from a whole number."""
+    value = scale / total * _ODD
+    return abs(value - round(value))
+
+
 def ratios(small: Artifact, *pairs: tuple[str, str]) -> list[float]:
-    """Distance of each quotient of two tensors' scales, times 1023, from a whole number."""
+    """`apart` of the scales of each two tensors."""
     constants = {item.name: numpy_helper.to_array(item) for item in onnx.load(small.onnx).graph.initializer}
-    found = [float(constants[f"{one}_scale"]) / float(constants[f"{total}_scale"]) * _ODD for one, total in pairs]
-    return [abs(value - round(value)) for value in found]
+    return [apart(*(float(constants[f"{name}_scale"]) for name in pair)) for pair in pairs]
 
 
 def clipped_addition(tmp_path: Path, low: float, high: float) -> tuple[Desk, Artifact]:
@@ -64,6 +69,7 @@ def clipped_addition(tmp_path: Path, low: float, high: float) -> tuple[Desk, Art
     files = {"train": "t", "evaluation": "e", "calibration": "c"}
     desk.data = NpzData(**{split: tmp_path / f"{name}.npz" for split, name in files.items()}).open(tmp_path / "cache")
     bounds = [numpy_helper.from_array(np.float32(value), name) for name, value in (("low", low), ("high", high))]
+    end, classifier = head("f", 32)
     same = {"kernel_shape": [3, 3], "pads": [1] * 4}
     nodes = [
         node("Conv", ["x", "w1"], ["a"], **same),
@@ -71,11 +77,9 @@ def clipped_addition(tmp_path: Path, low: float, high: float) -> tuple[Desk, Art
         node("Conv", ["c", "w2"], ["d"], **same),
         node("Add", ["c", "d"], ["e"]),
         node("Conv", ["e", "w3"], ["f"], **same),
-        node("GlobalAveragePool", ["f"], ["g"]),
-        node("Flatten", ["g"], ["h"]),
-        node("Gemm", ["h", "w4"], ["y"]),
+        *end,
     ]
-    stored = [weight("w1", 32, 3, 3, 3), weight("w2", 32, 32, 3, 3), weight("w3", 32, 32, 3, 3), weight("w4", 32, 10)]
+    stored = [weight("w1", 32, 3, 3, 3), weight("w2", 32, 32, 3, 3), weight("w3", 32, 32, 3, 3), *classifier]
     return desk, desk.load(nodes, [*stored, *bounds])
 
 
@@ -106,6 +110,7 @@ def test_both_additions_of_a_shared_summand_are_exact(tmp_path: Path, pooled: bo
     desk = Desk(tmp_path, np.random.default_rng(0).standard_normal((64, 3, 16, 16)))
     same = {"kernel_shape": [3, 3], "pads": [1] * 4}
     first = "p" if pooled else "c"
+    end, classifier = head("f", 32)
     nodes = [
         node("Conv", ["x", "w1"], ["a"], **same),
         node("Relu", ["a"], ["c"]),
@@ -115,11 +120,9 @@ def test_both_additions_of_a_shared_summand_are_exact(tmp_path: Path, pooled: bo
         node("Conv", ["e", "w3"], ["k"], **same),
         node("Add", ["c", "k"], ["q"]),
         node("Conv", ["q", "w5"], ["f"], **same),
-        node("GlobalAveragePool", ["f"], ["g"]),
-        node("Flatten", ["g"], ["h"]),
-        node("Gemm", ["h", "w4"], ["y"]),
+        *end,
     ]
-    stored = [weight("w1", 32, 3, 3, 3), weight("w4", 32, 10), *(weight(f"w{i}", 32, 32, 3, 3) for i in (2, 3, 5))]
+    stored = [weight("w1", 32, 3, 3, 3), *classifier, *(weight(f"w{i}", 32, 32, 3, 3) for i in (2, 3, 5))]
     small, _ = desk.run(desk.load(nodes, stored), QuantizeStatic(keep_float="never"))
     assert really_run(small.onnx, tmp_path)["QLinearAdd"] == 2
     assert max(ratios(small, (first, "e"), ("d", "e"), ("c", "q"), ("k", "q"))) < 1e-3
@@ -150,8 +153,7 @@ def test_step_sizes_are_settled_when_they_are_frozen_and_stay_so(tmp_path: Path,
     assert all(found == scales[20] for found in scales[20:])
     assert all(np.array_equal(found, weights[20]) for found in weights[20:])
     for name in ("c", "d"):
-        share = scales[20][name] / scales[20]["e"] * _ODD
-        assert abs(share - round(share)) < 1e-3
+        assert apart(scales[20][name], scales[20]["e"]) < 1e-3
 
 
 def test_a_learned_step_below_a_bound_that_is_never_reached(tmp_path: Path) -> None:
@@ -166,11 +168,11 @@ def test_a_dead_channel_gets_a_step_in_which_its_trained_bias_fits(tmp_path: Pat
     network = onnx.load(model.onnx)
     dead = next(item for item in network.graph.initializer if item.name == "w3")
     value = numpy_helper.to_array(dead).copy()
-    value[5] = 0
+    value[5] *= 1e-9
     dead.CopyFrom(numpy_helper.from_array(value, "w3"))
     next(item for item in network.graph.node if "w3" in item.input).input.append("b3")
     bias = np.zeros(32, np.float32)
-    bias[5] = 1000
+    bias[5] = 1e-3
     network.graph.initializer.append(numpy_helper.from_array(bias, "b3"))
     onnx.save(network, model.onnx)
     small, job = desk.run(model, QuantizeAware(epochs=1, lr=1.0, batch_size=8, frozen_share=1, teacher_weight=0))
