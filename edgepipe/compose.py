@@ -1,4 +1,4 @@
-"""YAML and overrides to a recipe, by Hydra: the only file that imports it.
+"""YAML and overrides to a recipe, by Hydra, which only this file and `words` import.
 
 `recipe=NAME` means `recipes/NAME.yaml`; groups (`model/`, `data/`, `target/`) lie beside it. The
 user's own `./recipes/` comes first, then those of `--config-dir`, then the shipped ones.
@@ -38,9 +38,11 @@ from pydantic import ValidationError
 from edgepipe.errors import EdgepipeError, RecipeError
 from edgepipe.plan import Plan, make_plan
 from edgepipe.recipe import Recipe, problems_of, validate
-from edgepipe.recipe_files import refuse_code, refuse_exploding
+from edgepipe.recipe_files import folders_at_home, refuse_code, refuse_exploding
 from edgepipe.registry import did_you_mean
+from edgepipe.settings import at_home
 from edgepipe.targets.machine import available_cores
+from edgepipe.words import elements, how_to_quote, is_sweep, named, readable, swept_names, word
 
 SCHEME = "recipes"
 PRIMARY = "edgepipe"
@@ -94,6 +96,8 @@ class RecipeSource(FileConfigSource):
         package = (result.header.get("package") or group).replace("_group_", group).replace("_global_", "")
         content = OmegaConf.to_container(result.config, resolve=False)
         refuse_code(content, package.replace("/", "."), _shown(file))
+        for key, folder in folders_at_home(content).items():
+            OmegaConf.update(result.config, key, folder)
         return result
 
     def is_group(self, config_path: str) -> bool:
@@ -160,15 +164,19 @@ def _hydra() -> Iterator[Hydra]:
         GlobalHydra.instance().clear()
 
 
-def _prepare(overrides: list[str]) -> list[str]:
+def _prepare(overrides: list[str], *, sweeps: bool = False) -> list[str]:
     """Make the command line forgiving: recipes by path, and keys that a group's file leaves out.
 
     A setting that the YAML does not list (`passes.prune.round_to=8`) is added, as with Hydra's `++`:
-    the recipe's schema then judges it, with the nearest right name.
+    the recipe's schema then judges it, with the nearest right name. What Hydra's grammar cannot read is put in
+    quotes; `sweeps`: `a,b` are two values.
     """
     ready = []
-    for override in overrides:
-        key, equals, value = override.partition("=")
+    several = is_sweep(overrides, sweeps)
+    for given in overrides:
+        key, equals, value = given.partition("=")
+        override = given if key == "recipe" else readable(given, sweeps=several, names=_names_of(key))
+        value = override.partition("=")[2]
         if re.match(r"[+~]*hydra[./](job|hydra)_logging", key):
             raise RecipeError(
                 f"command line: {key}: not used here: the log is edgepipe.log in the run's folder, "
@@ -179,10 +187,8 @@ def _prepare(overrides: list[str]) -> list[str]:
         if key in ("hydra.run.dir", "hydra.sweep.dir") and equals and not value.strip("'\" "):
             raise RecipeError(f"command line: {key}: is empty: give a folder")
         if key == "recipe" and equals:
-            # choice(a,b) and glob(*) are Hydra's to read; names in quotes are names.
-            named = value if "(" in value else ",".join(_recipe_name(part.strip("'\" ")) for part in value.split(","))
-            ready.append(f"recipe={named}")
-        elif key in GROUPS and value.strip("'\" ")[:1] in ("[", "{"):
+            ready.append(f"recipe={_recipe_word(value, several)}")
+        elif key in GROUPS and value[:1] in ("[", "{"):
             raise RecipeError(f"command line: {key}: takes one name, found {value}")
         elif key in GROUPS and value == "null":
             if key != "tracking":
@@ -200,17 +206,47 @@ def _prepare(overrides: list[str]) -> list[str]:
     return ready
 
 
+def _names_of(key: str) -> Callable[[str], bool] | None:
+    """Whether a group has an option of a name, for the groups that are chosen by name."""
+    return (lambda name: name in group_options(key)) if key in GROUPS else None
+
+
+def _recipe_word(value: str, sweeps: bool) -> str:
+    """The value of `recipe=`, its paths as the names they run under; choice(a,b) and glob(*) are Hydra's to read."""
+    parts = elements(value)
+    if len(parts) > 1 and sweeps:
+        return ",".join(word(_recipe_name(named(part) or part)) for part in parts)
+    whole = value if _is_recipe(value) else named(value)
+    if whole is None and len(parts) > 1:
+        raise RecipeError(
+            f"command line: recipe: there is no recipe of the name '{value}', and several are a sweep: add -m"
+        )
+    return value if whole is None else word(_recipe_name(whole))
+
+
+def _is_recipe(value: str) -> bool:
+    path = at_home(value)
+    try:
+        return Path(path).is_file() or ("/" in path and Path(f"{path}.yaml").is_file()) or value in recipe_names()
+    except ValueError:  # a null byte
+        return False
+
+
 def _recipe_name(value: str) -> str:
     if not value.endswith((".yaml", ".yml")) and os.sep not in value and "/" not in value:
         names = recipe_names()
-        if value not in names and "${" not in value and "(" not in value:
+        if value not in names and "${" not in value:
             raise RecipeError(f"command line: recipe: there is no recipe '{value}'.{did_you_mean(value, names)}")
         return value
-    path = Path(value) if value.endswith((".yaml", ".yml")) else Path(f"{value}.yaml")
+    path = Path(at_home(value if value.endswith((".yaml", ".yml")) else f"{value}.yaml"))
     if not path.is_file():
         raise RecipeError(f"command line: recipe: there is no file {path}. Give a path to a .yaml file or a name")
     if path.suffix == ".yml":
         raise RecipeError(f"command line: recipe: {path}: recipes end in .yaml: rename it")
+    if "${" in path.stem:
+        raise RecipeError(
+            f"command line: recipe: {path}: a recipe's name may not hold ${{, which is replaced: rename it"
+        )
     path = path.resolve()
     other = _GIVEN.setdefault(path.stem, path)
     if other != path:
@@ -245,11 +281,13 @@ def _plain_overrides(overrides: list[str]) -> list[str]:
 def _explain(error: Exception) -> RecipeError:
     """Hydra's message, shortened to what a user can act on."""
     text = str(error).strip()
+    if isinstance(error, OmegaConfBaseException) and getattr(error, "full_key", None):
+        return RecipeError(f"recipe or command line: {_unresolved(error)}")
     if isinstance(error, OverrideParseException):
         said = [line for line in text.splitlines() if not line.startswith("Error parsing override")]
         return RecipeError(
-            f"command line: '{error.override.removeprefix('++')}' cannot be read: {said[0]}. "
-            "Write key=value, +key=value to add or ~key to remove"
+            f"command line: '{error.override.removeprefix('++')}' cannot be read: {_shorter(said[0])}. "
+            f"{how_to_quote(error.override)}"
         )
     plugin = re.search(r"Could not find 'hydra/(\w+)/([^']+)'", text)
     if plugin:
@@ -287,6 +325,20 @@ def _explain(error: Exception) -> RecipeError:
     return RecipeError("recipe or command line: " + "\n  ".join(lines[:6]))
 
 
+def _unresolved(error: OmegaConfBaseException) -> str:
+    """`key: what is wrong`, of a value that could not be filled in."""
+    said = str(error).strip().partition("\n")[0]
+    remedy = r". Name a key that is there; ${ as plain text is written \${" if "nterpolation" in said else ""
+    return f"{getattr(error, 'full_key', None) or '?'}: {said}{remedy}"
+
+
+def _shorter(said: str) -> str:
+    """What the grammar found, without the names of its own classes."""
+    if said.startswith("LexerNoViableAlt"):
+        return "it holds a character that has to stand in quotes"
+    return re.sub(r"^(\w+)Exception while evaluating", "in", said)
+
+
 _EXTRA_OF = {"joblib": "sweep", "submitit": "slurm", "ray": "ray"}
 
 
@@ -312,7 +364,7 @@ def _where(key: str, choices: dict[str, str], overrides: list[str]) -> str:
     while place:
         for path, content in contents:
             within = place if path == recipe else place.partition(".")[2]
-            if within and OmegaConf.select(content, within) is not None:
+            if within and _says(content, within.split(".")):
                 return _shown(path)
         if any(item.startswith(f"{place}.") for item in typed):
             return "command line"
@@ -322,9 +374,16 @@ def _where(key: str, choices: dict[str, str], overrides: list[str]) -> str:
 
 def _content(path: Path) -> Any:
     try:
-        return OmegaConf.load(path)
+        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except Exception:  # an unreadable file was reported already; this only chooses a name to print
-        return OmegaConf.create({})
+        return {}
+
+
+def _says(content: Any, place: list[str]) -> bool:
+    """Whether a file's content has a value at a place, whatever it is made of."""
+    for part in place:
+        content = content.get(part) if isinstance(content, dict) else None
+    return content is not None
 
 
 def _shown(path: Path | None) -> str:
@@ -342,15 +401,14 @@ def to_recipe(config: DictConfig, choices: dict[str, str], overrides: list[str])
     Raises:
         RecipeError: names every problem at once, each with file, key, what was found and the remedy.
     """
-    # Without Hydra's own section, whose interpolations resolve only inside a job.
-    config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
+        # Without Hydra's own section, whose interpolations resolve only inside a job.
+        config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         missing = sorted(OmegaConf.missing_keys(config))
         content = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "?"
-        text = str(error).strip().splitlines()[0]
-        raise RecipeError(f"{_where(key, choices, overrides)}: {key}: {text}") from None
+        raise RecipeError(f"{_where(key, choices, overrides)}: {_unresolved(error)}") from None
     assert isinstance(content, dict)
     for key in missing:
         _forget(content, key.split("."))
@@ -401,7 +459,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         if getattr(args, flag, None) is not None:
             raise RecipeError(f"command line: --{flag.replace('_', '-')}: not used here: {instead}")
     if args.config_dir is not None:
-        folder = Path(args.config_dir).resolve()
+        folder = Path(at_home(args.config_dir)).resolve()
         if not folder.is_dir():
             raise RecipeError(f"command line: --config-dir: there is no folder {args.config_dir}")
         _EXTRA_DIRS.insert(0, folder)
@@ -419,8 +477,9 @@ def _checked(hydra: Hydra, ready: list[str]) -> tuple[Recipe, Plan]:
     """Compose and validate; group options that do not exist are told together with what else is wrong."""
     problems: dict[str, str] = {}
     for override in ready:
-        group, _, name = override.partition("=")
-        if group in GROUPS and group != "recipe" and re.fullmatch(r"[\w.+-]+", name) and name != "null":
+        group, _, value = override.partition("=")
+        name = named(value) if group in GROUPS and group != "recipe" and value != "null" else None
+        if name and "${" not in name:
             known = group_options(group)
             if name not in known:
                 hint = did_you_mean(name, known)
@@ -460,12 +519,13 @@ def search_space(overrides: list[str]) -> tuple[list[str], dict[str, list[str] |
     """
     fixed: list[str] = []
     space: dict[str, list[str] | Span] = {}
-    parsed = _guarded(lambda: OverridesParser.create().parse_overrides(overrides))
+    overrides = [readable(item, sweeps=True, names=_names_of(item.partition("=")[0])) for item in overrides]
+    parsed = _overrides(overrides)
     for text, override in zip(overrides, parsed, strict=True):
         if not override.is_sweep_override():
             fixed.append(text)
         elif override.is_interval_sweep():
-            span = override.value()
+            span: Any = override.value()
             whole = isinstance(span.start, int) and isinstance(span.end, int)
             space[override.get_key_element()] = Span(span.start, span.end, whole)
         elif isinstance(override.value(), Glob):
@@ -534,14 +594,11 @@ def _first_of_a_sweep(overrides: list[str]) -> None:
     for override in _overrides(overrides):
         if override.key_or_group == "recipe" and override.is_sweep_override():
             value = override.value()
-            if isinstance(value, Glob):
-                names = value.filter(sorted(recipe_names()))
-                if not names:
-                    raise RecipeError(f"command line: recipe: no recipe is named like {', '.join(value.include)}")
-            else:
-                names = [name.strip("'\"") for name in override.sweep_string_iterator()]
-                for name in names:
-                    _recipe_name(name)
+            names = swept_names(override, list(recipe_names()))
+            if isinstance(value, Glob) and not names:
+                raise RecipeError(f"command line: recipe: no recipe is named like {', '.join(value.include)}")
+            for name in names:
+                _recipe_name(name)
             first = names[0] if names else None
             structure = {**_STRUCTURE, "defaults": [*_STRUCTURE["defaults"][:-1], {"recipe": first}]}
             ConfigStore.instance().store(name=PRIMARY, node=OmegaConf.create(structure))
@@ -596,7 +653,7 @@ def launch(argv: list[str], task: Callable[[DictConfig], Any]) -> list[tuple[lis
         with _hydra() as hydra:
             hydra.hydra_help(None, args_parser=get_args_parser(), args=args)
         return []
-    ready = _prepare(args.overrides)
+    ready = _prepare(args.overrides, sweeps=args.multirun)
     with _hydra() as hydra:
         if args.cfg:
             _guarded(lambda: hydra.show_cfg(PRIMARY, ready, args.cfg, args.package, args.resolve))

@@ -21,7 +21,9 @@ from edgepipe.terminal import Arguments, output_console, print_error
 
 
 def _console() -> Console:
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
+    return Console(
+        highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160, emoji=False
+    )
 
 
 def _first_line(text: str | None) -> str:
@@ -172,7 +174,7 @@ def _lacking(recipe: Recipe) -> Iterator[str]:
                 continue
             if name == "weights" and not is_path(str(value)):
                 continue  # the name of published weights
-            if not Path(value).expanduser().exists():
+            if not Path(value).exists():
                 yield f"{recipe.name}: {part}.{name}: there is no {value} here"
 
 

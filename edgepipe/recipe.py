@@ -27,7 +27,7 @@ from edgepipe.measure.settings import MeasureSettings
 from edgepipe.metrics import GATED, Tolerance
 from edgepipe.passes.lower import Lower
 from edgepipe.registry import did_you_mean, pass_class, source_class
-from edgepipe.settings import Settings
+from edgepipe.settings import PlaceText, Settings
 from edgepipe.targets.profile import Budget, Target
 from edgepipe.verify.settings import AGREEMENT, EXAMPLES, TARGETS
 
@@ -85,7 +85,9 @@ class Goal(Settings):
 class StoreSettings(Settings):
     """Where finished steps are kept."""
 
-    root: str = Field("outputs/.store", min_length=1, description="folder of the store; may be shared between projects")
+    root: PlaceText = Field(
+        "outputs/.store", min_length=1, description="folder of the store; may be shared between projects"
+    )
 
 
 class Tracking(Settings):

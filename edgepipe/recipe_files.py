@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from edgepipe.errors import RecipeError
+from edgepipe.settings import at_home
 
 _MOST_NODES = 20_000
 
@@ -84,6 +85,18 @@ def refuse_code(content: Any, package: str, where: str) -> None:
                 )
     for name in _placed(content):
         raise RecipeError(f"{where}: defaults: '{name}': nothing may be put into Hydra's own section. Remove it")
+
+
+def folders_at_home(content: Any) -> dict[str, str]:
+    """The folders of Hydra's section that begin with `~`, written out, by key: its own settings know no `~`."""
+    section = content.get("hydra") if isinstance(content, Mapping) else None
+    found: dict[str, str] = {}
+    for part in ("run", "sweep"):
+        inner = section.get(part) if isinstance(section, Mapping) else None
+        folder = inner.get("dir") if isinstance(inner, Mapping) else None
+        if isinstance(folder, str) and folder.startswith("~"):
+            found[f"hydra.{part}.dir"] = at_home(folder)
+    return found
 
 
 def _beyond(section: Any) -> Iterator[str]:

@@ -1,12 +1,26 @@
-"""What every part of a recipe has in common: frozen, without unknown keys, and no flag where a number belongs."""
+"""What every part of a recipe has in common: frozen, no unknown keys, no flag where a number belongs, `~` is home."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+
+
+class Place:
+    """Marks a setting that names a file or folder in text; one of type `Path` needs no mark."""
+
+
+PlaceText = Annotated[str, Place]
+
+
+def at_home(text: str) -> str:
+    """A path whose leading `~` or `~user` is written out; as it is where there is no such user."""
+    return os.path.expanduser(text)  # noqa: PTH111  Path.expanduser raises where this keeps the text
 
 
 class Settings(BaseModel):
@@ -23,6 +37,23 @@ class Settings(BaseModel):
         if isinstance(value, bool) and {int, float} & kinds and bool not in kinds:
             raise ValueError("a number is wanted")
         return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _tilde_is_home(cls, value: Any, info: ValidationInfo) -> Any:
+        """No shell expands the `~` of `data.root=~/pictures`, and none reads a recipe's file."""
+        if not isinstance(value, (str, Path)) or not str(value).startswith("~"):
+            return value
+        field = cls.model_fields[info.field_name or ""]
+        return at_home(str(value)) if Place in field.metadata or _is_place(field.annotation) else value
+
+
+def _is_place(annotation: Any) -> bool:
+    if get_origin(annotation) is Annotated:
+        return Place in get_args(annotation) or _is_place(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return any(_is_place(member) for member in get_args(annotation))
+    return annotation is Path
 
 
 def _alternatives(annotation: Any) -> Iterator[Any]:

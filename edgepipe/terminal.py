@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,16 +13,18 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from edgepipe.errors import RecipeError
 from edgepipe.metrics import StepRecord, quality
+from edgepipe.settings import at_home
 
 
 def error_console() -> Console:
     """Console on standard error; wraps nothing when it is not a terminal, so that logs stay greppable."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def output_console() -> Console:
     """Console on standard output; as wide as its tables when it is a file or a pipe."""
-    return Console(highlight=False, soft_wrap=True) if sys.stdout.isatty() else Console(highlight=False, width=200)
+    width = None if sys.stdout.isatty() else 200
+    return Console(highlight=False, soft_wrap=width is None, width=width, emoji=False)
 
 
 def print_error(text: str) -> None:
@@ -41,9 +44,19 @@ class Arguments(argparse.ArgumentParser):
     def read(self, argv: list[str], *, mixed: bool = False) -> argparse.Namespace | None:
         """The options, or None when help was asked for and printed; `mixed`: options may stand between arguments."""
         try:
-            return self.parse_intermixed_args(argv) if mixed else self.parse_args(argv)
+            found = self.parse_intermixed_args(argv) if mixed else self.parse_args(argv)
         except SystemExit:
             return None
+        for name, value in vars(found).items():
+            setattr(found, name, _at_home(value))
+        return found
+
+
+def _at_home(value: Any) -> Any:
+    """Paths among the options with their `~` written out: no shell does so behind `--out=`."""
+    if isinstance(value, list):
+        return [_at_home(item) for item in value]
+    return Path(at_home(str(value))) if isinstance(value, Path) else value
 
 
 def time_left(elapsed_seconds: float, share: float) -> str:

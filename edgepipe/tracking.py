@@ -29,6 +29,7 @@ from edgepipe.errors import EdgepipeError, InputError, RecipeError
 from edgepipe.files import write_text
 from edgepipe.metrics import Metrics, StepRecord, read_metrics
 from edgepipe.recipe import Tracking
+from edgepipe.settings import at_home
 from edgepipe.terminal import Arguments, output_console
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def place(tracking: Tracking) -> str:
     """The tracking URI: the recipe's, else $MLFLOW_TRACKING_URI, else an SQLite file; its path made absolute."""
     uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_DEFAULT_DATABASE}"
     scheme, _, path = uri.partition(":///")
-    return f"sqlite:///{Path(path).absolute().as_posix()}" if scheme == "sqlite" and path else uri
+    return f"sqlite:///{Path(at_home(path)).absolute().as_posix()}" if scheme == "sqlite" and path else uri
 
 
 def unanswered(tracking: Tracking) -> str | None:

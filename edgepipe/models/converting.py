@@ -24,6 +24,7 @@ from edgepipe.artifact import ONNX_FILE, Artifact, Kind, Signature, file_sha256,
 from edgepipe.contract import Job, Split
 from edgepipe.errors import ModelError
 from edgepipe.models.settings import ModelSettings
+from edgepipe.settings import PlaceText
 
 _EXAMPLES = 256
 
@@ -43,7 +44,7 @@ class ConvertedModel(ModelSettings):
     modules: ClassVar[tuple[str, ...]]
     converter: ClassVar[str]
 
-    path: str = Field(description="the model's file or folder")
+    path: PlaceText = Field(description="the model's file or folder")
     tolerance: float = Field(
         1e-3, gt=0, description="largest difference to the framework's own answers, as a share of the largest answer"
     )
@@ -61,7 +62,7 @@ class ConvertedModel(ModelSettings):
         return {}
 
     def digests(self) -> dict[str, JsonValue]:
-        path = Path(self.path).expanduser()
+        path = Path(self.path)
         if not path.exists():
             raise ModelError(f"model.path: {path}: there is no such file or folder")
         if path.is_file():
@@ -73,7 +74,7 @@ class ConvertedModel(ModelSettings):
         del seed  # nothing here is random
         from edgepipe.models.adopt import adopt
 
-        path = Path(self.path).expanduser()
+        path = Path(self.path)
         missing = [name for name in self.modules if importlib.util.find_spec(name) is None]
         if missing:
             raise ModelError(

@@ -12,6 +12,7 @@ from edgepipe.artifact import ONNX_FILE, Artifact, Kind, Signature, file_sha256,
 from edgepipe.contract import Job
 from edgepipe.errors import ModelError
 from edgepipe.models.settings import ModelSettings
+from edgepipe.settings import PlaceText
 
 if TYPE_CHECKING:
     import onnx
@@ -23,10 +24,10 @@ class OnnxModel(ModelSettings):
     kind: ClassVar[Kind] = Kind.ONNX
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
 
-    path: str = Field(description="the .onnx file")
+    path: PlaceText = Field(description="the .onnx file")
 
     def digests(self) -> dict[str, JsonValue]:
-        path = Path(self.path).expanduser()
+        path = Path(self.path)
         if not path.is_file():
             raise ModelError(f"model.path: {path} is no file")
         found: dict[str, JsonValue] = {"model": file_sha256(path)}
@@ -38,7 +39,7 @@ class OnnxModel(ModelSettings):
         del seed, job  # nothing here is random, nor compared
         import onnx
 
-        path = Path(self.path).expanduser()
+        path = Path(self.path)
         network = _parse(path)
         _external_files(network, path)
         try:

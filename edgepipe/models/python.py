@@ -20,6 +20,7 @@ from edgepipe.artifact import Artifact, Kind, Signature, file_sha256
 from edgepipe.contract import Job
 from edgepipe.errors import ModelError
 from edgepipe.models.settings import ModelSettings, file_digest
+from edgepipe.settings import PlaceText
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,7 +36,7 @@ class PythonModel(ModelSettings):
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="package.module:function returning a torch.nn.Module"
     )
     kwargs: dict[str, JsonValue] = Field({}, description="keyword arguments of the function")
-    weights: str | None = Field(None, description="null, or a .pth or .safetensors checkpoint")
+    weights: PlaceText | None = Field(None, description="null, or a .pth or .safetensors checkpoint")
     trust_code: bool = Field(False, description="set on the command line: trust_code=true")
 
     def digests(self) -> dict[str, JsonValue]:
@@ -59,7 +60,7 @@ class PythonModel(ModelSettings):
         torch.manual_seed(seed)
         network = call_factory(self.factory, dict(self.kwargs))
         if self.weights is not None:
-            torch_artifact.load_checkpoint(network, Path(self.weights).expanduser())
+            torch_artifact.load_checkpoint(network, Path(self.weights))
         # With the code in it, the artifact is another one when a change of code leaves the weights as they are.
         code = hashlib.sha256(json.dumps(_source_digests(self.factory), sort_keys=True).encode()).hexdigest()
         base = {"source": "python", "factory": self.factory, "kwargs": dict(self.kwargs), "code": code}

@@ -47,7 +47,7 @@ def file_digest(value: str | None) -> JsonValue:
     """SHA-256 of a file that a setting names; the name itself when it is no file."""
     if value is None:
         return None
-    path = Path(value).expanduser()
+    path = Path(value)
     return file_sha256(path) if path.is_file() else value
 
 

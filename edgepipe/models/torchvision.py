@@ -12,6 +12,7 @@ from edgepipe.contract import Job
 from edgepipe.errors import ModelError
 from edgepipe.models.settings import ModelSettings, file_digest, is_path
 from edgepipe.registry import did_you_mean
+from edgepipe.settings import PlaceText
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +25,7 @@ class TorchvisionModel(ModelSettings):
     libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "safetensors")
 
     name: str = Field(description="a classification network of torchvision, as in resnet18")
-    weights: str | None = Field(
+    weights: PlaceText | None = Field(
         None, description="null: random; a weights name of torchvision (downloads); a .pth or .safetensors checkpoint"
     )
     num_classes: int | None = Field(None, ge=1, description="classes; null: as many as the data names, else 1000")
@@ -47,7 +48,7 @@ class TorchvisionModel(ModelSettings):
         network = build_network(self.name, classes)
         if self.weights is not None:
             if is_path(self.weights):
-                torch_artifact.load_checkpoint(network, Path(self.weights).expanduser())
+                torch_artifact.load_checkpoint(network, Path(self.weights))
             else:
                 _load_published(network, self.name, self.weights)
         base = {"source": "torchvision", "name": self.name, "num_classes": classes}
