@@ -101,6 +101,9 @@ class Audit(_Record):
     layers: list[LayerCost] = []
     leftover_qdq: int = Field(0, description="QuantizeLinear and DequantizeLinear nodes left in the optimized graph")
     leftover_casts: int = Field(0, description="Cast nodes left in the optimized graph")
+    uncounted: list[str] = Field(
+        default=[], description="operators that multiply, or may, and are in no count; int8_share is then null"
+    )
 
 
 class LayerEffect(_Record):

@@ -19,9 +19,11 @@ from onnx import NodeProto
 
 from edgepipe.errors import MeasureError
 from edgepipe.measure import session as runtime
-from edgepipe.measure.graph import INT8_LAYERS, LAYERS, Graph, Shape
-from edgepipe.measure.macs import Layer, macs
+from edgepipe.measure.bodies import inputs_of, shapes_in
+from edgepipe.measure.graph import Graph
+from edgepipe.measure.macs import Layer, uncounted
 from edgepipe.measure.match import match
+from edgepipe.measure.operators import INT8_LAYERS, LAYERS, Shape, macs
 from edgepipe.metrics import Audit, Int8Share, LayerCost, OperatorTime
 
 _QDQ = {"QuantizeLinear", "DequantizeLinear"}
@@ -58,20 +60,25 @@ def audit(
     nodes = list(optimized.model.graph.node)
     aligned = len(nodes) == len(ran) and all(n.op_type == r.operator for n, r in zip(nodes, ran, strict=True))
     timed = dict(zip(map(id, nodes), ran, strict=True)) if aligned else _by_name(nodes, ran)
-    pairs = match(original, [node for node in nodes if node.op_type in LAYERS], optimized)
+    multiplying = [node for node in (*nodes, *optimized.inner) if node.op_type in LAYERS]
+    pairs = match(original, multiplying, optimized)
     layers = []
     for layer in original:
         node = pairs.get(id(layer))
         layers.append(layer.cost if node is None else _completed(layer.cost, node, timed.get(id(node))))
     sources = _sources(nodes, optimized)
+    unknown = uncounted(Graph.load(path), original)
     result = Audit(
         operators=_operators([(sources.get(id(n), n.op_type), timed[id(n)]) for n in nodes if id(n) in timed]),
         layers=layers,
         leftover_qdq=sum(node.op_type in _QDQ for node in nodes),
         leftover_casts=sum(node.op_type == "Cast" for node in nodes),
+        uncounted=unknown,
     )
+    if unknown:  # a share of what is not known is none
+        return result, Int8Share()
     costs = {id(node): layer.cost.macs for layer in original if (node := pairs.get(id(layer))) is not None}
-    return result, _int8_share(nodes, costs, timed, optimized)
+    return result, _int8_share(multiplying, costs, timed, optimized)
 
 
 def _profile(path: Path, example: NDArray[Any], folder: Path, threads: int, runs: int) -> tuple[Graph, list[_Ran]]:
@@ -105,16 +112,12 @@ def _nodes_that_ran(events: list[dict[str, Any]]) -> list[_Ran]:
             name=times[0]["name"].removesuffix(_KERNEL),
             operator=times[0]["args"]["op_name"],
             input_types=[kind for item in times[0]["args"].get("input_type_shape", []) for kind in item],
-            inputs=_shapes(times[0]["args"].get("input_type_shape", [])),
-            outputs=_shapes(times[0]["args"].get("output_type_shape", [])),
+            inputs=shapes_in(times[0]["args"], "input_type_shape"),
+            outputs=shapes_in(times[0]["args"], "output_type_shape"),
             milliseconds=median(event["dur"] for event in times) / 1000,  # the profiler counts microseconds
         )
         for times in seen.values()
     ]
-
-
-def _shapes(items: list[dict[str, list[int]]]) -> list[Shape]:
-    return [tuple(shape) for item in items for shape in item.values()]
 
 
 def _by_name(nodes: list[NodeProto], ran: list[_Ran]) -> dict[int, _Ran]:
@@ -178,21 +181,20 @@ def _computes_int8(ran: _Ran) -> bool:
 
 
 def _int8_share(nodes: list[NodeProto], costs: dict[int, int], timed: dict[int, _Ran], optimized: Graph) -> Int8Share:
+    """Of the nodes that multiply; null where one of them is not counted."""
     total = {"conv": 0, "matmul": 0}
     int8 = {"conv": 0, "matmul": 0}
     for node in nodes:
-        if node.op_type not in LAYERS:
-            continue
-        operand = LAYERS[node.op_type]
+        family = LAYERS[node.op_type].family
         # The file's own count where the layer is known: blocked layouts pad channels.
         count = costs.get(id(node))
         if count is None:
             ran = timed.get(id(node))
-            weight = optimized.weight_behind(node.input[operand.weight])
-            shape = () if weight is None else tuple(weight.dims)
-            first = ran.inputs[0] if ran and ran.inputs else ()
-            count = macs(node, first, shape, ran.outputs[0] if ran and ran.outputs else ())
-        total[operand.family] += count
-        int8[operand.family] += count if node.op_type in INT8_LAYERS else 0
+            seen = inputs_of(optimized, node, ran.inputs) if ran else []
+            count = macs(node, seen, ran.outputs[0] if ran and ran.outputs else None)
+        if count is None:
+            return Int8Share()
+        total[family] += count
+        int8[family] += count if node.op_type in INT8_LAYERS else 0
     shares = {family: int8[family] / total[family] for family in total if total[family]}
     return Int8Share(**shares, layers=sum(int8.values()) / sum(total.values()) if shares else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edgepipe.measure.operators import RECURRENT
 from edgepipe.metrics import Audit, LayerCost, Measurements, OperatorTime, Versus
 
 NO_INT8_KERNEL = {
@@ -44,7 +45,7 @@ def findings(
         previous_versus: the same step against the baseline; None stands for the baseline's own 1.0.
         told: the last step of whose accuracy something was said, against the baseline.
     """
-    found = [*_conv_integer(audit), *_still_float(measurements, audit)]
+    found = [*_conv_integer(audit), *_still_float(measurements, audit), *_uncounted(audit)]
     if versus is not None:
         gained = versus.times_faster / (previous_versus.times_faster if previous_versus else 1.0)
         found += [*_int8(measurements, versus, audit, previous, previous_versus), *_accuracy(versus, told)]
@@ -127,13 +128,31 @@ def _still_float(now: Measurements, audit: Audit) -> Iterator[str]:
     families = (("convolution", now.int8_share.conv, True), ("matrix product", now.int8_share.matmul, False))
     any_int8 = any(share for _, share, _ in families)
     for noun, share, conv in families:
-        layers = [layer for layer in audit.layers if _is_conv(layer) == conv]
+        layers = [layer for layer in audit.layers if _is_conv(layer) == conv and layer.operator not in RECURRENT]
         left = sum(not layer.int8 for layer in layers)
         # All convolutions in float is worth a word only in a model that was meant to be int8.
         if any_int8 and left and share is not None and share < 1 and (share > 0 or conv):
             yield f"{left} of {len(layers)} {noun}{'s' if len(layers) != 1 else ''} still run in float"
+    left_over = [layer for layer in audit.layers if layer.operator in RECURRENT and not layer.int8]
+    if any_int8 and left_over:
+        kinds = sorted({layer.operator for layer in left_over})
+        part = sum(layer.macs for layer in left_over) / max(1, sum(layer.macs for layer in audit.layers))
+        spent = sum(row.share for row in audit.operators if row.operator in kinds)
+        yield (
+            f"{' and '.join(kinds)} run in float: {part:.0%} of the multiply-accumulates, {spent:.0%} of the time; "
+            "static quantization has no kernel for recurrent layers"
+        )
     if not any_int8 and audit.leftover_qdq > 2:
         yield f"{audit.leftover_qdq} quantize and dequantize nodes run, but no layer runs in int8"
+
+
+def _uncounted(audit: Audit) -> Iterator[str]:
+    if audit.uncounted:
+        what = "they multiply" if len(audit.uncounted) > 1 else "it multiplies"
+        yield (
+            f"{', '.join(audit.uncounted)}: how often {what} is not known here: the multiply-accumulates are "
+            "those of the other layers, and the share in int8 is unknown"
+        )
 
 
 def _channels(now: Measurements, before: Measurements, audit: Audit) -> Iterator[str]:

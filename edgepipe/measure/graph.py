@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,50 +15,11 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from edgepipe.errors import MeasureError
 from edgepipe.measure import session as runtime
+from edgepipe.measure.operators import LAYERS, RECURRENT, Shape
 from edgepipe.models.subgraphs import all_graphs
-
-Shape = tuple[int, ...]
 
 MOVES = {"Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"}
 """They pass a stored tensor on: what lies behind them is the same weight."""
-
-
-@dataclass(frozen=True)
-class Operand:
-    """Where the two operands of a layer lie among a node's inputs."""
-
-    family: str
-    activation: int = 0
-    weight: int = 1
-
-
-LAYERS: dict[str, Operand] = {
-    **dict.fromkeys(("Conv", "FusedConv", "NhwcConv", "NhwcFusedConv", "ConvTranspose"), Operand("conv")),
-    "ConvInteger": Operand("conv"),
-    "QLinearConv": Operand("conv", 0, 3),
-    **dict.fromkeys(("Gemm", "FusedGemm", "MatMul", "FusedMatMul"), Operand("matmul")),
-    **dict.fromkeys(("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"), Operand("matmul")),
-    "MatMulNBits": Operand("matmul"),
-    "QLinearMatMul": Operand("matmul", 0, 3),
-    "QGemm": Operand("matmul", 0, 3),
-}
-"""Operators that are convolutions and matrix products, standard and of ONNX Runtime."""
-
-INT8_LAYERS = {
-    "QLinearConv",
-    "ConvInteger",
-    "QLinearMatMul",
-    "QGemm",
-    "MatMulInteger",
-    "MatMulIntegerToFloat",
-    "DynamicQuantizeMatMul",
-}
-"""Those that multiply 8-bit integers. MatMulNBits stores few bits but multiplies floats."""
-
-
-def attribute(node: NodeProto, name: str, default: Any) -> Any:
-    """Value of an attribute, or `default`."""
-    return next((onnx.helper.get_attribute_value(item) for item in node.attribute if item.name == name), default)
 
 
 def element_bits(data_type: int) -> int:
@@ -78,6 +38,7 @@ class Graph:
         self.model = onnx.inliner.inline_local_functions(model) if model.functions else model
         self.name = name
         graphs = list(all_graphs(self.model.graph))
+        self.inner: list[NodeProto] = [node for graph in graphs[1:] for node in graph.node]
         self.nodes: list[NodeProto] = [node for graph in graphs for node in graph.node]
         self.stored: dict[str, TensorProto] = dict(_all_stored(graphs))
         self.producer: dict[str, NodeProto] = {out: node for node in self.nodes for out in node.output if out}
@@ -113,6 +74,24 @@ class Graph:
                 return None
             tensor = node.input[0]
         return None
+
+    def weight_of(self, node: NodeProto) -> TensorProto | None:
+        """The stored weight of a node of `LAYERS`; None where it multiplies activations, or holds it otherwise."""
+        slot = LAYERS[node.op_type].weight
+        return None if slot is None or slot >= len(node.input) else self.weight_behind(node.input[slot])
+
+    def weights_of(self, node: NodeProto) -> list[TensorProto]:
+        """All stored weights of a node of `LAYERS`: a recurrent one has two, an einsum may have several."""
+        found = [self.weight_of(node)]
+        if node.op_type in RECURRENT | {"Einsum"}:
+            first = 0 if node.op_type == "Einsum" else 1
+            last = len(node.input) if node.op_type == "Einsum" else 3
+            found = [self.weight_behind(name) for name in node.input[first:last]]
+        return [tensor for tensor in found if tensor is not None]
+
+    def input_shapes(self, node: NodeProto, shapes: Mapping[str, Shape | None]) -> list[Shape | None]:
+        """Shape of each input of a node: as stored, else from `shapes`; None where neither knows it."""
+        return [tuple(self.stored[name].dims) if name in self.stored else shapes.get(name) for name in node.input]
 
     def model_input(self) -> Any:
         """The one input that is not a stored tensor.

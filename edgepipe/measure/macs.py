@@ -1,19 +1,21 @@
 """Multiply-accumulates for one example, layer by layer.
 
-Counted: convolutions, transposed convolutions and matrix products (also between activations, as in
-attention), in their float, quantized and few-bit forms. Not counted: additions, activations, pooling,
-recurrent operators, tree ensembles, and layers inside the bodies of If, Loop and Scan.
+Counted: convolutions, transposed and deformable ones, matrix products (also between activations, as in attention),
+einsums, recurrent layers and linear models, in their float, quantized and few-bit forms, and as often as the bodies
+of If, Loop and Scan run on an example of zeros. Not counted: additions, activations, pooling, tree ensembles.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 
 from onnx import NodeProto
 
-from edgepipe.measure.graph import INT8_LAYERS, LAYERS, Graph, Shape, attribute, stored_bytes
+from edgepipe.measure.bodies import ran_inside
+from edgepipe.measure.graph import Graph, stored_bytes
+from edgepipe.measure.operators import INT8_LAYERS, LAYERS, Shape, attribute, is_uncounted, macs
 from edgepipe.metrics import LayerCost
 
 # What quantizers and exporters append to a weight's name.
@@ -31,12 +33,14 @@ class Layer:
     Attributes:
         weight: name of the stored weight; None where both operands are activations.
         flow: the layer's output and the tensors after it while nothing else uses them.
+        counted: whether its multiply-accumulates are known; else they are told as 0.
     """
 
     node: NodeProto
     cost: LayerCost
     weight: str | None = None
     flow: tuple[str, ...] = ()
+    counted: bool = True
 
     @property
     def family(self) -> str:
@@ -45,55 +49,47 @@ class Layer:
 
 
 def layers(graph: Graph, example_shape: Shape) -> list[Layer]:
-    """Convolutions and matrix products of the graph, in its order; costs are for one example."""
-    nodes = [node for node in graph.model.graph.node if node.op_type in LAYERS]
-    needed = {name for node in nodes for name in (node.output[0], node.input[LAYERS[node.op_type].activation])}
-    shapes = graph.shapes(example_shape, needed)
+    """Layers of the graph, in its order and behind them those of bodies; costs are for one example."""
+    own = [node for node in graph.model.graph.node if node.op_type in LAYERS]
+    inner = [node for node in graph.inner if node.op_type in LAYERS]
+    needed = {name for node in own for name in (node.output[0], *node.input) if name and name not in graph.stored}
+    shapes: dict[str, Shape | None] = {**graph.shapes(example_shape, needed)}
+    ran = ran_inside(graph, inner, example_shape) if inner else {}
     batch = graph.batch()
-    titles = [_title(graph, node) for node in nodes]
+    titles = [_title(graph, node) for node in (*own, *inner)]
     shared = Counter(titles)
     found = []
-    for node, title in zip(nodes, titles, strict=True):
-        weight = graph.weight_behind(node.input[LAYERS[node.op_type].weight])
+    for number, (node, title) in enumerate(zip((*own, *inner), titles, strict=True)):
+        weight = graph.weight_of(node)
         weight_shape = [] if weight is None else list(weight.dims)
-        if node.op_type == "MatMulNBits":  # stored packed; what it multiplies by is (N, K)
+        if node.op_type in ("MatMulNBits", "MatMulBnb4"):  # stored packed; what it multiplies by is (N, K)
             weight_shape = [int(attribute(node, "N", 0)), int(attribute(node, "K", 0))]
-        activation = shapes.get(node.input[LAYERS[node.op_type].activation], ())
-        count = macs(node, activation, tuple(weight_shape), shapes.get(node.output[0], ()))
+        if number < len(own):
+            count = macs(node, graph.input_shapes(node, shapes), shapes.get(node.output[0]))
+        else:
+            count = ran.get(id(node))
         cost = LayerCost(
             name=title if shared[title] == 1 else f"{title} ({node.name or node.output[0]})",
             operator=node.op_type,
             weight_shape=weight_shape,
-            weight_bytes=0 if weight is None else stored_bytes(weight),
-            macs=count // batch,
+            weight_bytes=sum(map(stored_bytes, graph.weights_of(node))),
+            macs=(count or 0) // batch,
             int8=node.op_type in INT8_LAYERS,
         )
-        found.append(Layer(node, cost, None if weight is None else weight.name, _flow(graph, node)))
+        name = None if weight is None else weight.name
+        found.append(Layer(node, cost, name, _flow(graph, node), counted=count is not None))
     return found
 
 
-def macs(node: NodeProto, activation: Shape, weight: Shape, output: Shape) -> int:
-    """Multiply-accumulates of one run of the node.
-
-    Args:
-        weight: `()` where both operands are activations.
-    """
-    kind = node.op_type
-    if LAYERS[kind].family == "conv":
-        # (M, C/g, k…) per output element; transposed: (C, M/g, k…) per input element.
-        return prod(activation if kind == "ConvTranspose" else output) * prod(weight[1:]) if weight else 0
-    if not activation or not output:
-        return 0
-    if kind == "MatMulNBits":
-        return prod(output) * weight[1]
-    transposed = attribute(node, "transA", 0)
-    inner = activation[-2] if transposed and len(activation) > 1 else activation[-1]
-    return prod(output) * inner
+def uncounted(graph: Graph, found: Sequence[Layer]) -> list[str]:
+    """Operators of the graph that multiply, or may, without being counted; in the order of the alphabet."""
+    unknown = {layer.node.op_type for layer in found if not layer.counted}
+    return sorted(unknown | {node.op_type for node in graph.nodes if is_uncounted(node)})
 
 
 def _title(graph: Graph, node: NodeProto) -> str:
     """The weight's name without what tools append: `layer1.0.conv1`, the same before and after quantizing."""
-    weight = graph.weight_behind(node.input[LAYERS[node.op_type].weight])
+    weight = graph.weight_of(node)
     title = "" if weight is None else weight.name
     while title.endswith(_SUFFIXES):
         title = next(title.removesuffix(suffix) for suffix in _SUFFIXES if title.endswith(suffix))

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from onnx import NodeProto
 
-from edgepipe.measure.graph import LAYERS, Graph
+from edgepipe.measure.graph import Graph
 from edgepipe.measure.macs import Layer
+from edgepipe.measure.operators import LAYERS
 
 # What ONNX Runtime appends to names when it changes a layout or clones a node.
 _APPENDED = re.compile(r"(_nchwc|_nhwc|_token_\d+)+$")
@@ -55,5 +56,5 @@ def _names(name: str) -> list[str]:
 
 
 def _weight(node: NodeProto, optimized: Graph) -> list[str]:
-    weight = optimized.weight_behind(node.input[LAYERS[node.op_type].weight])
+    weight = optimized.weight_of(node)
     return [] if weight is None else [weight.name]

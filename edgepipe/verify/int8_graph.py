@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 from edgepipe.measure import session as runtime
-from edgepipe.measure.graph import INT8_LAYERS, MOVES, Graph
+from edgepipe.measure.graph import MOVES, Graph
+from edgepipe.measure.operators import INT8_LAYERS
 
 # Sums and products of integers, and one rounding each: the same everywhere. The int8 forms of Sigmoid and
 # Softmax are tables made with the platform's exp, and dynamic quantization takes ranges from floats: not here.

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from edgepipe.measure.audit import audit
 from edgepipe.measure.graph import Graph
 from edgepipe.measure.macs import layers
 from edgepipe.metrics import Audit, Int8Share
-from tests.measure.graphs import dynamic, quantized, save, small_network
+from tests.measure.graphs import dynamic, quantized, save, small_network, tensor
 
 
 def run(path: Path, *shape: int) -> tuple[Audit, Int8Share]:
@@ -66,3 +66,35 @@ def test_a_family_that_the_model_lacks_is_null(tmp_path: Path) -> None:
     assert share == Int8Share(conv=None, matmul=None)
     assert found.layers == []
     assert [row.operator for row in found.operators] == ["Relu"]
+
+
+def test_a_float_lstm_beside_an_int8_product_is_most_of_the_share(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("LSTM", ["x", "w", "r"], ["h"], hidden_size=16),
+        helper.make_node("Squeeze", ["h", "axis"], ["s"]),
+        helper.make_node("MatMul", ["s", "fc"], ["y"]),
+    ]
+    stored = [
+        tensor("w", 1, 64, 8),
+        tensor("r", 1, 64, 16),
+        tensor("fc", 16, 4),
+        numpy_helper.from_array(np.array([1]), "axis"),
+    ]
+    source = save(tmp_path / "f.onnx", nodes, stored, input_shape=(1, 20, 8), output_shape=None)
+    path = dynamic(source, tmp_path / "d.onnx", "MatMul")
+    found, share = run(path, 20, 8)
+    assert share.matmul == share.layers == pytest.approx(20 * 64 / (20 * 64 + 20 * 64 * (8 + 16)))
+    (lstm,) = [layer for layer in found.layers if layer.operator == "LSTM"]
+    assert not lstm.int8 and lstm.milliseconds is not None
+
+
+def test_the_share_is_unknown_where_a_part_is_not_counted(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("DFT", ["x", "", "axis"], ["f"]),
+        helper.make_node("Abs", ["f"], ["s"]),
+        helper.make_node("MatMul", ["s", "w"], ["y"]),
+    ]
+    stored = [numpy_helper.from_array(np.array(1), "axis"), tensor("w", 2, 3)]
+    found, share = run(save(tmp_path / "m.onnx", nodes, stored, input_shape=("n", 8, 1), output_shape=None), 8, 1)
+    assert share == Int8Share()
+    assert found.uncounted == ["DFT"]

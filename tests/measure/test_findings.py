@@ -150,3 +150,20 @@ def test_fewer_macs_without_speed_are_said() -> None:
 def test_a_plain_float_baseline_has_no_findings() -> None:
     audit = Audit(operators=[spent("Conv", 0.99)], layers=[layer("c", "Conv")])
     assert findings(seen(), None, audit) == []
+
+
+def test_a_recurrent_layer_in_float_is_said_with_its_part_of_the_work_and_of_the_time() -> None:
+    now = seen(int8_share=Int8Share(matmul=0.1), size_bytes=11_000_000)
+    lstm = LayerCost(name="l", operator="LSTM", weight_shape=[1, 4, 4], weight_bytes=1, macs=9)
+    audit = Audit(layers=[lstm, layer("fc", "QGemm", int8=True)], operators=[spent("LSTM", 0.81, nodes=1)])
+    assert findings(now, against(1.2), audit, previous=seen()) == [
+        "LSTM run in float: 90% of the multiply-accumulates, 81% of the time; static quantization has no kernel for "
+        "recurrent layers"
+    ]
+
+
+def test_what_is_not_counted_is_said() -> None:
+    assert findings(seen(), None, Audit(uncounted=["DFT"])) == [
+        "DFT: how often it multiplies is not known here: the multiply-accumulates are those of the other layers, and "
+        "the share in int8 is unknown"
+    ]
