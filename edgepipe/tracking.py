@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import http.client
 import importlib.util
 import json
 import logging
 import math
 import os
-import socket
+import ssl
+import threading
+import urllib.error
 import urllib.parse
+import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
 TRACKED = "tracking.json"
 """In a run's folder, once it is logged: where, and under which id."""
 _DEFAULT_DATABASE = "outputs/mlflow.db"
+_SQLITE = "sqlite:///"
 _LOCK_SECONDS = 60
 _AGAIN = "The run is whole; log it again with `edgepipe track RUN`"
 _FILES = ("metrics.json", "recipe.yaml", "overrides.yaml", "report.html", "edgepipe.log")
@@ -67,7 +72,17 @@ def place(tracking: Tracking) -> str:
     """The tracking URI: the recipe's, else $MLFLOW_TRACKING_URI, else an SQLite file; its path made absolute."""
     uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_DEFAULT_DATABASE}"
     scheme, _, path = uri.partition(":///")
-    return f"sqlite:///{Path(at_home(path)).absolute().as_posix()}" if scheme == "sqlite" and path else uri
+    if scheme != "sqlite" or not path:
+        return uri
+    file = Path(at_home(path)).absolute().as_posix()
+    for sign in "%?#":  # would be read as another character, or end the file's name
+        file = file.replace(sign, urllib.parse.quote(sign))
+    return f"{_SQLITE}{file}"
+
+
+def _database(uri: str) -> Path | None:
+    """The file of a `place` that is an SQLite one."""
+    return Path(urllib.parse.unquote(uri.removeprefix(_SQLITE))) if uri.startswith(_SQLITE) else None
 
 
 def unanswered(tracking: Tracking) -> str | None:
@@ -75,15 +90,43 @@ def unanswered(tracking: Tracking) -> str | None:
     server = urllib.parse.urlsplit(place(tracking))
     if server.scheme not in ("http", "https") or server.hostname is None:
         return None
-    try:
-        port = server.port or (443 if server.scheme == "https" else 80)
-        socket.create_connection((server.hostname, port), timeout=_ANSWER_SECONDS).close()
-    except OSError as error:
-        return (
-            f"tracking: {server.scheme}://{server.netloc} does not answer ({error.strerror or error}). "
-            "The run goes on; if it stays away, log the run later with `edgepipe track RUN`"
-        )
-    return None
+    why = _silence(server)
+    if why is None:
+        return None
+    return (
+        f"tracking: {_address(server)} does not answer ({why}). "
+        "The run goes on; if it stays away, log the run later with `edgepipe track RUN`"
+    )
+
+
+def _address(server: urllib.parse.SplitResult) -> str:
+    """A server without the name and password that its address may carry."""
+    return f"{server.scheme}://{server.netloc.rpartition('@')[2]}"
+
+
+def _silence(server: urllib.parse.SplitResult) -> str | None:
+    """Why a server gives no answer of HTTP; None where it gives any, also one that refuses. At most seconds."""
+    found: list[str | None] = [f"no answer in {_ANSWER_SECONDS:g} s"]
+
+    def ask() -> None:
+        try:
+            urllib.request.urlopen(f"{_address(server)}/health", timeout=_ANSWER_SECONDS).close()
+            found[0] = None
+        except urllib.error.HTTPError as error:
+            error.close()
+            found[0] = None
+        except urllib.error.URLError as error:
+            reason = error.reason
+            away = isinstance(reason, OSError) and not isinstance(reason, ssl.SSLError)
+            found[0] = str(getattr(reason, "strerror", None) or reason) if away else None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            found[0] = str(getattr(error, "strerror", None) or error)
+
+    # The search for a host's address knows no time limit of its own.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(2 * _ANSWER_SECONDS)
+    return found[0]
 
 
 def track(run: Path, tracking: Tracking, *, sweep: str | None = None) -> str:
@@ -112,9 +155,10 @@ def track(run: Path, tracking: Tracking, *, sweep: str | None = None) -> str:
         try:
             _log(client, run_id, metrics, run, end_ms, tracking)
         except Exception:
-            with contextlib.suppress(Exception):  # half a run would look like a whole one
-                client.set_terminated(run_id, "FAILED", end_ms)
-                client.delete_run(run_id)
+            if unanswered(tracking) is None:
+                with contextlib.suppress(Exception):  # half a run would look like a whole one
+                    client.set_terminated(run_id, "FAILED", end_ms)
+                    client.delete_run(run_id)
             raise
         client.set_terminated(run_id, _state(metrics), end_ms)
     # Kept beside the run; a folder that cannot be written any more only costs the memory of it.
@@ -150,8 +194,12 @@ def _client(uri: str) -> Iterator[MlflowClient]:
     A server that is away is given up after seconds: MLflow's own patience would hold a finished run for minutes.
     """
     require_mlflow()
+    server = urllib.parse.urlsplit(uri)
+    why = _silence(server) if server.scheme in ("http", "https") and server.hostname else None
+    if why is not None:
+        raise TrackingError(f"tracking: {_address(server)} does not answer ({why}). {_AGAIN}")
     for name, value in {
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "GIT_PYTHON_REFRESH": "quiet",
@@ -163,18 +211,32 @@ def _client(uri: str) -> Iterator[MlflowClient]:
         try:
             from mlflow import MlflowClient
 
-            database = uri.removeprefix("sqlite:///")
-            if database != uri:
-                if Path(database).is_dir():
+            database = _database(uri)
+            if database is not None:
+                if database.is_dir():
                     raise TrackingError(f"tracking.uri: {shown(uri)}: a folder, and no SQLite file. {_AGAIN}")
-                Path(database).parent.mkdir(parents=True, exist_ok=True)
+                database.parent.mkdir(parents=True, exist_ok=True)
                 held.enter_context(FileLock(f"{database}.lock", timeout=_LOCK_SECONDS))
+                held.enter_context(_no_empty_twin(uri))
             yield MlflowClient(tracking_uri=uri)
         except EdgepipeError:
             raise
         except Exception as error:  # MLflow raises its own, requests', sqlalchemy's and alembic's errors
             said = (str(error).strip().splitlines() or [""])[0][:300]
             raise TrackingError(f"tracking: {shown(uri)}: {type(error).__name__}: {said}. {_AGAIN}") from error
+
+
+@contextlib.contextmanager
+def _no_empty_twin(uri: str) -> Iterator[None]:
+    """MLflow makes the folder of an SQLite file, and reads its address without undoing `%3F`: an empty `a%3F/`."""
+    folder = Path(uri.removeprefix(_SQLITE)).parent
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    finally:
+        for path in missing:
+            with contextlib.suppress(OSError):  # somebody put something there
+                path.rmdir()
 
 
 def shown(uri: str) -> str:
@@ -196,9 +258,10 @@ def _experiment(client: MlflowClient, name: str, uri: str) -> str:
                 )
             return str(found.experiment_id)
         # MLflow would put the artifacts of an SQLite store below the folder that happens to be current.
-        beside = Path(uri.removeprefix("sqlite:///")).with_name("mlartifacts")
+        database = _database(uri)
         try:
-            return str(client.create_experiment(name, beside.as_uri() if uri.startswith("sqlite:///") else None))
+            beside = None if database is None else database.with_name("mlartifacts").as_uri()
+            return str(client.create_experiment(name, beside))
         except Exception:
             if last:
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import pytest
 
 from edgepipe.__main__ import main
 from edgepipe.metrics import read_metrics
+from edgepipe.recipe import Tracking
+from edgepipe.tracking import TrackingError, track, unanswered
 from tests.faults.processes import finish, start
 from tests.small import arguments
 
@@ -99,6 +102,39 @@ def test_a_server_that_is_away_costs_a_note_and_the_run_is_logged_later(tmp_path
     uri = f"sqlite:///{tmp_path}/later.db"
     assert main(["track", str(tmp_path / "run"), "--uri", uri, "--experiment", "mine"]) == 0
     assert [run.info.status for run in runs(uri, "mine")] == ["FINISHED"]
+
+
+@HAS_MLFLOW
+def test_a_run_is_logged_beside_itself_whatever_its_folder_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(arguments(tmp_path / "made", f"hydra.run.dir={tmp_path}/run")) == 0
+    shutil.rmtree(tmp_path / "run" / "steps")
+    name = "50%20 ?mode=no#1"
+    home = tmp_path / name / "100%"
+    home.mkdir(parents=True)
+    monkeypatch.chdir(home)
+    shutil.copytree(tmp_path / "run", "run")
+    run_id = track(Path("run"), Tracking())
+    logged = home / "outputs" / "mlartifacts" / run_id / "artifacts"
+    assert (home / "outputs" / "mlflow.db").is_file()
+    assert (logged / "final" / "model.onnx").read_bytes() == (home / "run" / "final" / "model.onnx").read_bytes()
+    assert track(Path("run"), Tracking()) == run_id
+    assert {path.name for path in tmp_path.iterdir()} == {"made", "run", name}
+
+
+@HAS_MLFLOW
+def test_a_server_that_takes_connections_and_never_answers_is_given_up_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(arguments(tmp_path, f"hydra.run.dir={tmp_path}/run")) == 0
+    monkeypatch.setattr("edgepipe.tracking._ANSWER_SECONDS", 0.2)
+    monkeypatch.setitem(sys.modules, "mlflow.tracking", None)  # its own patience is never asked for
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = Tracking(uri=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert "does not answer (" in str(unanswered(settings))
+        with pytest.raises(TrackingError, match=r"does not answer \(.*The run is whole; log it again"):
+            track(tmp_path / "run", settings)
 
 
 @HAS_MLFLOW
