@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run verify test test-slow test-frameworks lint types layers setup clean
+.PHONY: run verify verify-tools test test-slow test-frameworks lint types layers setup clean
 
 setup: $(READY)
 
@@ -17,13 +17,19 @@ run: $(READY)
 	$(BIN)/python -m edgepipe recipe=resnet18_int8
 
 # The main recipe, its deployed file run under a Haswell, a Cortex-A72 and A76, in Node and in Chromium.
-verify: $(READY)
-	for tool in qemu-aarch64-static debootstrap chromium node npm; do command -v $$tool > /dev/null || exit 1; done || \
-		{ apt-get update && apt-get install -y qemu-user-static debootstrap chromium nodejs npm; }
+verify: $(READY) verify-tools
 	$(BIN)/python -m edgepipe targets install --missing arm64 browser_wasm
 	$(BIN)/python -m edgepipe recipe=resnet18_int8 'verify=[x86_avx2,arm64,browser_wasm]' ~goal \
 		require_verify=true hydra.run.dir=outputs/verify
 	$(BIN)/python -m edgepipe bundle verify outputs/verify
+
+# One at a time and only what is missing: a nodejs from elsewhere brings its own npm, and Debian's conflicts with it.
+verify-tools:
+	@for need in qemu-aarch64-static:qemu-user-static debootstrap:debootstrap chromium:chromium node:nodejs npm:npm; do \
+		command -v $${need%%:*} > /dev/null && continue; \
+		test -n "$$fresh" || apt-get update || exit 1; \
+		fresh=yes; echo "installing $${need##*:}"; apt-get install -y $${need##*:} || exit 1; \
+	done
 
 test: lint types layers
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
