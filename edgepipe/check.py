@@ -83,14 +83,14 @@ def int8_sets(metrics: Metrics) -> list[str]:
     )
 
 
-def accept(metrics: Metrics, previous: Baseline | None = None) -> Baseline:
+def accept(metrics: Metrics, previous: Baseline | None = None, where: str = "metrics.json") -> Baseline:
     """A baseline from a run. Tolerances: the recipe's, else those that people set in `previous`, else the defaults."""
     expected: dict[str, Expected] = {}
     for name, value in values(metrics).items():
         if previous is not None and name not in previous.metrics:
             continue  # a metric that was taken out of the file stays out
         if not math.isfinite(value):
-            raise InputError(f"metrics.json: {name} is {value}, and nothing can be held against that. Run it again")
+            raise InputError(f"{where}: {name} is {value}, and nothing can be held against that. Run it again")
         tolerance: Tolerance = previous.metrics[name] if previous is not None else GATED[name].default
         tolerance = metrics.tolerances.get(name, tolerance)
         expected[name] = Expected(
@@ -356,7 +356,7 @@ def main_accept(argv: list[str]) -> int:
     previous = read_baseline(args.baseline) if args.baseline.is_file() else None
     if previous is not None and previous.recipe != metrics.recipe:
         raise InputError(f"{args.baseline}: recipe: it is for '{previous.recipe}', the run is of '{metrics.recipe}'")
-    baseline = accept(metrics, previous)
+    baseline = accept(metrics, previous, str(args.run))
     _write(args.baseline, json.dumps(baseline.model_dump(mode="json"), indent=1) + "\n")
     Console(highlight=False, soft_wrap=True).print(
         f"{args.baseline}: {len(baseline.metrics)} metrics accepted", markup=False

@@ -28,6 +28,12 @@ def write_text(path: Path, text: str) -> None:
         raise
 
 
+def near(path: Path) -> str:
+    """A path as it works from where the user stands: relative below the current folder, else absolute."""
+    path = Path(os.path.abspath(path))  # noqa: PTH100  without its `..`, and without following links
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def read_record(path: Path, kind: type[Record], remedy: str) -> Record:
     """A JSON file that edgepipe wrote.
 

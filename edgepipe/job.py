@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from edgepipe.compose import current_job, current_sweep, launch, to_recipe, to_yaml
 from edgepipe.errors import EdgepipeError, RecipeError
+from edgepipe.files import near
 from edgepipe.metrics import Metrics, read_metrics
 from edgepipe.recipe import Tracking
 from edgepipe.run import INTERRUPTED, describe, run
@@ -70,7 +71,7 @@ def _caught(config: DictConfig, choices: dict[str, str], overrides: list[str], f
         logging.getLogger("edgepipe").exception("internal error")
         code, text = (
             1,
-            f"internal error: {type(error).__name__}: {error}. The traceback is in {folder.name}/edgepipe.log",
+            f"internal error: {type(error).__name__}: {error}. The traceback is in {near(folder / 'edgepipe.log')}",
         )
     print_error(text)
     return {"exit_code": code, "error": text}
@@ -168,11 +169,7 @@ def _publish(metrics: Metrics, folder: Path) -> None:
         where = f"passes.{metrics.failure.step}" if metrics.failure.step else ""
         text = metrics.failure.message
         print_error(text if text.startswith((f"{where}:", f"{where}.")) or not where else f"{where}: {text}")
-    console.print(f"report: {_near(folder / 'report.html')}", markup=False, soft_wrap=True)
-
-
-def _near(path: Path) -> str:
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    console.print(f"report: {near(folder / 'report.html')}", markup=False, soft_wrap=True)
 
 
 def run_command(argv: list[str]) -> int:
@@ -205,7 +202,7 @@ def _summarise(jobs: list[tuple[list[str], dict[str, Any]]]) -> None:
     shared = next((path for path in folders if folders.count(path) > 1), None)
     if shared is not None:
         raise RecipeError(
-            f"hydra.sweep.subdir: {folders.count(shared)} jobs wrote into {shared.name}/, each over the one before: "
+            f"hydra.sweep.subdir: {folders.count(shared)} jobs wrote into {near(shared)}/, each over the one before: "
             "name what tells them apart in it, as in ${hydra.job.num}"
         )
     sweep = jobs[0][1].get("sweep")
@@ -217,7 +214,7 @@ def _summarise(jobs: list[tuple[list[str], dict[str, Any]]]) -> None:
     console = output_console()
     console.print()
     console.print(rich_sweep(runs), soft_wrap=True)
-    console.print(f"sweep: {_near(folder / 'sweep.html')}", markup=False, soft_wrap=True)
+    console.print(f"sweep: {near(folder / 'sweep.html')}", markup=False, soft_wrap=True)
     tracked = [result for _, result in jobs if result.get("tracked")]
     if tracked:
         from edgepipe.tracking import track_sweep

@@ -17,7 +17,7 @@ from edgepipe.artifact import Artifact, Kind, canonical_json
 from edgepipe.contract import DataSource, Job, Pass, Split
 from edgepipe.data.task import with_task
 from edgepipe.errors import DataError, EdgepipeError, PassError, RecipeError
-from edgepipe.files import write_text
+from edgepipe.files import near, write_text
 from edgepipe.metrics import (
     ArtifactRef,
     Estimate,
@@ -361,7 +361,7 @@ def run(
         failure = Failure(
             step=label,
             error=type(error).__name__,
-            message=f"{type(error).__name__}: {error}. The traceback is in {folder.name}/edgepipe.log",
+            message=f"{type(error).__name__}: {error}. The traceback is in {near(folder / 'edgepipe.log')}",
         )
         log.error("failed", exc_info=True)
     held.close()

@@ -341,10 +341,28 @@ def test_recipes_are_listed_beside_files_that_are_none(
     assert shown.count("not a recipe: ") == 3
 
 
+@pytest.mark.parametrize("broken", ["job._job", "run._deploy"])
+def test_the_log_of_a_defect_is_named_as_the_user_reaches_it(
+    broken: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    argv = arguments(tmp_path)
+    monkeypatch.setattr(f"edgepipe.{broken}", defect)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for folder, shown in (("../there/run", f"{tmp_path}/there/run"), ("deep/run", "deep/run")):
+        assert main([*argv, f"hydra.run.dir={folder}"]) == 1
+        assert f"RuntimeError: a defect. The traceback is in {shown}/edgepipe.log" in capsys.readouterr().err
+        assert "a defect" in Path(shown, "edgepipe.log").read_text()
+
+
 def test_jobs_that_share_a_folder_are_refused_a_common_table(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     argv = arguments(tmp_path, f"hydra.sweep.dir={tmp_path}/sweep", "hydra.sweep.subdir=same", "seed=0,1")
     assert main(["-m", *argv]) == 2
-    assert "hydra.sweep.subdir: 2 jobs wrote into same/" in capfd.readouterr().err
+    assert f"hydra.sweep.subdir: 2 jobs wrote into {tmp_path}/sweep/same/" in capfd.readouterr().err
     argv = arguments(tmp_path, f"hydra.sweep.dir={tmp_path}/deep", "hydra.sweep.subdir=a/${hydra.job.num}", "seed=0,1")
     assert main(["-m", *argv]) == 0
     assert (tmp_path / "deep" / "sweep.html").is_file()
