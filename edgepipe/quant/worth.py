@@ -18,6 +18,7 @@ from typing import NamedTuple
 import onnx
 
 from edgepipe.quant.min_cut import UNBOUNDED, Network
+from edgepipe.quant.scattered import dragged, is_scattered
 from edgepipe.quant.wiring import ANCHORS, Unit, Wiring, attribute
 
 
@@ -25,7 +26,7 @@ class Cost(NamedTuple):
     """Nanoseconds of a kernel: per node, per thousand elements, multiply-accumulates, taps and weights.
 
     `taps` are the pieces a convolution wider than 1x1 gathers before it multiplies: pixels out x positions of the
-    kernel x groups. They are what makes stems and grouped convolutions slow.
+    kernel x groups. They are what makes stems and convolutions in groups slow.
     """
 
     node: float
@@ -46,6 +47,8 @@ class Kernel(NamedTuple):
 # is a prediction, which the audit of each run holds against measured times. What a node costs by itself is written
 # alike on both sides of convolutions and products, so that the smallest ones follow their neighbours.
 DENSE = Kernel(Cost(8000, 300, 22, 3000, 300), Cost(8000, 260, 9, 6500, 80))
+# A convolution in groups of several channels in or out: int8 multiplies each group by itself, a pixel at a time.
+GROUPED = Kernel(Cost(8000, 300, 30, 800, 300), Cost(8000, 260, 9, 6500, 80))
 DEPTHWISE = Kernel(Cost(8000, 200, 100), Cost(8000, 150, 85))
 PRODUCT = Kernel(Cost(8000, 600, 22, 0, 300), Cost(8000, 430, 11, 0, 60))
 ELEMENTWISE: dict[str, Kernel] = {
@@ -60,6 +63,7 @@ ELEMENTWISE: dict[str, Kernel] = {
     "AveragePool": Kernel(Cost(2000, 2500), Cost(2000, 25000)),
 }
 MOVE = Kernel(Cost(1000, 300), Cost(1000, 150))
+SCATTERED = Kernel(Cost(1000, 700), Cost(1000, 7000))
 QUANTIZE = Cost(2000, 500)
 DEQUANTIZE = Cost(2000, 300)
 RELAYOUT = Cost(2000, 400)
@@ -125,6 +129,8 @@ def _cut(
                 network.edge(middle, place[reader.node.name], UNBOUNDED)
             if floats:
                 network.edge(middle, 1, UNBOUNDED)
+    for layer, move in dragged(units, wiring, shapes):
+        network.edge(place[layer.node.name], place[move.node.name], UNBOUNDED)
     side = network.source_side()
     return {name for name, node in place.items() if node in side}
 
@@ -200,10 +206,14 @@ def _costs(unit: Unit, wiring: Wiring, shapes: dict[str, tuple[int, ...]]) -> tu
         macs = macs_of(node, wiring, shapes)
         if node.op_type == "Conv":
             groups = int(attribute(node, "group", 1))
-            kernel = DEPTHWISE if groups > 1 and shape[1] == 1 else DENSE
-            taps = 0 if kernel is DEPTHWISE or prod(shape[2:]) == 1 else macs * groups // (shape[0] * shape[1])
+            # Of several channels out for each channel in, the runtime makes no depthwise kernel.
+            kernel = DENSE if groups == 1 else DEPTHWISE if shape[0] == groups and shape[1] == 1 else GROUPED
+            gathers = kernel is GROUPED or (kernel is DENSE and prod(shape[2:]) > 1)
+            taps = macs * groups // (shape[0] * shape[1]) if gathers else 0
         else:
             kernel = PRODUCT
+    elif is_scattered(node, wiring, shapes):
+        kernel = SCATTERED
     return tuple(  # type: ignore[return-value]
         round(c.node + (c.elements * elements + c.macs * macs + c.taps * taps + c.weights * weights) / 1000)
         for c in kernel

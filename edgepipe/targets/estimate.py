@@ -73,9 +73,9 @@ def _latency(target: Target, measured: Measurements, proofs: Iterable[Proof]) ->
     )
     if clock is None or int8 is None or floats is None or share is None:
         return None
-    if measured.macs == 0:  # trees and their like: what is counted is none of their work
+    in_int8 = measured.int8_share.layers
+    if measured.macs == 0 or in_int8 is None:  # trees and their like: what is counted is not their work
         return None
-    in_int8 = measured.int8_share.layers or 0.0
     cycles = measured.macs * (in_int8 / int8.value + (1 - in_int8) / floats.value)
     best = cycles / (clock.value * 1e9) * 1e3
     low, high = share.value

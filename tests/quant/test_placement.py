@@ -21,6 +21,9 @@ from edgepipe.quant.norms import norms_to_convolutions
 from edgepipe.quant.observers import UNLIMITED, Observer
 from edgepipe.quant.placement import NOT_WORTH_IT, place
 from edgepipe.quant.qdq import QdqWriter
+from edgepipe.quant.scattered import is_scattered
+from edgepipe.quant.wiring import Wiring
+from edgepipe.quant.worth import shapes_of
 
 SHAPE = (1, 16, 24, 24)
 
@@ -277,3 +280,50 @@ def test_the_cut_is_the_cheapest_of_all() -> None:
         assert 0 in side
         assert 1 not in side
         assert cost(side) == min(map(cost, others))
+
+
+@pytest.mark.parametrize(
+    ("wide", "group", "kernel", "wanted"),
+    [(32, 16, 7, False), (32, 16, 1, False), (16, 4, 3, False), (16, 1, 3, True)],
+)
+def test_a_convolution_in_groups_that_is_not_depthwise_stays_float(
+    wide: int, group: int, kernel: int, wanted: bool
+) -> None:
+    """In int8 the runtime multiplies each group by itself: 0.5 ms became 13."""
+    between = conv("grouped", "a", "b", group=group, pads=[kernel // 2] * 4)
+    nodes = [conv("one", "x", "a"), between, conv("two", "b", "y", kernel_shape=[1, 1])]
+    stored = [weight("one.w", 16, 16, 1, 1), weight("grouped.w", wide, 16 // group, kernel, kernel)]
+    found = place(graph(nodes, [*stored, weight("two.w", 16, wide, 1, 1)]), ())
+    assert ("grouped" in found.nodes) == wanted
+    assert (found.kept_float.get("grouped") == NOT_WORTH_IT) != wanted
+
+
+def shuffled(perm: list[int], split: list[int]) -> onnx.ModelProto:
+    """Two convolutions with a reshape, a transposition and a reshape between them."""
+    nodes = [
+        conv("one", "x", "a"),
+        helper.make_node("Reshape", ["a", "split"], ["b"], name="split"),
+        helper.make_node("Transpose", ["b"], ["c"], name="turn", perm=perm),
+        helper.make_node("Reshape", ["c", "whole"], ["d"], name="join"),
+        conv("two", "d", "y"),
+    ]
+    sizes = [numpy_helper.from_array(np.array(size), name) for size, name in ((split, "split"), (SHAPE, "whole"))]
+    return graph(nodes, [weight("one.w", 16, 16, 1, 1), weight("two.w", 16, 16, 1, 1), *sizes])
+
+
+def test_a_shuffle_of_channels_keeps_the_layers_around_it_in_float() -> None:
+    """The runtime folds channels-last into the transposition, and drags it into int8: 0.28 ms became 1.2."""
+    found = place(shuffled([0, 2, 1, 3, 4], [1, 2, 8, 24, 24]), ())
+    assert not found.nodes
+    assert found.kept_float == {"one": NOT_WORTH_IT, "two": NOT_WORTH_IT}
+    forced = place(shuffled([0, 2, 1, 3, 4], [1, 2, 8, 24, 24]), (), "never").nodes
+    assert {"one", "two", "turn"} <= forced  # between int8 layers the runtime would run it in int8 in any case
+
+
+def test_transpositions_that_move_one_block_cost_nothing_more() -> None:
+    model = shuffled([0, 2, 1], [1, 16, 576])
+    assert not is_scattered(model.graph.node[2], Wiring(model), shapes_of(model))
+    model = shuffled([0, 2, 1, 3, 4], [1, 2, 8, 24, 24])
+    assert is_scattered(model.graph.node[2], Wiring(model), shapes_of(model))
+    heads = helper.make_node("Transpose", ["x"], ["y"], perm=[0, 2, 1, 3])  # of attention: rows of 24 are copied
+    assert not is_scattered(heads, Wiring(graph([heads], [])), {"x": SHAPE})
