@@ -10,7 +10,7 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ from edgepipe.errors import EdgepipeError, RecipeError
 from edgepipe.plan import Plan, make_plan
 from edgepipe.recipe import Recipe, problems_of, validate
 from edgepipe.recipe_files import folders_at_home, refuse_code, refuse_exploding
+from edgepipe.recipe_text import check_text
 from edgepipe.registry import did_you_mean
 from edgepipe.settings import at_home
 from edgepipe.targets.machine import available_cores
@@ -88,6 +89,7 @@ class RecipeSource(FileConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         name = self._drop(config_path)
         file = Path(self.path) / self._normalize_file_name(name)
+        check_text(file, _shown(file))
         refuse_exploding(file, _shown(file))
         result = super().load_config(name)
         group = config_path.removesuffix(".yaml").rpartition("/")[0]
@@ -278,11 +280,18 @@ def _plain_overrides(overrides: list[str]) -> list[str]:
     return [override.removeprefix("++") for override in overrides]
 
 
-def _explain(error: Exception) -> RecipeError:
+def _explain(error: Exception, ready: Sequence[str] = ()) -> RecipeError:
     """Hydra's message, shortened to what a user can act on."""
     text = str(error).strip()
+    typed = {re.sub(r"^[+~]+", "", item).partition("=")[0] for item in ready}
+    file = _file_of(ready)
     if isinstance(error, OmegaConfBaseException) and getattr(error, "full_key", None):
-        return RecipeError(f"recipe or command line: {_unresolved(error)}")
+        place = "command line" if error.full_key in typed else file
+        return RecipeError(f"{place}: {_unresolved(error)}")
+    composed = re.search(r"raised while composing config:\n(.+)\n[\s\S]*full_key: (\S+)", text)
+    if composed:
+        place = "command line" if composed.group(2) in typed else file
+        return RecipeError(f"{place}: {composed.group(2)}: {composed.group(1)}")
     if isinstance(error, OverrideParseException):
         said = [line for line in text.splitlines() if not line.startswith("Error parsing override")]
         return RecipeError(
@@ -296,7 +305,8 @@ def _explain(error: Exception) -> RecipeError:
     if missing:
         group, name = missing.groups()
         known = recipe_names() if group == "recipe" else group_options(group)
-        return RecipeError(f"command line or recipe: {group}: there is no {group} '{name}'.{did_you_mean(name, known)}")
+        place = "command line" if group in typed else f"{file}: defaults"
+        return RecipeError(f"{place}: {group}: there is no {group} '{name}'.{did_you_mean(name, known)}")
     unset = re.search(r"You must specify '(\w+)'", text)
     if unset:
         group = unset.group(1)
@@ -311,6 +321,10 @@ def _explain(error: Exception) -> RecipeError:
                 f"command line: {key}: the {part.group(1)} in use has no such setting; --cfg hydra shows what it has. "
                 f"Choose the one that has it, as in hydra/{part.group(1)}=NAME"
             )
+        if key not in typed and ("/" in key or key in GROUPS):
+            return RecipeError(
+                f"{file}: defaults: 'override {key}' overrides nothing: write the entry without override"
+            )
         hint = did_you_mean(key, [*Recipe.model_fields, "hydra.run.dir"])
         return RecipeError(f"command line: {key}: unknown key.{hint}")
     gone = re.search(r"Could not delete from config\. '([^']+)'", text)
@@ -318,11 +332,19 @@ def _explain(error: Exception) -> RecipeError:
         return RecipeError(
             f"command line: ~{gone.group(1)}: nothing of this name is there to remove; --cfg job shows the recipe"
         )
+    text = text.partition("\nConfig search path:")[0]
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("Set the env")]
     cause = error.__cause__
     if cause is not None and str(cause) not in text:
         lines.append(str(cause).splitlines()[0])
-    return RecipeError("recipe or command line: " + "\n  ".join(lines[:6]))
+    return RecipeError(f"{file}: " + "\n  ".join(lines[:6]))
+
+
+def _file_of(ready: Sequence[str]) -> str:
+    """The recipe's file, to name where something is wrong; else words that say what is meant."""
+    value = next((item.partition("=")[2] for item in ready if item.startswith("recipe=")), "")
+    path = recipe_names().get(named(value) or "")
+    return _shown(path) if path is not None else "recipe or command line"
 
 
 def _unresolved(error: OmegaConfBaseException) -> str:
@@ -380,10 +402,14 @@ def _content(path: Path) -> Any:
 
 
 def _says(content: Any, place: list[str]) -> bool:
-    """Whether a file's content has a value at a place, whatever it is made of."""
+    """Whether a file's content says something about a place, if only that it is null or taken from elsewhere."""
     for part in place:
-        content = content.get(part) if isinstance(content, dict) else None
-    return content is not None
+        if isinstance(content, str) and "${" in content:
+            return True
+        if not isinstance(content, dict) or part not in content:
+            return False
+        content = content[part]
+    return True
 
 
 def _shown(path: Path | None) -> str:
@@ -486,7 +512,9 @@ def _checked(hydra: Hydra, ready: list[str]) -> tuple[Recipe, Plan]:
                 problems[group] = f"command line: {group}: there is no {group} '{name}'.{hint}"
     rest = [override for override in ready if override.partition("=")[0] not in problems]
     try:
-        config = _guarded(lambda: hydra.compose_config(config_name=PRIMARY, overrides=rest, run_mode=RunMode.RUN))
+        config = _guarded(
+            lambda: hydra.compose_config(config_name=PRIMARY, overrides=rest, run_mode=RunMode.RUN), ready
+        )
         found = to_recipe(config, _choices(config), _plain_overrides(rest))
     except RecipeError as error:
         if not problems:
@@ -545,22 +573,41 @@ def _choices(config: DictConfig) -> dict[str, str]:
     return {str(key): str(value) for key, value in config.hydra.runtime.choices.items()}
 
 
-def _guarded(work: Callable[[], Any]) -> Any:
+def _guarded(work: Callable[[], Any], ready: Sequence[str] = ()) -> Any:
+    """Do Hydra's work; what it finds wrong is told in words. `ready`: the overrides, to name the recipe's file."""
     try:
         return work()
     except RecipeError:
         raise
     except (HydraException, OmegaConfBaseException) as error:  # before OSError: a missing config is both
-        raise _explain(error) from None
+        raise _explain(error, ready) from None
     except OSError as error:  # Hydra makes the run's folder
         place = error.filename or "the run's folder"
         raise EdgepipeError(
             f"hydra.run.dir: {place}: {error.strerror or error}. Choose a writable folder with hydra.run.dir=DIR"
         ) from error
     except Exception as error:
-        if type(error).__module__.startswith("yaml") or isinstance(error, (UnicodeDecodeError, RecursionError)):
-            raise RecipeError(f"recipe: not readable as YAML: {str(error)[:600]}") from None
+        if os.environ.get("EDGEPIPE_DEBUG"):
+            raise
+        if isinstance(error, RecursionError):
+            raise RecipeError(
+                f"{_file_of(ready)}: its defaults lead in a circle, or its values hold one another without end"
+            ) from None
+        if type(error).__module__.startswith("yaml"):
+            raise RecipeError(f"{_file_of(ready)}: not readable as YAML: {str(error)[:600]}") from None
+        if _raised_by_hydra(error):
+            said = (str(error).strip() or type(error).__name__).partition("\n")[0][:300]
+            raise RecipeError(f"{_file_of(ready)}: cannot be composed: {said}") from None
         raise
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    """Whether an error comes out of the code that reads YAML and overrides: what it read is at fault."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    module = "" if place is None else str(place.tb_frame.f_globals.get("__name__", ""))
+    return module.partition(".")[0] in ("hydra", "omegaconf", "antlr4", "yaml")
 
 
 def _complete(overrides: list[str]) -> None:
@@ -656,20 +703,20 @@ def launch(argv: list[str], task: Callable[[DictConfig], Any]) -> list[tuple[lis
     ready = _prepare(args.overrides, sweeps=args.multirun)
     with _hydra() as hydra:
         if args.cfg:
-            _guarded(lambda: hydra.show_cfg(PRIMARY, ready, args.cfg, args.package, args.resolve))
+            _guarded(lambda: hydra.show_cfg(PRIMARY, ready, args.cfg, args.package, args.resolve), ready)
             return []
         if args.info:
-            _guarded(lambda: hydra.show_info(args.info, PRIMARY, ready))
+            _guarded(lambda: hydra.show_info(args.info, PRIMARY, ready), ready)
             return []
         _first_of_a_sweep(ready)
-        if args.multirun or _guarded(lambda: hydra.get_mode(PRIMARY, ready)) == RunMode.MULTIRUN:
+        if args.multirun or _guarded(lambda: hydra.get_mode(PRIMARY, ready), ready) == RunMode.MULTIRUN:
             _divide_cores(ready)
             batches = _launched(lambda: hydra.multirun(PRIMARY, task, ready)) or []
             jobs = [job for batch in batches for job in (batch if isinstance(batch, list) else [batch])]
             return [(_plain_overrides(list(job.overrides or [])), job.return_value) for job in jobs]
         # Composed and checked before Hydra makes the run's folder: a broken recipe leaves nothing behind.
         _checked(hydra, ready)
-        job = _guarded(lambda: hydra.run(PRIMARY, task, ready))
+        job = _guarded(lambda: hydra.run(PRIMARY, task, ready), ready)
         return [(_plain_overrides(ready), job.return_value)]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -34,6 +36,23 @@ def near(path: Path) -> str:
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
+def _beyond_reason(text: str) -> str | None:
+    """The first place of a JSON text that holds NaN, an infinity, or a whole number that no float holds."""
+    try:
+        waiting: list[tuple[str, Any]] = [("", json.loads(text))]
+    except (ValueError, RecursionError):
+        return None  # told by whoever validates it
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{place}.{key}", item) for key, item in value.items()]
+        elif isinstance(value, list):
+            waiting += [(f"{place}.{number}", item) for number, item in enumerate(value)]
+        elif isinstance(value, (int, float)) and not -sys.float_info.max <= value <= sys.float_info.max:
+            return place[1:] or "the file"
+    return None
+
+
 def read_record(path: Path, kind: type[Record], remedy: str) -> Record:
     """A JSON file that edgepipe wrote.
 
@@ -41,7 +60,11 @@ def read_record(path: Path, kind: type[Record], remedy: str) -> Record:
         InputError: there is none, or it is not a `kind`; ends with `remedy`.
     """
     try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        key = _beyond_reason(text)
+        if key is not None:
+            raise InputError(f"{path}: {key}: no finite number, and edgepipe writes none such. {remedy}")
+        return kind.model_validate_json(text)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file. {remedy}") from None
     except UnicodeDecodeError:

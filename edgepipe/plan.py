@@ -11,6 +11,7 @@ from edgepipe.recipe import Recipe
 
 LOAD = "load"
 LOWER = "lower"
+_LONGEST_LABEL = 100
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ def make_plan(recipe: Recipe) -> Plan:
             )
         if not label or not label.replace("_", "").replace("-", "").isalnum():
             problems.append((key, "a label has letters, digits, '_' and '-' only, since it names a folder", label))
+        elif len(label.encode()) > _LONGEST_LABEL:
+            text = f"a label names a folder: at most {_LONGEST_LABEL} letters"
+            problems.append((key, text, f"{label[:12]}..., {len(label)} letters"))
         wants = step.settings.reads
         if wants is Kind.ONNX and kind is Kind.TORCH:
             lower(free_label())

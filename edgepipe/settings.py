@@ -23,6 +23,23 @@ def at_home(text: str) -> str:
     return os.path.expanduser(text)  # noqa: PTH111  Path.expanduser raises where this keeps the text
 
 
+_AT_MOST: dict[str, float] = {
+    "seed": 2**32 - 1,
+    "epochs": 100_000,
+    "patience": 100_000,
+    "batch_size": 65_536,
+    "batch": 65_536,
+    "num_classes": 100_000,
+    "round_to": 65_536,
+    "threads": 4_096,
+    "lr": 1_000,
+    "weight_decay": 1_000,
+    "temperature": 1e6,
+}
+"""What no run could use, by the name of the setting; any other number ends at `_ANY_AT_MOST`."""
+_ANY_AT_MOST = 1e15
+
+
 class Settings(BaseModel):
     """Base class of a recipe's parts."""
 
@@ -36,6 +53,15 @@ class Settings(BaseModel):
         kinds = set(_alternatives(cls.model_fields[info.field_name or ""].annotation))
         if isinstance(value, bool) and {int, float} & kinds and bool not in kinds:
             raise ValueError("a number is wanted")
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _within_reason(cls, value: Any, info: ValidationInfo) -> Any:
+        """A million classes or a rate of 1e300 is a slip, and would end a run late and in other words."""
+        most = _AT_MOST.get(info.field_name or "", _ANY_AT_MOST)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) > most:
+            raise ValueError(f"beyond reason: at most {most:,.0f}")
         return value
 
     @field_validator("*", mode="before")

@@ -146,7 +146,7 @@ CASES: list[tuple[str, Callable[[Path], list[str]], int, str]] = [
     ("unknown setting", lambda _: ["recipe=resnet18_int8", "passes.prune.ratoi=1"], 2, "Did you mean 'ratio'?"),
     ("ratio out of range", lambda _: ["recipe=resnet18_int8", "passes.prune.ratio=1.5"], 2, "passes.prune.ratio"),
     ("unknown group option", lambda _: ["recipe=resnet18_int8", "data=digts"], 2, "Did you mean 'digits'?"),
-    ("yaml that does not close", lambda tmp: recipe(tmp, "passes: {a: "), 2, "recipe"),
+    ("yaml that does not close", lambda tmp: recipe(tmp, "passes: {a: "), 2, "not readable as YAML"),
     ("baseline that is no step", lambda _: ["recipe=resnet18_int8", "baseline=trian"], 2, "Did you mean 'train'?"),
     (
         "order that cannot work",

@@ -197,15 +197,21 @@ def test_a_metric_that_the_run_lacks_is_missed_by_name(
     assert "| r2 | 0.9000 | 0.8000 | - | missing (the run did not measure it) |" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("value", ["NaN", "Infinity"])
-def test_a_metric_that_is_no_number_never_passes(
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-1e400", "1" + "0" * 400])
+def test_a_number_that_is_none_is_refused_with_its_file_and_key(
     run: Path, baseline: Path, tmp_path: Path, value: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     content = json.loads((run / "metrics.json").read_text())
-    content["versus_baseline"]["times_smaller"] = float(value.replace("Infinity", "inf"))
-    (tmp_path / "metrics.json").write_text(json.dumps(content))
-    assert main(["check", str(tmp_path), "--baseline", str(baseline)]) == 1
-    assert "missing (no finite number)" in capfd.readouterr().out
+    content["versus_baseline"]["times_smaller"] = "HERE"
+    (tmp_path / "metrics.json").write_text(json.dumps(content).replace('"HERE"', value))
+    assert main(["check", str(tmp_path), "--baseline", str(baseline)]) == 2
+    said = f"error: {tmp_path}/metrics.json: versus_baseline.times_smaller: no finite number"
+    assert capfd.readouterr().err.startswith(said)
+    old = json.loads(baseline.read_text())
+    old["steps"] = {"load": {"top1": "HERE"}}
+    (tmp_path / "old.json").write_text(json.dumps(old).replace('"HERE"', value))
+    assert main(["check", str(run), "--baseline", str(tmp_path / "old.json")]) == 2
+    assert capfd.readouterr().err.startswith(f"error: {tmp_path}/old.json: steps.load.top1: no finite number")
     assert main(["accept", str(tmp_path), "--baseline", str(tmp_path / "new.json")]) == 2
     assert not (tmp_path / "new.json").exists()
 

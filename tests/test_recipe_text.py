@@ -1,0 +1,86 @@
+"""A user's slip in a recipe's file is a sentence with the file, and exit 2; never a defect of edgepipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgepipe.__main__ import main
+from edgepipe.compose import compose
+from edgepipe.errors import RecipeError
+
+GROUPS = "defaults:\n  - /model: resnet18\n  - /data: digits\n  - _self_\n"
+FORM = "write a list, as in `- /model: resnet18`"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"- a\n", "a recipe is a mapping, as in `passes: ...`; found a list"),
+        (b"3\n", "a recipe is a mapping, as in `passes: ...`; found the text '3'"),
+        (b"", "model: missing"),
+        (f"{GROUPS}seed: 1\nseed: 2\n".encode(), "duplicate key seed"),
+        (f"{GROUPS}passes:\n\tq: {{}}\n".encode(), "line 6: not readable as YAML: found character '\\t'"),
+        (f"{GROUPS}seed: 1\n".encode("utf-16"), "not UTF-8 text (byte 0): save it as UTF-8"),
+        (f"{GROUPS}description: \xe9\n".encode("latin-1"), "not UTF-8 text (byte 73)"),
+        (b"passes: " + b"[" * 3000 + b"]" * 3000, "nested more than 60 deep"),
+        (f"{GROUPS}description: {'{a: ' * 70}1{'}' * 70}\n".encode(), "nested more than 60 deep"),
+        (f"# @package\n{GROUPS}".encode(), "its header '# @package' cannot be read"),
+        (f"# @package _global_ x\n{GROUPS}".encode(), "its header '# @package _global_ x' cannot be read"),
+        (f"# @package [x\n{GROUPS}".encode(), "its header '# @package [x' cannot be read"),
+        (b"defaults: x\n", f"defaults: not a list: {FORM}"),
+        (b"defaults: null\n", f"defaults: not a list: {FORM}"),
+        (b"defaults: [3]\n", "defaults[0] (line 1): an entry is one group and one name"),
+        (b"defaults: [{}]\n", "defaults[0] (line 1): an entry is one group and one name"),
+        (b"defaults: [[a]]\n", "defaults[0] (line 1): an entry is one group and one name"),
+        (b"defaults: [{/model: resnet18, /data: digits}]\n", "an entry is one group and one name"),
+        (b"defaults: [/model: 3]\n", "defaults[0] (line 1): /model: the name of a file is wanted"),
+        (b"defaults: [true: x]\n", "defaults[0] (line 1): an entry begins with the name of a group"),
+        (b"defaults: [/data: nosuch]\n", "defaults: data: there is no data 'nosuch'. Known: cifar10, digits"),
+        (b"defaults: [override /model: onnx]\n", "defaults: 'override model' overrides nothing"),
+        (b"defaults: [_self_, _self_]\n", "Duplicate _self_"),
+        (b"defaults: [odd]\n", "its defaults lead in a circle"),
+        (f"{GROUPS}null: 3\n".encode(), "line 5: a key: a key is a word"),
+        (f"{GROUPS}description: !!set {{a}}\n".encode(), "found the YAML tag 'set'"),
+        (f'{GROUPS}description: "\\ud800"\n'.encode(), "description: holds half of a character"),
+        (f'{GROUPS}store: {{root: "\\0"}}\n'.encode(), "store.root: holds a null character"),
+        (f"{GROUPS}seed: ${{nope}}\n".encode(), "seed: Interpolation key 'nope' not found"),
+        (f"{GROUPS}seed: ${{\n".encode(), "no viable alternative at input '${'"),
+        (f"{GROUPS}hydra: {{run: {{dir: null}}}}\n".encode(), "hydra.run.dir: Incompatible value 'None'"),
+        (f"{GROUPS}model: {{num_classes: 1000000}}\n".encode(), "model.num_classes: beyond reason: at most 100,000"),
+        (f"{GROUPS}passes: {{t: {{pass: train, lr: 1e300}}}}\n".encode(), "passes.t.lr: beyond reason: at most 1,000"),
+        (f"{GROUPS}goal: {{mae: 1e16}}\n".encode(), "goal.mae: beyond reason"),
+        (f"{GROUPS}data: null\n".encode(), "data: `data` is a mapping"),
+        (
+            f"{GROUPS}passes: {{{'a' * 300}: {{pass: export}}}}\n".encode(),
+            "a label names a folder: at most 100 letters",
+        ),
+    ],
+)
+def test_a_slip_is_a_sentence_that_names_the_file(
+    content: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("odd.yaml").write_bytes(content)
+    with pytest.raises(RecipeError) as caught:
+        compose(["recipe=odd.yaml"])
+    assert "odd.yaml: " in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_a_slip_ends_with_2_and_no_word_of_a_defect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("odd.yaml").write_text("# @package\n")
+    assert main(["plan", "recipe=odd.yaml"]) == 2
+    assert main(["recipe=odd.yaml"]) == 2
+    assert "defect" not in capsys.readouterr().err
+
+
+def test_a_byte_order_mark_and_an_alias_are_no_slip(tmp_path: Path) -> None:
+    path = tmp_path / "fine.yaml"
+    path.write_text(f"\ufeff# @package _global_\n{GROUPS}seed: &n 3\nmeasure: {{seed: *n}}\n", encoding="utf-8")
+    recipe, _ = compose([f"recipe={path}"])
+    assert (recipe.seed, recipe.measure.seed) == (3, 3)
