@@ -195,8 +195,10 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("EDGEPIPE_DEBUG"):
             raise
+        from edgepipe.text import shown
+
         sys.stderr.write(
-            f"error: internal error: {type(error).__name__}: {error}\n"
+            f"error: internal error: {type(error).__name__}: {shown(str(error))}\n"
             "  This is a defect of edgepipe. EDGEPIPE_DEBUG=1 shows the traceback to put into a bug report\n"
         )
         return 1

@@ -12,13 +12,12 @@ from typing import Literal
 from xml.etree import ElementTree
 
 from pydantic import BaseModel, ConfigDict, Field
-from rich.console import Console
 
 from edgepipe.errors import InputError
 from edgepipe.files import read_record, write_text
 from edgepipe.metrics import GATED, Metrics, Tolerance, gated_values, read_metrics
 from edgepipe.registry import did_you_mean
-from edgepipe.terminal import Arguments
+from edgepipe.terminal import Arguments, PlainConsole
 
 
 class _Record(BaseModel):
@@ -327,7 +326,7 @@ def main_check(argv: list[str]) -> int:
     reasons = incomparable(metrics)
     verdicts = [] if reasons else compare(metrics, baseline)
     text = markdown(metrics, verdicts)
-    Console(highlight=False, soft_wrap=True).print(text, markup=False, end="")
+    PlainConsole(soft_wrap=True).print(text, markup=False, end="")
     if args.markdown:
         _write(args.markdown, text)
     if args.junit:
@@ -358,7 +357,5 @@ def main_accept(argv: list[str]) -> int:
         raise InputError(f"{args.baseline}: recipe: it is for '{previous.recipe}', the run is of '{metrics.recipe}'")
     baseline = accept(metrics, previous, str(args.run))
     _write(args.baseline, json.dumps(baseline.model_dump(mode="json"), indent=1) + "\n")
-    Console(highlight=False, soft_wrap=True).print(
-        f"{args.baseline}: {len(baseline.metrics)} metrics accepted", markup=False
-    )
+    PlainConsole(soft_wrap=True).print(f"{args.baseline}: {len(baseline.metrics)} metrics accepted", markup=False)
     return 0

@@ -43,6 +43,7 @@ from edgepipe.recipe_text import check_text
 from edgepipe.registry import did_you_mean
 from edgepipe.settings import at_home
 from edgepipe.targets.machine import available_cores
+from edgepipe.text import printable
 from edgepipe.words import elements, how_to_quote, is_sweep, named, readable, swept_names, word
 
 SCHEME = "recipes"
@@ -465,7 +466,7 @@ def _line(key: str, text: str, value: Any, choices: dict[str, str], overrides: l
     shown = value is not None and not isinstance(value, (dict, list)) and repr(value) not in text
     found = f" Found: {value!r}." if shown else ""
     stop = "" if not found or text[-1] in ".?!" else "."
-    return f"{_where(key, choices, overrides)}: {key}: {text}{stop}{found}"
+    return f"{printable(_where(key, choices, overrides))}: {printable(key)}: {text}{stop}{found}"
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:

@@ -19,6 +19,7 @@ from edgepipe.errors import EdgepipeError, RecipeError, VerifyError
 from edgepipe.files import write_text
 from edgepipe.metrics import DeviceRun, read_metrics
 from edgepipe.terminal import Arguments, output_console, print_error
+from edgepipe.text import printable
 
 
 def main_device(argv: list[str]) -> int:
@@ -145,7 +146,7 @@ def _run_there(device: _Device, folder: Path, python: str, runs: int, threads: i
             packed.stdout.close()
     last = (ended.stdout.strip().splitlines() or [""])[-1]
     if not last.startswith("{"):
-        said = _plain(" ".join(ended.stderr.strip().splitlines()[-3:]))
+        said = printable(" ".join(ended.stderr.strip().splitlines()[-3:]))
         remedy = ""
         if "No module named" in said:
             remedy = f". On the device: {python} -m pip install onnxruntime numpy"
@@ -161,21 +162,16 @@ def _read(shown: str, line: str) -> DeviceRun:
     try:
         said = json.loads(line)
     except (ValueError, RecursionError):
-        raise VerifyError(f"{shown}: what example.py said cannot be read: {_plain(line[:200])}") from None
+        raise VerifyError(f"{shown}: what example.py said cannot be read: {printable(line[:200])}") from None
     for name in said:
         if name in ours or name not in DeviceRun.model_fields:
-            raise VerifyError(f"{shown}: what example.py said cannot be read: unknown: {_plain(name[:60])}")
+            raise VerifyError(f"{shown}: what example.py said cannot be read: unknown: {printable(name[:60])}")
     try:
         return DeviceRun.model_validate({**ours, **said}, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise VerifyError(f"{shown}: what example.py said cannot be read: {place}: {first['msg']}") from None
-
-
-def _plain(text: str) -> str:
-    """What a terminal would obey, as question marks."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _record(run: Path, found: DeviceRun) -> None:

@@ -21,6 +21,7 @@ from edgepipe.recipe import Tracking
 from edgepipe.run import INTERRUPTED, describe, run
 from edgepipe.store import held
 from edgepipe.terminal import LiveWatcher, error_console, output_console, print_error
+from edgepipe.text import printable, shown
 
 
 def job(config: DictConfig) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def _logged(path: Path) -> Iterator[None]:
     root = logging.getLogger()
     level, raises = root.level, logging.raiseExceptions
     handler = logging.FileHandler(path, encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
+    handler.setFormatter(_OneLine("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
     root.addHandler(handler)
     root.setLevel(min(level, logging.INFO))
     logging.raiseExceptions = False  # a full disk is reported once, in words, not by every line of the log
@@ -55,6 +56,14 @@ def _logged(path: Path) -> Iterator[None]:
         with suppress(OSError):  # what a full disk did not take
             handler.close()
         logging.raiseExceptions = raises
+
+
+class _OneLine(logging.Formatter):
+    """A line per record, whatever its words hold; only a traceback has more. No password reaches the file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        plain = logging.makeLogRecord({**record.__dict__, "msg": printable(record.getMessage()), "args": None})
+        return shown(super().format(plain))
 
 
 def _caught(config: DictConfig, choices: dict[str, str], overrides: list[str], folder: Path) -> dict[str, Any]:
@@ -78,7 +87,7 @@ def _caught(config: DictConfig, choices: dict[str, str], overrides: list[str], f
 
 
 def _note(text: str) -> None:
-    error_console().print(f"note: {text}", markup=False)
+    error_console().print(f"note: {printable(text)}", markup=False)
 
 
 _MADE_BY_A_RUN = ("metrics.json", "report.html", "tracking.json", "final", "steps")
@@ -132,7 +141,7 @@ def _before_tracking(tracking: Tracking) -> None:
 
 
 def _track(folder: Path, tracking: Tracking, sweep: str | None) -> str:
-    from edgepipe.tracking import place, shown, track
+    from edgepipe.tracking import place, track
 
     run_id = track(folder, tracking, sweep=sweep)
     output_console().print(f"tracked: run {run_id} in {shown(place(tracking))}", markup=False, soft_wrap=True)

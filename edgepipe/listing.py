@@ -17,13 +17,12 @@ from edgepipe.models.settings import is_path
 from edgepipe.plan import unusable
 from edgepipe.recipe import Recipe
 from edgepipe.registry import DATA, MODELS, did_you_mean, pass_class, pass_names, source_class
-from edgepipe.terminal import Arguments, output_console, print_error
+from edgepipe.terminal import Arguments, PlainConsole, output_console, print_error
+from edgepipe.text import printable
 
 
 def _console() -> Console:
-    return Console(
-        highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160, emoji=False
-    )
+    return PlainConsole(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
 
 
 def _first_line(text: str | None) -> str:
@@ -235,7 +234,7 @@ def main_report(argv: list[str]) -> int:
         write_report(metrics, target)
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error.strerror or error}") from None
-    sys.stdout.write(f"{target}\n")
+    sys.stdout.write(f"{printable(str(target))}\n")
     return 0
 
 

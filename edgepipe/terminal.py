@@ -5,32 +5,52 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
+from rich.text import Text
 
 from edgepipe.errors import RecipeError
 from edgepipe.metrics import StepRecord, quality
 from edgepipe.settings import at_home
+from edgepipe.text import printable, shown
+
+
+class PlainConsole(Console):
+    """The door to the terminal: words are words, so no markup, and nothing of them that a terminal would obey."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"highlight": False, "emoji": False, "markup": False, **settings})
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Before anything is measured, so that tables stay straight."""
+        return super().render_str(shown(text), **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """What was made of text elsewhere, too; control segments are rich's own."""
+        for part in super().render(renderable, options):
+            yield part if part.control or part.text.isprintable() else Segment(shown(part.text), part.style)
 
 
 def error_console() -> Console:
     """Console on standard error; wraps nothing when it is not a terminal, so that logs stay greppable."""
-    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+    return PlainConsole(stderr=True, soft_wrap=True)
 
 
 def output_console() -> Console:
     """Console on standard output; as wide as its tables when it is a file or a pipe."""
     width = None if sys.stdout.isatty() else 200
-    return Console(highlight=False, soft_wrap=width is None, width=width, emoji=False)
+    return PlainConsole(soft_wrap=width is None, width=width)
 
 
 def print_error(text: str) -> None:
     """Print a user's error, every line of it, without markup."""
     console = error_console()
-    for line in text.splitlines():
+    for line in text.split("\n") if text else ():
         console.print(f"error: {line}" if not line.startswith("  ") else line, style="red", markup=False)
 
 
@@ -80,9 +100,9 @@ class LiveWatcher:
     def __enter__(self) -> LiveWatcher:
         if self.console.is_terminal and sys.stderr.isatty():
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
-                TextColumn("{task.fields[text]}"),
+                TextColumn("{task.fields[text]}", markup=False),
                 TimeElapsedColumn(),
                 TextColumn("{task.fields[left]}"),
                 console=self.console,
@@ -97,13 +117,13 @@ class LiveWatcher:
 
     def begin(self, label: str, number: int, total: int) -> None:
         """A step starts."""
-        title = f"[{number}/{total}] {label}"
+        title = f"[{number}/{total}] {printable(label)}"
         if self._bar is None:
             self.console.print(f"{title} ...", markup=False)
             return
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(title.replace("[", "\\["), total=1.0, text="", left="")
+        self._task = self._bar.add_task(title, total=1.0, text="", left="")
         self._share, self._since = 0.0, time.monotonic()
 
     def progress(self, share: float, text: str) -> None:
@@ -113,15 +133,15 @@ class LiveWatcher:
                 self._since = time.monotonic()
             self._share = share
             left = time_left(time.monotonic() - self._since, share)
-            self._bar.update(self._task, completed=share, text=text, left=left)
+            self._bar.update(self._task, completed=share, text=printable(text), left=left)
 
     def notice(self, text: str) -> None:
         """Something worth a line."""
-        self.console.print(f"note: {text}", markup=False)
+        self.console.print(f"note: {printable(text)}", markup=False)
 
     def done(self, record: StepRecord) -> None:
         """A step is finished and measured: one line with what it bought."""
-        parts = [f"{record.label}:"]
+        parts = [f"{printable(record.label)}:"]
         measured, versus = record.measurements, record.versus_baseline
         if measured is not None:
             answers = quality(measured)

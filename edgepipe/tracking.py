@@ -35,6 +35,7 @@ from edgepipe.metrics import Metrics, StepRecord, read_metrics
 from edgepipe.recipe import Tracking
 from edgepipe.settings import at_home
 from edgepipe.terminal import Arguments, output_console
+from edgepipe.text import shown, without_passwords
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -141,7 +142,7 @@ def track(run: Path, tracking: Tracking, *, sweep: str | None = None) -> str:
     metrics = read_metrics(run)
     uri = place(tracking)
     known = _tracked(run)
-    if known is not None and known["uri"] == uri:
+    if known is not None and known["uri"] == shown(uri):
         return str(known["run_id"])
     with _client(uri) as client:
         experiment = _experiment(client, tracking.experiment, uri)
@@ -163,7 +164,9 @@ def track(run: Path, tracking: Tracking, *, sweep: str | None = None) -> str:
         client.set_terminated(run_id, _state(metrics), end_ms)
     # Kept beside the run; a folder that cannot be written any more only costs the memory of it.
     with contextlib.suppress(OSError):
-        write_text(run / TRACKED, json.dumps({"uri": uri, "experiment_id": experiment, "run_id": run_id}, indent=1))
+        write_text(
+            run / TRACKED, json.dumps({"uri": shown(uri), "experiment_id": experiment, "run_id": run_id}, indent=1)
+        )
     return run_id
 
 
@@ -222,7 +225,7 @@ def _client(uri: str) -> Iterator[MlflowClient]:
         except EdgepipeError:
             raise
         except Exception as error:  # MLflow raises its own, requests', sqlalchemy's and alembic's errors
-            said = (str(error).strip().splitlines() or [""])[0][:300]
+            said = without_passwords((str(error).strip().splitlines() or [""])[0])[:300]
             raise TrackingError(f"tracking: {shown(uri)}: {type(error).__name__}: {said}. {_AGAIN}") from error
 
 
@@ -237,14 +240,6 @@ def _no_empty_twin(uri: str) -> Iterator[None]:
         for path in missing:
             with contextlib.suppress(OSError):  # somebody put something there
                 path.rmdir()
-
-
-def shown(uri: str) -> str:
-    """A URI without the password it may carry."""
-    parts = urllib.parse.urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _experiment(client: MlflowClient, name: str, uri: str) -> str:
