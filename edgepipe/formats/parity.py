@@ -7,7 +7,7 @@ import numpy as np
 from edgepipe.artifact import Task
 from edgepipe.contract import DataSource, Split
 from edgepipe.errors import ParityError
-from edgepipe.models.lower import Answers
+from edgepipe.models.lower import Answers, rows_together
 
 
 def compare(
@@ -32,9 +32,9 @@ def compare(
         ParityError: it does not; says which figure.
     """
     count = min(examples, data.count(Split.EVALUATION))
-    batches = [batch.inputs for batch in data.batches(Split.EVALUATION, 32, range(count))]
-    wanted = np.concatenate([source(inputs) for inputs in batches]).reshape(count, -1)
-    got = np.concatenate([other(inputs) for inputs in batches]).reshape(count, -1)
+    batches = list(rows_together(data, count, source))
+    wanted = np.concatenate([source(inputs).reshape(len(inputs), -1) for inputs in batches])
+    got = np.concatenate([other(inputs).reshape(len(inputs), -1) for inputs in batches])
     if wanted.shape != got.shape or not np.isfinite(got).all():
         raise ParityError(f"{what}: answers have shape {got.shape} against {wanted.shape}, or are not finite")
     largest = float(np.abs(wanted - got).max()) / max(float(np.abs(wanted).max()), 1e-30)

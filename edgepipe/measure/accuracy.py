@@ -18,6 +18,7 @@ from edgepipe.measure import session as runtime
 from edgepipe.measure.intervals import newcombe
 from edgepipe.measure.values import Values, values_of
 from edgepipe.metrics import Interval
+from edgepipe.models.batch_axis import batch_axis, stacked
 from edgepipe.targets.machine import available_cores
 
 # They take the value range from the whole batch, so that an answer would depend on its neighbours.
@@ -123,35 +124,55 @@ def values(
 def _outputs(
     onnx: Path, data: DataSource, batch_size: int, threads: int | None, progress: Callable[[float, str], None]
 ) -> Iterator[tuple[NDArray[Any], int, NDArray[Any] | None]]:
-    """(first output, examples, labels) of each batch; the output may have padding behind the examples."""
+    """(first output, examples, labels) of each batch; the output's first axis counts the examples.
+
+    Which axis of the output does is found out by `batch_axis`; where none does, examples are asked one at a time.
+    """
     total = data.count(Split.EVALUATION)
     if total == 0:
         raise MeasureError(f"{onnx}: the data has no evaluation examples to measure accuracy on")
     cores = threads or available_cores()
-    single = _depends_on_batch(onnx)
-    session = runtime.open_session(onnx, threads=1 if single else cores)
+    alone = _depends_on_batch(onnx)
+    session = runtime.open_session(onnx, threads=cores)
     feed = runtime.feed_of(session, str(onnx))
-    if feed.batch is not None:
-        batch_size, single = feed.batch, single and feed.batch == 1
+    axis: int | None = 0
+    single = alone and feed.batch in (None, 1)
+    if not single:
+        few = next(data.batches(Split.EVALUATION, min(2, total), list(range(min(2, total))))).inputs
+        axis = batch_axis(lambda rows: _first_output(session, feed, rows), few, feed.batch)
+        single = axis is None
+    if single and feed.batch not in (None, 1):
+        raise MeasureError(
+            f"{onnx}: takes {feed.batch} examples at once, and no axis of its first output counts them. Export it with "
+            "a dynamic batch, or one of 1"
+        )
+    if single:
+        session = runtime.open_session(onnx, threads=1)
+    batch_size = feed.batch or batch_size
     done = 0
     with ThreadPoolExecutor(cores) if single else nullcontext() as pool:
-        for batch in data.batches(Split.EVALUATION, batch_size):
+        # A batch of 1 is asked as many at a time as there are cores.
+        for batch in data.batches(Split.EVALUATION, max(batch_size, cores) if single else batch_size):
             count = len(batch.inputs)
             if pool is None:
-                output = _run(session, feed, batch.inputs)
+                output = np.moveaxis(_run(session, feed, batch.inputs), axis or 0, 0)
             else:  # one thread a picture keeps every core busy; the runtime releases the interpreter lock
                 one = [batch.inputs[i : i + 1] for i in range(count)]
-                output = np.concatenate(list(pool.map(lambda item: _run(session, feed, item), one)))
+                output = stacked(pool.map(lambda item: _run(session, feed, item), one))
             yield output, count, batch.labels
             done += count
             progress(done / total, f"accuracy {done}/{total}")
+
+
+def _first_output(session: Any, feed: runtime.Feed, inputs: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(runtime.run(session, feed(inputs), feed.artifact)[0])
 
 
 def _run(session: Any, feed: runtime.Feed, inputs: NDArray[np.float32]) -> NDArray[Any]:
     if feed.batch is not None and len(inputs) < feed.batch:
         padding = np.repeat(inputs[-1:], feed.batch - len(inputs), axis=0)
         inputs = np.concatenate([inputs, padding])
-    return np.asarray(runtime.run(session, feed(inputs), feed.artifact)[0])
+    return _first_output(session, feed, inputs)
 
 
 def _ranked(output: NDArray[Any], count: int, artifact: str) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgepipe.contract import DataSource, Split
 from edgepipe.errors import ParityError, PassError
+from edgepipe.models.batch_axis import batch_axis, one_each
 from edgepipe.targets.machine import available_cores
 
 if TYPE_CHECKING:
@@ -110,32 +111,59 @@ def numpy_type(name: str) -> np.dtype[Any]:
     )
 
 
-def session_answers(file: Path) -> Answers:
+class SessionAnswers:
     """Answers of an ONNX (or ORT format) file, whatever its batch size and input type, in ONNX Runtime."""
-    import onnxruntime as ort
 
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = available_cores()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # its callers compute between runs
-    session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    first = session.get_inputs()[0]
-    fixed = first.shape[0] if isinstance(first.shape[0], int) else None
+    def __init__(self, file: Path) -> None:
+        import onnxruntime as ort
 
-    dtype = numpy_type(first.type)
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = available_cores()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # its callers compute between runs
+        self._session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        first = self._session.get_inputs()[0]
+        self._name, self._dtype = first.name, numpy_type(first.type)
+        self._fixed = first.shape[0] if isinstance(first.shape[0], int) else None
+        self._axis: list[int | None] = []
 
-    def answers(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        inputs = inputs.astype(dtype, copy=False)
-        if fixed is None:
-            return np.asarray(session.run(None, {first.name: inputs})[0])
+    def together(self, inputs: NDArray[np.float32]) -> int:
+        """Examples that may be compared at once: those of `inputs`, or 1 where the first axis counts none."""
+        return len(inputs) if self._examples(inputs) == 0 else 1
+
+    def _examples(self, inputs: NDArray[np.float32]) -> int | None:
+        if not self._axis:
+            self._axis.append(batch_axis(self._run, inputs[:2], self._fixed))
+        return self._axis[0]
+
+    def _run(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(self._session.run(None, {self._name: inputs.astype(self._dtype, copy=False)})[0])
+
+    def __call__(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, ...), whatever axis of the output counts the examples."""
+        axis = self._examples(inputs)
+        if axis is None and self._fixed in (None, 1):
+            return one_each(self._run, inputs)
+        if self._fixed is None:
+            return np.moveaxis(self._run(inputs), axis or 0, 0)
         rows = []
-        for start in range(0, len(inputs), fixed):
-            part = inputs[start : start + fixed]
-            padded = np.concatenate([part, np.repeat(part[-1:], fixed - len(part), axis=0)])
-            rows.append(np.asarray(session.run(None, {first.name: padded})[0])[: len(part)])
+        for start in range(0, len(inputs), self._fixed):
+            part = inputs[start : start + self._fixed]
+            padded = np.concatenate([part, np.repeat(part[-1:], self._fixed - len(part), axis=0)])
+            rows.append(np.moveaxis(self._run(padded), axis or 0, 0)[: len(part)])
         return np.concatenate(rows)
 
-    return answers
+
+def session_answers(file: Path) -> SessionAnswers:
+    """What asks a file."""
+    return SessionAnswers(file)
+
+
+def rows_together(data: DataSource, count: int, answers: Answers) -> Iterator[NDArray[np.float32]]:
+    """The first evaluation examples, as many at once as a file answers in its first axis."""
+    for batch in data.batches(Split.EVALUATION, 32, range(count)):
+        step = answers.together(batch.inputs) if isinstance(answers, SessionAnswers) else len(batch.inputs)
+        yield from (batch.inputs[start : start + step] for start in range(0, len(batch.inputs), step))
 
 
 def check_parity(
@@ -151,8 +179,8 @@ def check_parity(
     answers = session_answers(file)
     largest, top, same, seen = 0.0, 0.0, 0, 0
     count = min(examples, data.count(Split.EVALUATION))
-    for batch in data.batches(Split.EVALUATION, 32, range(count)):
-        wanted, got = source(batch.inputs), answers(batch.inputs)
+    for inputs in rows_together(data, count, answers):
+        wanted, got = (asked(inputs).reshape(len(inputs), -1) for asked in (source, answers))
         if wanted.shape != got.shape or not np.isfinite(got).all() or not np.isfinite(wanted).all():
             raise ParityError(
                 f"{what}: answers have shape {got.shape} against {wanted.shape}, or are not finite. "
@@ -160,7 +188,7 @@ def check_parity(
             )
         largest = max(largest, float(np.abs(wanted - got).max()))
         top = max(top, float(np.abs(wanted).max()))
-        same += int((wanted.reshape(len(wanted), -1).argmax(1) == got.reshape(len(got), -1).argmax(1)).sum())
+        same += int((wanted.argmax(1) == got.argmax(1)).sum())
         seen += len(got)
     share = largest / top if top > 0 else largest
     if share > tolerance:

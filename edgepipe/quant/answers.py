@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgepipe.contract import DataSource, Split
+from edgepipe.models.batch_axis import batch_axis, one_each
 from edgepipe.quant.calibrate import open_probe
 
 Floats = NDArray[np.float32]
@@ -59,6 +60,8 @@ def answers(model: onnx.ModelProto, rows: Floats) -> Floats:
 def collect(run: Callable[[Floats], Floats], rows: Floats, fixed: int | None = None) -> Floats:
     """What `run` gives for every row, (n, values), in batches of the size that a model has fixed."""
     size = fixed or _BATCH
+    if fixed is None and batch_axis(run, np.asarray(rows[:2]), None) != 0:
+        return one_each(run, rows).reshape(len(rows), -1).astype(np.float32, copy=False)
     found = []
     for start in range(0, len(rows), size):
         part = np.asarray(rows[start : start + size])

@@ -59,9 +59,19 @@ def run(model: str, inputs: str, first: int, last: int, exact: bool) -> tuple[li
         began = time.perf_counter()
         answer = session.run(None, {wanted.name: fed})[0]
         milliseconds.append(1000 * (time.perf_counter() - began))
-        answers.append(np.asarray(answer)[: len(some)].astype(np.float32))
+        answers.append(examples_first(np.asarray(answer), batch)[: len(some)].astype(np.float32))
         print(start + len(some) - first, flush=True)
     return answers, milliseconds
+
+
+def examples_first(answer: np.ndarray, batch: int) -> np.ndarray:
+    """The answer with the axis in front that counts the examples; of a batch of 1 all of it is one example's."""
+    if batch == 1:
+        return answer if answer.shape[:1] == (1,) else answer[None]
+    found = [axis for axis, size in enumerate(answer.shape) if size == batch]
+    if not found:
+        raise ValueError(f"an output of shape {answer.shape} for {batch} examples")
+    return np.moveaxis(answer, found[0], 0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,113 @@
+"""Recognizers answer (steps, examples, letters), detectors and segmenters in other orders: no axis is assumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from edgepipe.errors import MeasureError
+from edgepipe.formats.parity import compare
+from edgepipe.measure.accuracy import values
+from edgepipe.models.batch_axis import batch_axis
+from edgepipe.models.lower import check_parity, session_answers
+from edgepipe.quant.answers import answers
+from edgepipe.verify.worker import run as worker_run
+from tests.measure.graphs import Arrays
+
+W = np.random.default_rng(3).standard_normal((4, 5)).astype(np.float32)
+X = np.random.default_rng(4).standard_normal((7, 20, 4)).astype(np.float32)
+
+
+def recognizer(path: Path, batch: int | str, perm: tuple[int, ...] = (1, 0, 2), *, written: bool = False) -> Path:
+    """(n, 20, 4) to (20, n, 5): 20 steps of 5 letters."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["m"])]
+    nodes += (
+        [helper.make_node("Reshape", ["m", "s"], ["r"])] if written else [helper.make_node("Identity", ["m"], ["r"])]
+    )
+    nodes.append(helper.make_node("Transpose", ["r"], ["y"], perm=perm))
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 20, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(W, "w"), numpy_helper.from_array(np.array([1, 20, 5]), "s")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+class Steps(Arrays):
+    """Numbers as examples; no labels."""
+
+    def __init__(self, inputs: NDArray[np.float32], task: str = "embedding") -> None:
+        super().__init__(inputs, None)
+        self.signature = self.signature.model_copy(update={"task": task, "classes": ()})
+
+
+@pytest.mark.parametrize("perm", [(1, 0, 2), (1, 2, 0), (0, 1, 2)])
+@pytest.mark.parametrize("batch", ["n", 1, 3, 20])
+def test_all_steps_of_an_example_are_its_answer_whatever_axis_counts_examples(
+    tmp_path: Path, batch: int | str, perm: tuple[int, ...]
+) -> None:
+    path = recognizer(tmp_path / "m.onnx", batch, perm)
+    expected = np.stack([np.squeeze(np.transpose(x[None] @ W, perm), perm.index(0)) for x in X])
+    got = values(path, Steps(X)).values
+    np.testing.assert_allclose(got, expected.reshape(7, -1), atol=1e-5)
+    np.testing.assert_allclose(session_answers(path)(X).reshape(7, -1), expected.reshape(7, -1), atol=1e-5)
+
+
+def test_a_batch_of_one_that_is_written_into_the_graph_is_asked_one_at_a_time(tmp_path: Path) -> None:
+    path = recognizer(tmp_path / "m.onnx", "n", written=True)
+    np.testing.assert_allclose(values(path, Steps(X)).values, (X @ W).reshape(7, -1), atol=1e-5)
+
+
+def test_parity_and_sensitivity_take_whole_examples(tmp_path: Path) -> None:
+    path = recognizer(tmp_path / "m.onnx", "n")
+    np.testing.assert_allclose(answers(onnx.load(path), X), (X @ W).reshape(7, -1), atol=1e-5)
+
+    def steps_first(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        return (inputs @ W).transpose(1, 0, 2)
+
+    found = check_parity(steps_first, path, Steps(X), tolerance=1e-5, examples=7, what="m")
+    assert found["examples"] == 7
+
+    def one_bad(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        return steps_first(inputs) * (-1 if (inputs == X[3]).all() else 1)
+
+    source = session_answers(path)
+    figures = compare(source, one_bad, Steps(X), int8=True, tolerance=1, agreement=-9, examples=7, what="m")
+    assert figures["cosine"] == pytest.approx(5 / 7, abs=1e-5)  # one example of seven turned round
+
+
+@pytest.mark.parametrize("batch", ["n", 1, 3])
+def test_another_processor_hands_back_whole_examples(tmp_path: Path, batch: int | str) -> None:
+    path = recognizer(tmp_path / "m.onnx", batch)
+    np.save(tmp_path / "x.npy", X)
+    found, _ = worker_run(str(path), str(tmp_path / "x.npy"), 0, 7, False)
+    together = np.concatenate(found)
+    assert len(together) == 7
+    np.testing.assert_allclose(together.reshape(7, -1), (X @ W).reshape(7, -1), atol=1e-5)
+
+
+def test_an_output_that_counts_no_examples_in_a_fixed_batch_is_refused(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["x"], ["y"], axes=[0], keepdims=0)],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, 20, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    path = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    with pytest.raises(MeasureError, match="takes 3 examples at once, and no axis of its first output counts them"):
+        values(path, Steps(X))
+
+
+def test_two_axes_that_grow_with_the_batch_count_no_examples() -> None:
+    assert batch_axis(lambda rows: rows @ rows.T, X[:2, 0], None) is None
+    assert batch_axis(lambda rows: rows @ rows.T, X[:2, 0], 4) is None
+    assert batch_axis(lambda rows: np.concatenate([rows, rows]), X[:2, 0], None) is None
