@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,10 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from edgepipe.errors import EdgepipeError, RecipeError
+from edgepipe.interpolations import refuse_growing
 from edgepipe.plan import Plan, make_plan
 from edgepipe.recipe import Recipe, problems_of, validate
-from edgepipe.recipe_files import folders_at_home, refuse_code, refuse_exploding
+from edgepipe.recipe_files import refuse_code, refuse_exploding, refuse_large
 from edgepipe.recipe_text import check_text
 from edgepipe.registry import did_you_mean
 from edgepipe.settings import at_home
@@ -90,6 +92,7 @@ class RecipeSource(FileConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         name = self._drop(config_path)
         file = Path(self.path) / self._normalize_file_name(name)
+        refuse_large(file, _shown(file))
         check_text(file, _shown(file))
         refuse_exploding(file, _shown(file))
         result = super().load_config(name)
@@ -98,9 +101,7 @@ class RecipeSource(FileConfigSource):
             result.header["package"] = "_global_"  # as every recipe needs it
         package = (result.header.get("package") or group).replace("_group_", group).replace("_global_", "")
         content = OmegaConf.to_container(result.config, resolve=False)
-        refuse_code(content, package.replace("/", "."), _shown(file))
-        for key, folder in folders_at_home(content).items():
-            OmegaConf.update(result.config, key, folder)
+        refuse_code(content, package.replace("/", "."), _shown(file), group.removeprefix("recipe/"))
         return result
 
     def is_group(self, config_path: str) -> bool:
@@ -422,15 +423,20 @@ def _shown(path: Path | None) -> str:
         return str(path)
 
 
-def to_recipe(config: DictConfig, choices: dict[str, str], overrides: list[str]) -> tuple[Recipe, Plan]:
+def to_recipe(
+    config: DictConfig, choices: dict[str, str], overrides: list[str], *, trusted: bool = False
+) -> tuple[Recipe, Plan]:
     """Validate a composed config and plan it.
 
+    Args:
+        trusted: whether the command line of the process that the user started grants trust: nothing else can.
     Raises:
         RecipeError: names every problem at once, each with file, key, what was found and the remedy.
     """
     try:
         # Without Hydra's own section, whose interpolations resolve only inside a job.
         config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        refuse_growing(_plain(config))
         missing = sorted(OmegaConf.missing_keys(config))
         content = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
@@ -441,6 +447,8 @@ def to_recipe(config: DictConfig, choices: dict[str, str], overrides: list[str])
         _forget(content, key.split("."))
     plain: dict[str, Any] = {str(key): value for key, value in content.items()}
     plain["name"] = choices.get("recipe", "recipe")
+    if plain.get("trust_code") not in (False, None) and not trusted:
+        raise RecipeError(f"trust_code: {_TYPED}")
     try:
         recipe = validate(plain)
         plan = make_plan(recipe)
@@ -452,6 +460,29 @@ def to_recipe(config: DictConfig, choices: dict[str, str], overrides: list[str])
     if problems:
         raise RecipeError("\n".join(_line(key, text, value, choices, overrides) for key, text, value in problems))
     return recipe, plan
+
+
+_TYPED = "it is given by the words of the command line alone, and plainly: trust_code=true"
+
+
+def _trusts(overrides: list[str]) -> bool:
+    """Whether the command line's own words grant trust.
+
+    Raises:
+        RecipeError: they leave it to something else, as `trust_code=${x}` does.
+    """
+    typed = [item for item in _overrides(overrides) if item.key_or_group == "trust_code" and not item.is_delete()]
+    for item in typed:
+        values = list(item.sweep_string_iterator()) if item.is_discrete_sweep() else [item.get_value_element_as_str()]
+        if not all(value.strip("'\"").lower() in ("true", "false") for value in values):
+            raise RecipeError(f"command line: {printable(item.input_line or 'trust_code').lstrip('+')}: {_TYPED}")
+    return bool(typed)
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """The composed recipe as plain values, nothing filled in."""
+    content = OmegaConf.to_container(config, resolve=False)
+    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
 
 
 def _forget(content: Any, place: list[str]) -> None:
@@ -516,7 +547,7 @@ def _checked(hydra: Hydra, ready: list[str]) -> tuple[Recipe, Plan]:
         config = _guarded(
             lambda: hydra.compose_config(config_name=PRIMARY, overrides=rest, run_mode=RunMode.RUN), ready
         )
-        found = to_recipe(config, _choices(config), _plain_overrides(rest))
+        found = to_recipe(config, _choices(config), _plain_overrides(rest), trusted=_trusts(rest))
     except RecipeError as error:
         if not problems:
             raise
@@ -551,6 +582,8 @@ def search_space(overrides: list[str]) -> tuple[list[str], dict[str, list[str] |
     overrides = [readable(item, sweeps=True, names=_names_of(item.partition("=")[0])) for item in overrides]
     parsed = _overrides(overrides)
     for text, override in zip(overrides, parsed, strict=True):
+        if override.key_or_group == "trust_code" and override.is_sweep_override():
+            raise RecipeError(f"command line: trust_code: not searched: {_TYPED}")
         if not override.is_sweep_override():
             fixed.append(text)
         elif override.is_interval_sweep():
@@ -683,12 +716,13 @@ def _launched(work: Callable[[], Any]) -> Any:
         ) from error
 
 
-def launch(argv: list[str], task: Callable[[DictConfig], Any]) -> list[tuple[list[str], Any]]:
+def launch(argv: list[str], task: Callable[..., Any]) -> list[tuple[list[str], Any]]:
     """Run Hydra's command line: one job, a sweep, or one of its own flags (`--cfg`, `--info`, …).
 
     Args:
         argv: arguments after the program's name.
-        task: called in each job with the composed config; must not raise for a user's error.
+        task: called in each job with the composed config, and `trusted=True` where the command line grants trust;
+            must not raise for a user's error.
 
     Returns:
         (overrides, what the task returned) of each job; empty for flags that only print.
@@ -704,12 +738,16 @@ def launch(argv: list[str], task: Callable[[DictConfig], Any]) -> list[tuple[lis
     ready = _prepare(args.overrides, sweeps=args.multirun)
     with _hydra() as hydra:
         if args.cfg:
+            if args.resolve:
+                composed = _guarded(lambda: hydra.compose_config(PRIMARY, ready, RunMode.RUN), ready)
+                refuse_growing(_plain(composed))
             _guarded(lambda: hydra.show_cfg(PRIMARY, ready, args.cfg, args.package, args.resolve), ready)
             return []
         if args.info:
             _guarded(lambda: hydra.show_info(args.info, PRIMARY, ready), ready)
             return []
         _first_of_a_sweep(ready)
+        task = partial(task, trusted=True) if _trusts(ready) else task
         if args.multirun or _guarded(lambda: hydra.get_mode(PRIMARY, ready), ready) == RunMode.MULTIRUN:
             _divide_cores(ready)
             batches = _launched(lambda: hydra.multirun(PRIMARY, task, ready)) or []

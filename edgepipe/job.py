@@ -24,9 +24,11 @@ from edgepipe.terminal import LiveWatcher, error_console, output_console, print_
 from edgepipe.text import printable, shown
 
 
-def job(config: DictConfig) -> dict[str, Any]:
+def job(config: DictConfig, *, trusted: bool = False) -> dict[str, Any]:
     """Run one composed recipe in Hydra's output folder. Never raises: a sweep goes on.
 
+    Args:
+        trusted: as for `to_recipe`; carried here by the launcher, for a job may be composed in another process.
     Returns:
         `exit_code`, `folder` (absolute), `error` (a message, or None), and of a tracked run `tracking` (its settings)
         and `tracked` (its id, or None); plain values, so that any launcher can carry them between processes.
@@ -35,7 +37,7 @@ def job(config: DictConfig) -> dict[str, Any]:
     folder = folder.absolute()
     found: dict[str, Any] = {"folder": str(folder), "sweep": current_sweep()}
     with _logged(folder / "edgepipe.log"):
-        return found | _caught(config, choices, overrides, folder)
+        return found | _caught(lambda: _job(config, choices, overrides, folder, trusted), folder)
 
 
 @contextmanager
@@ -66,10 +68,10 @@ class _OneLine(logging.Formatter):
         return shown(super().format(plain))
 
 
-def _caught(config: DictConfig, choices: dict[str, str], overrides: list[str], folder: Path) -> dict[str, Any]:
+def _caught(work: Callable[[], dict[str, Any]], folder: Path) -> dict[str, Any]:
     try:
         with held(folder / ".lock", "another process is writing this run's folder", _note):
-            return _job(config, choices, overrides, folder)
+            return work()
     except EdgepipeError as error:
         code, text = error.exit_code, str(error)
     except OSError as error:
@@ -109,12 +111,14 @@ def _clear(folder: Path) -> None:
             place.unlink(missing_ok=True)
 
 
-def _job(config: DictConfig, choices: dict[str, str], overrides: list[str], folder: Path) -> dict[str, Any]:
+def _job(
+    config: DictConfig, choices: dict[str, str], overrides: list[str], folder: Path, trusted: bool
+) -> dict[str, Any]:
     _clear(folder)
-    recipe, plan = to_recipe(config, choices, overrides)
+    recipe, plan = to_recipe(config, choices, overrides, trusted=trusted)
     if recipe.tracking is not None:
         _before_tracking(recipe.tracking)
-    (folder / "recipe.yaml").write_text(to_yaml(describe(recipe)), encoding="utf-8")
+    (folder / "recipe.yaml").write_text(to_yaml({**describe(recipe), "tracking": None}), encoding="utf-8")
     (folder / "overrides.yaml").write_text(to_yaml({"overrides": overrides}), encoding="utf-8")
     with LiveWatcher() as watcher:
         outcome = run(recipe, plan, folder, overrides=overrides, watcher=watcher)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,11 @@ from typing import Any
 import yaml
 
 from edgepipe.errors import RecipeError
-from edgepipe.settings import at_home
+from edgepipe.interpolations import folder_inside, refuse_reaching
 
 _MOST_NODES = 20_000
+
+_MOST_BYTES = 1 << 20
 
 # The rest of Hydra's section names classes, loggers or shell commands: it would run code.
 _OF_HYDRA = {
@@ -20,6 +24,25 @@ _OF_HYDRA = {
     "sweeper": {"params"},
     "job": {"name", "chdir"},
 }
+_SWEPT = re.compile(r"\+{0,2}([A-Za-z_]\w*)(\.[\w-]+)*", re.ASCII)
+_NOT_SWEPT = ("hydra", "trust_code", "tracking", "store", "recipe", "defaults")
+_FIXED_GROUPS = ("hydra", "tracking")
+
+
+def refuse_large(path: Path, where: str) -> None:
+    """Refuse what is no plain file of a recipe's size, before it is read.
+
+    Raises:
+        RecipeError: names the file.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return  # Hydra says which file it looked for
+    if not stat.S_ISREG(found.st_mode):
+        raise RecipeError(f"{where}: no plain file: a recipe is a text file")
+    if found.st_size > _MOST_BYTES:
+        raise RecipeError(f"{where}: {found.st_size:,} bytes: a recipe has {_MOST_BYTES:,} at most")
 
 
 def refuse_exploding(path: Path, where: str) -> None:
@@ -57,8 +80,8 @@ def refuse_exploding(path: Path, where: str) -> None:
         raise RecipeError(f"{where}: too large: more than {_MOST_NODES:,} values once its aliases are written out")
 
 
-def refuse_code(content: Any, package: str, where: str) -> None:
-    """Refuse a file that grants itself trust, or reaches into the parts of Hydra that run code.
+def refuse_code(content: Any, package: str, where: str, group: str = "recipe") -> None:
+    """Refuse a file that grants itself trust, sends results away, or sets more of Hydra than a recipe needs.
 
     Hydra builds `hydra.callbacks` from a `_target_` and `hydra.job_logging` from class names, in every
     run: a recipe from a stranger must not reach them. The command line, typed by the user, may.
@@ -66,6 +89,7 @@ def refuse_code(content: Any, package: str, where: str) -> None:
     Args:
         content: the file as plain values.
         package: dotted place the content is put at; "" is the top.
+        group: the folder of the file among the recipes.
     Raises:
         RecipeError: names the file and the key.
     """
@@ -77,26 +101,32 @@ def refuse_code(content: Any, package: str, where: str) -> None:
             continue
         if "trust_code" in layer:
             raise RecipeError(f"{where}: trust_code: no file may set it: pass it on the command line: trust_code=true")
-        if "hydra" in layer:
-            for key in _beyond(layer["hydra"]):
-                raise RecipeError(
-                    f"{where}: {key}: a recipe is data and may not set this part of Hydra, which can run code. "
-                    "Give it on the command line, or remove it"
-                )
+        for key in _beyond(layer["hydra"]) if "hydra" in layer else ():
+            raise RecipeError(
+                f"{where}: {key}: a recipe is data and may not set this part of Hydra, which can run code or write "
+                "elsewhere. Give it on the command line, or remove it"
+            )
+        _refuse_tracking(layer.get("tracking"), where, group)
     for name in _placed(content):
-        raise RecipeError(f"{where}: defaults: '{name}': nothing may be put into Hydra's own section. Remove it")
+        raise RecipeError(
+            f"{where}: defaults: '{name}': a file chooses models, data, targets and other recipes; nothing may be put "
+            "into Hydra's own section or turn tracking on. Remove it, or give it on the command line"
+        )
+    refuse_reaching(content, where)
 
 
-def folders_at_home(content: Any) -> dict[str, str]:
-    """The folders of Hydra's section that begin with `~`, written out, by key: its own settings know no `~`."""
-    section = content.get("hydra") if isinstance(content, Mapping) else None
-    found: dict[str, str] = {}
-    for part in ("run", "sweep"):
-        inner = section.get(part) if isinstance(section, Mapping) else None
-        folder = inner.get("dir") if isinstance(inner, Mapping) else None
-        if isinstance(folder, str) and folder.startswith("~"):
-            found[f"hydra.{part}.dir"] = at_home(folder)
-    return found
+def _refuse_tracking(section: Any, where: str, group: str) -> None:
+    if section is None:
+        return
+    if group != "tracking":
+        raise RecipeError(
+            f"{where}: tracking: no recipe sends results away by itself: add tracking=mlflow to the command line"
+        )
+    if isinstance(section, Mapping) and section.get("uri") is not None:
+        raise RecipeError(
+            f"{where}: tracking.uri: no file may say where results go: tracking.uri=ADDRESS on the command line, or "
+            "set MLFLOW_TRACKING_URI"
+        )
 
 
 def _beyond(section: Any) -> Iterator[str]:
@@ -106,14 +136,52 @@ def _beyond(section: Any) -> Iterator[str]:
     for key, value in section.items():
         if key not in _OF_HYDRA or not isinstance(value, Mapping):
             yield f"hydra.{key}"
-        else:
-            yield from (f"hydra.{key}.{inner}" for inner in value if inner not in _OF_HYDRA[key])
+            continue
+        for inner, item in value.items():
+            name = f"hydra.{key}.{inner}"
+            if inner not in _OF_HYDRA[key]:
+                yield name
+            elif inner in ("dir", "subdir") and not folder_inside(item):
+                yield f"{name} (a folder that is not below this one)"
+            elif inner in ("name", "chdir") and not (
+                re.fullmatch(r"[\w-][\w.-]*", item) if isinstance(item, str) else isinstance(item, bool)
+            ):
+                yield name
+            elif inner == "params":
+                yield from (f"{name}.{text}" for text in _beyond_sweeps(item))
+
+
+def _beyond_sweeps(params: Any) -> Iterator[str]:
+    """What of a sweep's settings would be more than a recipe's own keys with plain values."""
+    if params is None:
+        return
+    if not isinstance(params, Mapping):
+        yield "(no mapping)"
+        return
+    for key, value in params.items():
+        found = _SWEPT.fullmatch(str(key))
+        if found is None or found[1] in _NOT_SWEPT:
+            yield str(key)
+        elif not isinstance(value, (str, int, float)) or "${" in str(value) or _wide(str(value)):
+            yield f"{key}={value}"
+
+
+def _wide(value: str) -> bool:
+    """Whether a range would be written out into more jobs than anyone means."""
+    numbers = [float(text) for text in re.findall(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?", value, re.IGNORECASE)]
+    return "range" in value and (max(numbers, default=0) > 10_000 or any(0 < number < 1e-3 for number in numbers))
 
 
 def _placed(content: Any) -> Iterator[str]:
-    """Entries of the defaults list that name a package of Hydra's, as in `/model@hydra.callbacks`."""
+    """Entries of the defaults list that reach Hydra or tracking, as in `/model@hydra.callbacks`."""
     entries = content.get("defaults") if isinstance(content, Mapping) else None
     for entry in entries if isinstance(entries, list) else []:
-        for name in entry if isinstance(entry, Mapping) else [entry]:
-            if "hydra" in str(name).partition("@")[2]:
-                yield str(name)
+        for group, choice in entry.items() if isinstance(entry, Mapping) else [(entry, "")]:
+            path, _, package = str(group).partition("@")
+            first = re.sub(r"^(override|optional)\s+", "", re.sub(r"^(override|optional)\s+", "", path.strip()))
+            first = first.strip("/ ").removeprefix("recipe/").partition("/")[0]
+            names = choice if isinstance(choice, list) else [choice]
+            reaches = first in _FIXED_GROUPS and choice is not None
+            leaves = any(".." in str(name).split("/") or str(name).startswith("hydra/") for name in [path, *names])
+            if reaches or leaves or re.search(r"hydra|tracking|trust_code|\$", package):
+                yield str(group)

@@ -398,7 +398,7 @@ def _values(metrics: Metrics, objectives: list[str]) -> list[float]:
 def _plain_yaml(recipe: Recipe) -> str:
     """The recipe as a file that `recipe=FILE` reads, every setting written out."""
     content = describe(recipe)
-    for key in ("name", "trust_code"):
+    for key in ("name", "trust_code", "tracking"):
         content.pop(key, None)
     for part in ("model", "data"):
         content[part].pop("trust_code", None)

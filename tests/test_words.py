@@ -159,9 +159,7 @@ def test_an_interpolation_of_hydra_that_leads_nowhere_is_a_sentence_and_makes_no
 
 def test_a_tilde_is_home_in_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "mine.yaml").write_text(
-        f"{PLAIN}data: {{root: ~/pictures}}\nhydra: {{run: {{dir: ~/run}}}}\npasses: {{}}\n", encoding="utf-8"
-    )
+    (tmp_path / "mine.yaml").write_text(f"{PLAIN}data: {{root: ~/pictures}}\npasses: {{}}\n", encoding="utf-8")
     for word in ("~/{}", "'~/{}'", '"~/{}"'):
 
         def given(key: str, name: str, word: str = word) -> str:
@@ -194,19 +192,11 @@ def test_a_tilde_is_home_in_the_folders_of_runs_and_sweeps(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.yaml").write_text(
-        f"{PLAIN}hydra: {{run: {{dir: ~/of file}}, sweep: {{dir: ~/sweep of file}}}}\npasses: {{}}\n"
-    )
-    launch(["recipe=mine.yaml", "data=digits"], lambda _: None)
+    (tmp_path / "mine.yaml").write_text(f"{PLAIN}passes: {{}}\n")
     launch(["recipe=mine.yaml", "data=digits", "hydra.run.dir=~/typed"], lambda _: None)
     launch(["recipe=mine.yaml", "data=digits", "hydra.run.dir='~/quoted'"], lambda _: None)
-    launch(["-m", "recipe=mine.yaml", "data=digits", "seed=0,1"], lambda _: None)
-    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == [
-        "of file",
-        "quoted",
-        "sweep of file",
-        "typed",
-    ]
+    launch(["-m", "recipe=mine.yaml", "data=digits", "seed=0,1", "hydra.sweep.dir=~/sweep"], lambda _: None)
+    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["quoted", "sweep", "typed"]
     assert not (tmp_path / "~").exists()
     assert main(["compare", "~/nowhere", "--out=~/page"]) == 2
     assert f"{tmp_path}/home/nowhere" in capsys.readouterr().err

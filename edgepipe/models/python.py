@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, JsonValue
 
-from edgepipe.artifact import Artifact, Kind, Signature, file_sha256
+from edgepipe.artifact import Artifact, Kind, Signature, canonical_json, file_sha256
 from edgepipe.contract import Job
 from edgepipe.errors import ModelError
 from edgepipe.models.settings import ModelSettings, file_digest
@@ -49,6 +49,7 @@ class PythonModel(ModelSettings):
                 f"model.factory: '{self.factory}' is code, and a recipe may not run code by itself. "
                 "If you trust it, add trust_code=true to the command line"
             )
+        trust(self.factory, dict(self.kwargs))
 
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
         del job  # nothing to compare with
@@ -65,6 +66,30 @@ class PythonModel(ModelSettings):
         code = hashlib.sha256(json.dumps(_source_digests(self.factory), sort_keys=True).encode()).hexdigest()
         base = {"source": "python", "factory": self.factory, "kwargs": dict(self.kwargs), "code": code}
         return torch_artifact.write(network, torch_artifact.new_architecture(base), out, signature)
+
+
+_TRUSTED: set[tuple[str, str]] = set()
+"""Factories, each with its arguments, that a recipe of this process was trusted to call."""
+
+
+def trust(factory: str, kwargs: dict[str, Any]) -> None:
+    """Let artifacts of this process name this factory with these arguments."""
+    _TRUSTED.add((factory, canonical_json(kwargs)))
+
+
+def call_stored(factory: str, kwargs: dict[str, Any]) -> nn.Module:
+    """The network that an artifact's architecture names: data from a store, which may name only what is trusted.
+
+    Raises:
+        ModelError: it is not the factory, with its arguments, of the recipe that was trusted.
+    """
+    if (factory, canonical_json(kwargs)) not in _TRUSTED:
+        raise ModelError(
+            f"architecture.json: its network comes from '{factory}', which is code and not the recipe's model.factory "
+            "with its model.kwargs under trust_code=true: a stored file may not choose what runs. Remove the entry: "
+            "edgepipe store gc --keep-bytes 0"
+        )
+    return call_factory(factory, kwargs)
 
 
 def _source_digests(factory: str) -> JsonValue:

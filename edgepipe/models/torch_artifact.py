@@ -51,9 +51,9 @@ def build_base(base: dict[str, Any]) -> nn.Module:
 
         return build_network(str(base["name"]), int(base["num_classes"]))
     if base["source"] == "python":
-        from edgepipe.models.python import call_factory
+        from edgepipe.models.python import call_stored
 
-        return call_factory(str(base["factory"]), dict(base["kwargs"]))
+        return call_stored(str(base["factory"]), dict(base["kwargs"]))
     raise ModelError(f"architecture.json: unknown source '{base['source']}'")
 
 

@@ -197,7 +197,7 @@ def test_html_in_class_names_is_text_in_every_page(tmp_path: Path) -> None:
         ("bad", "hydra: {sweeper: {sampler: {_target_: pwn.Touch}}}", "hydra.sweeper.sampler"),
         ("bad", "trust_code: true", "trust_code"),
         ("model/bad", "# @package hydra\ncallbacks: {x: {_target_: pwn.Touch}}", "hydra.callbacks"),
-        ("hydra/callbacks/bad", "x: {_target_: pwn.Touch}", "hydra.callbacks"),
+        ("hydra/callbacks/bad", "x: {_target_: pwn.Touch}", "hydra/callbacks"),
     ],
 )
 def test_a_recipe_reaches_nothing_of_hydra_that_runs_code(tmp_path: Path, name, text, said, capfd, monkeypatch) -> None:

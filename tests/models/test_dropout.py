@@ -12,6 +12,7 @@ from torch import nn
 from edgepipe.artifact import Artifact
 from edgepipe.models import torch_artifact
 from edgepipe.models.dropout import nothing_dropped
+from edgepipe.models.python import trust
 from edgepipe.passes.distill import Distill
 from edgepipe.passes.train import Train
 from tests.passes.workbench import Workbench
@@ -59,6 +60,7 @@ def test_distilling_drops_nothing_and_training_does(tmp_path: Path) -> None:
         out.mkdir()
         torch.manual_seed(0)
         base = {"source": "python", "factory": f"{__name__}:dropping_network", "kwargs": {"share": share}}
+        trust(f"{__name__}:dropping_network", {"share": share})
         architecture = torch_artifact.new_architecture(base)
         return torch_artifact.write(dropping_network(share), architecture, out, bench.data.signature)
 

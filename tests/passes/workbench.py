@@ -15,6 +15,7 @@ from edgepipe.contract import DataSource, Job, Pass, Split
 from edgepipe.data.digits import DigitsData
 from edgepipe.models import torch_artifact
 from edgepipe.models.lower import session_answers
+from edgepipe.models.python import trust
 from edgepipe.models.torchvision import TorchvisionModel
 from edgepipe.passes.lower import Lower
 
@@ -58,11 +59,12 @@ class Workbench:
         out.mkdir(parents=True)
         if small:
             torch.manual_seed(0)
-            base = {
+            base: dict[str, Any] = {
                 "source": "python",
                 "factory": "tests.passes.workbench:small_network",
                 "kwargs": {"classes": classes},
             }
+            trust(base["factory"], base["kwargs"])
             self.loaded = torch_artifact.write(
                 small_network(classes), torch_artifact.new_architecture(base), out, self.data.signature
             )
