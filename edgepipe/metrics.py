@@ -42,7 +42,8 @@ class Measurements(_Record):
     mae: float | None = Field(None, description="mean absolute error, in the unit of the labels")
     mae_ci95: Interval | None = None
     r2: float | None = Field(
-        None, description="share of the labels' variance explained; without labels, the baseline's"
+        None,
+        description="share of the labels' variance explained; without labels, the baseline's; null: it is near none",
     )
     cosine: float | None = Field(None, description="mean cosine to the baseline's vector of the same example")
     cosine_ci95: Interval | None = None
@@ -59,6 +60,25 @@ class Measurements(_Record):
     int8_share: Int8Share = Int8Share()
 
 
+class OutputChange(_Record):
+    """One output against the baseline's on the same examples, asked one at a time."""
+
+    name: str
+    values: int = Field(description="numbers for one example")
+    examples: int
+    relative_error: float = Field(description="length of the difference over length of the output; mean of examples")
+    relative_error_worst: float = Field(description="mean of the worst 1% of the examples, at least of one")
+    cosine: float
+    cosine_worst: float = Field(description="mean of the worst 1% of the examples, at least of one")
+    r2: float | None = Field(None, description="share of the output's variance kept; null: it hardly varies")
+    worst_part: str | None = Field(None, description="the slice of the output, along one axis, that is kept worst")
+    worst_part_r2: float | None = None
+    rows_alike: float | None = Field(
+        None, description="of an output of rows, (steps, letters): share whose largest value is the same one"
+    )
+    examples_alike: float | None = Field(None, description="share of examples of which all rows are alike")
+
+
 class Versus(_Record):
     """One artifact against the baseline, measured interleaved in the same process."""
 
@@ -70,6 +90,9 @@ class Versus(_Record):
     agreement: float | None = Field(None, description="share of examples answered as the baseline answers")
     mae_rise: float | None = Field(None, description="this MAE minus the baseline's, in the unit of the labels")
     mae_rise_ci95: Interval | None = Field(None, description="paired interval of the rise on the same examples")
+    outputs: list[OutputChange] = Field(
+        default=[], description="each output, but the scores of a classifier; empty: not measured"
+    )
 
 
 class OperatorTime(_Record):
@@ -225,6 +248,8 @@ def quality(measured: Measurements | Mapping[str, Any] | None) -> Quality | None
         return Quality("top-1", found["top1"], f"{100 * found['top1']:.2f}%", found.get("top1_ci95"))
     if found.get("r2") is not None:
         return Quality("R2", found["r2"], f"{found['r2']:.4f}", None)
+    if found.get("mae") is not None:  # labels that are nearly alike have no R2
+        return Quality("MAE", -found["mae"], f"{found['mae']:.4g}", None)
     if found.get("cosine") is not None:
         return Quality("cosine", found["cosine"], f"{found['cosine']:.4f}", found.get("cosine_ci95"))
     return None

@@ -406,7 +406,7 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
     compared = state.baseline is not None or step.label == state.plan.baseline
     if step.label == state.plan.baseline:
         state.baseline, state.baseline_onnx, state.baseline_artifact = result, onnx, entry.artifact
-    from edgepipe.measure.accuracy import Predictions, unknown_classes
+    from edgepipe.measure.accuracy import Predictions, one_class, unknown_classes
     from edgepipe.measure.findings import findings, told_of
 
     # Only steps from the baseline on are compared; the one before the baseline says nothing about it.
@@ -425,6 +425,10 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
     notes = [str(note) for note in entry.facts.get("notes", [])] if isinstance(entry.facts.get("notes"), list) else []
     if step.settings is None and isinstance(result.predictions, Predictions):
         notes += filter(None, [unknown_classes(result.predictions, state.data.signature.classes)])
+    if isinstance(result.predictions, Predictions) and (compared or step.settings is None):
+        before_it = state.baseline.predictions if versus is not None and state.baseline is not None else None
+        known_answers = before_it if isinstance(before_it, Predictions) else None
+        notes += filter(None, [one_class(result.predictions, known_answers, state.data.signature.classes)])
     state.records[-1] = state.records[-1].model_copy(
         update={
             "measurements": result.measurements,

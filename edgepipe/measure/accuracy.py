@@ -25,6 +25,10 @@ from edgepipe.targets.machine import available_cores
 _BATCH_DEPENDENT = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
 
 
+_FEW = 10
+"""Examples that may well be of one class."""
+
+
 @dataclass(frozen=True)
 class Predictions:
     """A model's answers to the evaluation split, in its order.
@@ -226,6 +230,21 @@ def unknown_classes(predictions: Predictions, classes: Sequence[str]) -> str | N
     return (
         f"{share:.0%} of the answers name a class beyond the {len(classes)} of the data, and count as wrong: the model "
         "was trained on other classes. Fine-tune it on these with model.num_classes, or use the data it was trained for"
+    )
+
+
+def one_class(predictions: Predictions, baseline: Predictions | None, classes: Sequence[str]) -> str | None:
+    """What to say where all examples are given one answer, while labels or the baseline tell them apart."""
+    answers = np.unique(predictions.answers)
+    known = [other for other in (predictions.labels, baseline.answers if baseline else None) if other is not None]
+    if len(predictions) < _FEW or len(answers) > 1 or any(len(np.unique(other)) == 1 for other in known):
+        return None
+    number = int(answers[0])
+    name = classes[number] if 0 <= number < len(classes) else str(number)
+    return f"all {len(predictions)} examples are answered with one class, {name!r}: the model tells nothing apart. " + (
+        "Check that its input has the range, the layout and the order of channels that it was made for"
+        if baseline is None
+        else "The baseline does: this step lost the model"
     )
 
 

@@ -49,6 +49,7 @@ def findings(
     if versus is not None:
         gained = versus.times_faster / (previous_versus.times_faster if previous_versus else 1.0)
         found += [*_int8(measurements, versus, audit, previous, previous_versus), *_accuracy(versus, told)]
+        found += [text for text in _outputs(versus) if previous_versus is None or text not in _outputs(previous_versus)]
         if previous is not None:
             found += [
                 *_zeros(measurements, previous, gained),
@@ -56,6 +57,11 @@ def findings(
                 *_macs(measurements, previous, gained),
                 *_channels(measurements, previous, audit),
             ]
+    if measurements.mae is not None and measurements.r2 is None:
+        found.append(
+            "no R2 is given: what the answers are compared with is nearly the same for all examples, so that any error "
+            "is many times its variance. The mean absolute error says how far they are"
+        )
     return [*found, *_leftovers(audit), *_few_bits(audit)]
 
 
@@ -205,6 +211,30 @@ def _same_quality(one: Versus, other: Versus) -> bool:
     if one.mae_rise is not None and other.mae_rise is not None:
         return abs(one.mae_rise - other.mae_rise) <= 0.01 * abs(other.mae_rise)
     return False
+
+
+def _outputs(versus: Versus) -> Iterator[str]:
+    """Where the mean is good and a few examples, a part of the values or the order of the values are not."""
+    for item in versus.outputs:
+        good = item.cosine >= 0.97 or (item.r2 is not None and item.r2 >= 0.9)
+        name = f"output '{item.name}'"
+        if good and (item.cosine_worst < 0.9 or item.relative_error_worst > max(0.3, 3 * item.relative_error)):
+            yield (
+                f"{name} moved much in few examples: mean cosine {item.cosine:.4f}, but {item.cosine_worst:.4f} in the "
+                f"worst 1%, whose relative error is {item.relative_error_worst:.0%} (mean {item.relative_error:.0%})"
+            )
+        if good and item.worst_part_r2 is not None and item.worst_part_r2 < min(0.8, (item.r2 or 1.0) - 0.15):
+            yield (
+                f"a part of {name} moved much: {item.worst_part} keeps R2 {item.worst_part_r2:.2f}, the whole "
+                f"{'little varies' if item.r2 is None else f'{item.r2:.2f}'}. Judge it by the task's own measure "
+                "(boxes found, strings read) before it is used"
+            )
+        rows, examples = item.rows_alike, item.examples_alike
+        if rows is not None and examples is not None and rows < 0.99 and examples < 0.9:
+            yield (
+                f"in {1 - examples:.0%} of the examples the largest value of a row of {name} is another one "
+                f"({1 - rows:.1%} of all rows): where rows are letters or boxes, these answers changed"
+            )
 
 
 def _leftovers(audit: Audit) -> Iterator[str]:

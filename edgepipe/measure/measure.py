@@ -21,6 +21,7 @@ from edgepipe.measure.intervals import wilson
 from edgepipe.measure.latency import latency, paired_latency
 from edgepipe.measure.macs import layers
 from edgepipe.measure.memory import probe
+from edgepipe.measure.outputs import output_changes
 from edgepipe.measure.settings import MeasureSettings
 from edgepipe.measure.values import Values, embedding, regression
 from edgepipe.measure.wrong import wrong_answers
@@ -84,6 +85,9 @@ def measure(
         progress(0.92, "load time and memory")
         fresh = probe(onnx, shape, threads=settings.threads, runs=settings.probe_runs)
     answered, compared, wrong = _answers(predictions, baseline_predictions, data, settings, shown or str(onnx))
+    if baseline is not None:
+        progress(0.97, "outputs")
+        compared = {**compared, "outputs": output_changes(onnx, baseline, data)}
     versus = versus.model_copy(update=compared)
     progress(1.0, "measured")
     measurements = Measurements(

@@ -13,6 +13,9 @@ from edgepipe.errors import MeasureError
 from edgepipe.measure.intervals import Z95
 from edgepipe.metrics import Interval
 
+_ALIKE = 0.01
+"""Spread of the labels, as a share of their size, below which an R2 under zero says nothing of the model."""
+
 
 @dataclass(frozen=True)
 class Values:
@@ -66,13 +69,17 @@ def regression(values: Values, baseline: Values | None, artifact: str) -> tuple[
     """(measurements, comparison): MAE and R2 against the labels, without labels against the baseline's values.
 
     MAE is in the unit of the labels, averaged over the values of an example; R2 is 1 - residual sum of squares /
-    total sum of squares, over all values. The rise of the MAE has the paired 95% interval of the mean difference.
+    total sum of squares, over all values, None where the labels hardly vary. The rise of the MAE has the paired 95%
+    interval of the mean difference.
     """
     truth = _truth(values, baseline, artifact)
     errors = np.abs(values.values - truth).mean(axis=1, dtype=np.float64)
     residual = float(((values.values - truth).astype(np.float64) ** 2).sum())
     total = float(((truth - truth.mean(axis=0)).astype(np.float64) ** 2).sum())
-    r2 = 1 - residual / total if total > 0 else (1.0 if residual == 0 else 0.0)
+    r2: float | None = 1 - residual / total if total > 0 else (1.0 if residual == 0 else None)
+    size = float((truth.astype(np.float64) ** 2).sum())
+    if r2 is not None and r2 < 0 and total < _ALIKE**2 * size:
+        r2 = None  # against labels that are nearly alike any error is many times their variance
     measured = {"mae": float(errors.mean()), "mae_ci95": mean_interval(errors), "r2": r2}
     if baseline is None:
         return measured, {"mae_rise": 0.0, "mae_rise_ci95": (0.0, 0.0)}

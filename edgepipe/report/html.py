@@ -52,6 +52,7 @@ def _body(metrics: Metrics) -> Iterator[str]:
         yield "<h2>Findings</h2><ul>"
         yield from (f"<li><b>{html.escape(label)}</b>: {html.escape(text)}</li>" for label, text in found)
         yield "</ul>"
+    yield from _outputs(metrics.passes)
     yield from _sensitivity(metrics.passes)
     yield from _curves(metrics.passes)
     done = [step for step in metrics.passes if step.audit is not None]
@@ -64,6 +65,30 @@ def _body(metrics: Metrics) -> Iterator[str]:
     pasted = html.escape(markdown_table(metrics))
     yield f"<details><summary>The table as Markdown</summary><pre>{pasted}</pre></details>"
     yield from _origin(metrics)
+
+
+def _outputs(steps: Sequence[StepRecord]) -> Iterator[str]:
+    """Each output of the last step that was compared, with its worst examples and its worst part."""
+    told = [step for step in steps if step.versus_baseline is not None and step.versus_baseline.outputs]
+    if not told or told[-1].versus_baseline is None:
+        return
+    yield f"<h2>Each output of {html.escape(told[-1].label)} against the baseline</h2>"
+    heads = ("output", "values", "cosine", "worst 1%", "relative error", "worst 1%", "R2", "worst part", "rows alike")
+    rows = [
+        (
+            item.name,
+            str(item.values),
+            f"{item.cosine:.4f}",
+            f"{item.cosine_worst:.4f}",
+            percent(item.relative_error),
+            percent(item.relative_error_worst),
+            "-" if item.r2 is None else f"{item.r2:.4f}",
+            "-" if item.worst_part_r2 is None else f"{item.worst_part} {item.worst_part_r2:.4f}",
+            percent(item.rows_alike),
+        )
+        for item in told[-1].versus_baseline.outputs
+    ]
+    yield table(heads, rows)
 
 
 def _estimates(metrics: Metrics) -> Iterator[str]:

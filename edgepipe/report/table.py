@@ -17,6 +17,7 @@ from edgepipe.report.proofs import PROOF_COLUMNS, proof_notes, proof_row
 _ANSWERS = {
     "top-1": ("top-1", "drop (95%)", "agreement"),
     "R2": ("MAE", "rise (95%)", "R2"),
+    "MAE": ("MAE", "rise (95%)", "R2"),
     "cosine": ("cosine", "95%", "lowest 1%"),
 }
 _COST = ("MB", "smaller", "ms", "faster (95%)")
@@ -79,14 +80,14 @@ def columns(metrics: Metrics) -> tuple[str, ...]:
 
 
 def _answers(measured: Measurements, versus: Versus | None) -> tuple[str, str, str]:
-    if measured.r2 is not None and measured.mae is not None:
+    if measured.mae is not None:
         rise = versus.mae_rise if versus else None
         interval = versus.mae_rise_ci95 if versus else None
         text = "-" if rise is None else f"{rise:+.4g}"
         return (
             f"{measured.mae:.4g}",
             text + (f" [{interval[0]:+.4g}, {interval[1]:+.4g}]" if interval else ""),
-            (f"{measured.r2:.4f}"),
+            "-" if measured.r2 is None else f"{measured.r2:.4f}",
         )
     if measured.cosine is not None:
         low, high = measured.cosine_ci95 or (measured.cosine, measured.cosine)
