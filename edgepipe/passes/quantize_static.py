@@ -63,6 +63,7 @@ class QuantizeStatic(Pass):
     per_channel: bool = Field(True, description="a scale for each output channel of a weight, or one for all")
     saturation_safe: bool = Field(True, description="weights that AVX2's 16-bit sums cannot overflow")
     weight_search: bool = Field(True, description="scale of least squared error per channel, not the largest weight")
+    embeddings: bool = Field(True, description="tables of word vectors too, as int8 with a scale for each row")
     exclude: tuple[str, ...] = Field((), description="node names or operator types that stay float")
     keep_float: Literal["auto", "never", "measured"] = Field(
         "auto",
@@ -91,6 +92,7 @@ class QuantizeStatic(Pass):
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import onnx
 
+        from edgepipe.models.lower import clean
         from edgepipe.quant.placement import NOT_WORTH_IT
 
         quantizer, excluded = self.quantizer(model, job)
@@ -107,7 +109,11 @@ class QuantizeStatic(Pass):
         if not placement.nodes and NOT_WORTH_IT in placement.kept_float.values():
             job.add("notes", "int8 would not be faster than float for this model: it stays float")
             job.facts["int8_nodes"] = 0
-            shutil.copyfile(model.onnx, job.out / ONNX_FILE)
+            if self._tables(quantizer.network, excluded, job):
+                clean(quantizer.network)
+                onnx.save(quantizer.network, job.out / ONNX_FILE)
+            else:
+                shutil.copyfile(model.onnx, job.out / ONNX_FILE)
             return job.seal(Kind.ONNX, model.signature)
         if not placement.nodes:
             why = next((f"'{name}': {reason}" for name, reason in placement.kept_float.items()), None)
@@ -125,6 +131,7 @@ class QuantizeStatic(Pass):
         if not self.keep_worst:  # else it is fitted already
             quantizer.fit(placement)
         network, tensors = quantizer.write(placement)
+        self._tables(network, excluded, job)
         onnx.checker.check_model(network, full_check=False)
         onnx.save(network, job.out / ONNX_FILE)
         if quantizer.observers:
@@ -135,6 +142,25 @@ class QuantizeStatic(Pass):
         job.facts["int8_nodes"] = len(placement.nodes)
         job.facts["quantized_tensors"] = tensors
         return job.seal(Kind.ONNX, model.signature)
+
+    def _tables(self, network: onnx.ModelProto, excluded: set[str], job: Job) -> int:
+        """Word vectors to int8, in place, and a note on the large ones that stay float; returns how many changed."""
+        from edgepipe.quant.embeddings import float_tables, quantize_tables
+
+        count = quantize_tables(network, excluded) if self.embeddings else 0
+        if count:
+            job.facts["int8_tables"] = count
+        for name, size in float_tables(network).items():
+            job.add(
+                "notes",
+                f"the table '{name}' stays float, {size / 1e6:.1f} MB: "
+                + (
+                    "another node reads it too, or its Gather is excluded. Stored once for each reader it can be int8"
+                    if self.embeddings
+                    else "embeddings=true stores it as int8"
+                ),
+            )
+        return count
 
     def placed(self, network: onnx.ModelProto, excluded: set[str], model: Artifact, label: str) -> Placement:
         """What runs in int8.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from math import prod
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ from edgepipe.models.subgraphs import captured
 from edgepipe.quant.names import fresh, tensor_names
 
 _SMALLEST = 4096
+_LARGE = 1_000_000
 
 
 def quantize_tables(model: onnx.ModelProto, exclude: Collection[str] = ()) -> int:
@@ -73,3 +75,11 @@ def quantize_tables(model: onnx.ModelProto, exclude: Collection[str] = ()) -> in
     del graph.initializer[:]
     graph.initializer.extend(kept)
     return len(gone)
+
+
+def float_tables(model: onnx.ModelProto) -> dict[str, int]:
+    """Bytes of each float table of a megabyte or more that a Gather reads rows of, by name."""
+    weights = {item.name: item for item in model.graph.initializer if item.data_type == TensorProto.FLOAT}
+    found = {node.input[0] for node in model.graph.node if node.op_type == "Gather"} & weights.keys()
+    sizes = {name: 4 * prod(weights[name].dims) for name in sorted(found) if len(weights[name].dims) == 2}
+    return {name: size for name, size in sizes.items() if size >= _LARGE}
