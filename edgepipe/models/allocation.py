@@ -5,13 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 TABLE_FILE = "latency_table.json"
+
+Step = int | Literal["auto"]
+
+
+def step(channels: int, round_to: Step) -> int:
+    """What the channels left of so many are a multiple of.
+
+    `auto` fits the width: 16, which fills int8 kernels, from 64 channels on; a quarter of it, as a power of two, below;
+    less than 16 channels stay, since they buy no time.
+    """
+    if round_to != "auto":
+        return round_to
+    return channels if channels < 16 else min(16, 1 << (channels.bit_length() - 3))
 
 
 class LayerTable(BaseModel):
@@ -52,11 +65,12 @@ def _between(width: float, known: Sequence[int], values: Any) -> float:
     return float(np.interp(width, known, values))
 
 
-def grid(channels: int, round_to: int, fixed: bool) -> tuple[int, ...]:
+def grid(channels: int, round_to: Step, fixed: bool) -> tuple[int, ...]:
     """Widths to measure: an eighth, quarter, half, three quarters and all, rounded; only all where fixed."""
     if fixed:
         return (channels,)
-    wanted = {max(1, round(channels * share / round_to)) * round_to for share in (0.125, 0.25, 0.5, 0.75)}
+    each = step(channels, round_to)
+    wanted = {max(1, round(channels * share / each)) * each for share in (0.125, 0.25, 0.5, 0.75)}
     return tuple(sorted({width for width in wanted if width < channels} | {channels}))
 
 
@@ -80,7 +94,7 @@ def allocate(
     table: LatencyTable,
     shapes: Mapping[str, tuple[int, int]],
     times_faster: float,
-    round_to: int,
+    round_to: Step,
 ) -> tuple[list[int], float, float]:
     """Channels to keep in each group, and the table's milliseconds before any cut and after.
 
@@ -114,7 +128,8 @@ def allocate(
         best: tuple[float, int, int, dict[str, float]] | None = None
         for number, root in enumerate(roots):
             names = {*root.feeds, *root.makes} & before.keys()
-            for narrower in range((kept[number] - 1) // round_to * round_to, 0, -round_to):
+            each = step(root.whole, round_to)
+            for narrower in range((kept[number] - 1) // each * each, 0, -each):
                 widths = [*kept]
                 widths[number] = narrower
                 touched = {name: cost(name, widths) for name in names}

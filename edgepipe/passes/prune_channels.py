@@ -68,7 +68,11 @@ class PruneChannels(Pass):
     times_faster: float | None = Field(
         None, gt=1, description="scope=latency: how many times faster the layers of the table become, in place of ratio"
     )
-    round_to: int = Field(16, ge=1, description="kept channels are a multiple of this; 16 keeps int8 kernels full")
+    round_to: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto",
+        description="kept channels are a multiple of this; 16 keeps int8 kernels full; auto: 16, less for groups of "
+        "fewer than 64 channels, and none of fewer than 16",
+    )
     exclude: tuple[str, ...] = Field((), description="names of modules whose outputs stay; the classifier always does")
 
     def behind(self, before: Pass | None) -> str | None:
@@ -79,7 +83,10 @@ class PruneChannels(Pass):
         return None
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
-        from edgepipe.models import allocation, channels, torch_artifact
+        import torch
+
+        from edgepipe.models import allocation, channels, dependencies, torch_artifact
+        from edgepipe.models.cutting import Latency
         from edgepipe.registry import did_you_mean
 
         architecture = torch_artifact.read_architecture(model)
@@ -99,12 +106,14 @@ class PruneChannels(Pass):
         if masked:
             torch_artifact.bake_masks(network)
             architecture["edits"].append({"op": "unmask"})
+        dependencies.settle(network, torch.zeros((1, *model.signature.input_shape)))
         before = torch_artifact.integer_attributes(network)
         table = self._table(model, job.label)
         shapes = allocation.layer_shapes(network)
         ratio = self.ratio or 0.0
         widths: dict[str, int] = {}
         facts: dict[str, Any] = {}
+        uncut: dict[str, str] = {}
         left = {"macs_left_share": 1.0, "parameters_left_share": 1.0}
         for number in range(self.steps):
             cumulated = self._cumulated(ratio, number)
@@ -124,10 +133,12 @@ class PruneChannels(Pass):
                 label=job.label,
                 progress=partial(self._progress, job, number),
                 widths=widths,
-                latency=(table, shapes, times, weigh) if table else None,
+                latency=Latency(table, shapes, times, self.times_faster or 1.0, weigh) if table else None,
                 kept_outputs=outputs,
                 ratios={name: self._cumulated(share, number) for name, share in self.ratios.items()},
+                real=self._few(model, job),
             )
+            uncut |= facts.pop("left_uncut", {})
             if parent is not None:
                 self._refit(network, parent, outputs, masked, model, job, number)
             left = {name: share * facts[name] for name, share in left.items()}
@@ -147,7 +158,7 @@ class PruneChannels(Pass):
             architecture["edits"].append(channels.mask_zeros(network, masked))
         job.facts.update(facts)
         said = job.facts.get("notes")
-        told = [channels.told(facts), *self._told_of_time(facts)]
+        told = [channels.told(facts), *self._told_of_time(facts), *_told_of_uncut(uncut)]
         job.facts["notes"] = [*told, *(said if isinstance(said, list) else ())]
         result = torch_artifact.write(network, architecture, job.out, model.signature)
         channels.check_reload(network, result, label=job.label)
@@ -209,18 +220,12 @@ class PruneChannels(Pass):
         return (Split.TRAIN,) if looks or self.refit_examples or self.recover is not None else ()
 
     def _told_of_time(self, facts: Mapping[str, Any]) -> Iterator[str]:
-        """With scope=latency what the table says, and whether it is what was asked for."""
+        """With scope=latency what the table says."""
         if self.times_faster is None:
             return
         before, after = facts["layers_milliseconds"]
         reached = before / after if after else 1.0
-        text = f"by the table the layers are {reached:.2f}x faster"
-        if reached < 0.99 * self.times_faster:
-            text += (
-                f", and times_faster={self.times_faster:g} was asked for: no narrower multiple of round_to="
-                f"{self.round_to} saves more. Lower times_faster or round_to"
-            )
-        yield text
+        yield f"by the table the layers are {reached:.2f}x faster"
 
     def _progress(self, job: Job, number: int, share: float, text: str) -> None:
         cut = (0.3 if self.recover else 1.0) * (0.1 if self.refit_examples else 1.0)
@@ -254,6 +259,14 @@ class PruneChannels(Pass):
         progress = partial(self._progress, job, number)
         return costs(network, groups, batches(), fitted=fitted, seed=job.seed, progress=progress)
 
+    def _few(self, model: Artifact, job: Job) -> Any:
+        """Two real examples to compare a cut with, where the step reads data anyway."""
+        from edgepipe.models.examples import unlabelled
+
+        if not self.splits():
+            return None
+        return next(iter(unlabelled(job.data, model.signature, 2, job.seed)[0]()))
+
     def _importance(self, network: Any, model: Artifact, job: Job) -> Any:
         from edgepipe.models import channels
         from edgepipe.models.examples import Examples
@@ -266,3 +279,11 @@ class PruneChannels(Pass):
         generator = torch.Generator().manual_seed(job.seed)
         order = torch.randperm(len(examples.rows), generator=generator)[: self.importance_examples].tolist()
         return channels.taylor(network, examples.batches(order, 64))
+
+
+def _told_of_uncut(uncut: Mapping[str, str]) -> Iterator[str]:
+    """Groups of channels that stay whole, and why: by their first layers, a few of them."""
+    for name, why in list(uncut.items())[:5]:
+        yield f"'{name}' and the layers that share its channels stay as wide as they are: {why}"
+    if len(uncut) > 5:
+        yield f"so do {len(uncut) - 5} more groups, of {', '.join(list(uncut)[5:])}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,7 @@ from edgepipe.errors import PassError
 
 if TYPE_CHECKING:
     from edgepipe.measure.layer_times import Layer
+    from edgepipe.models.allocation import Step
 
 
 class TabulateLatency(Pass):
@@ -30,7 +31,9 @@ class TabulateLatency(Pass):
 
     precision: Literal["int8", "float32"] = Field("int8", description="arithmetic that will be deployed")
     threads: int = Field(1, ge=1, description="threads of the runtime")
-    round_to: int = Field(16, ge=1, description="measured widths are multiples of this")
+    round_to: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="measured widths are multiples of this; auto: as prune_channels has it"
+    )
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         from edgepipe.measure.layer_times import layer_milliseconds
@@ -65,7 +68,7 @@ class TabulateLatency(Pass):
 
 
 def _options(
-    layer: Layer, round_to: int, *, first: bool, last: bool
+    layer: Layer, round_to: Step, *, first: bool, last: bool
 ) -> tuple[tuple[int, ...], tuple[int, ...], list[Layer]]:
     """Widths of input and output to measure, and the layers of these widths, inputs varying slowest."""
     from edgepipe.models.allocation import grid

@@ -12,7 +12,7 @@ from edgepipe.artifact import Artifact, open_artifact
 from edgepipe.errors import PassError
 from edgepipe.measure.layer_times import Layer, layer_milliseconds
 from edgepipe.models import torch_artifact
-from edgepipe.models.allocation import LatencyTable, LayerTable, Root, allocate, grid
+from edgepipe.models.allocation import LatencyTable, LayerTable, Root, allocate, grid, step
 from edgepipe.passes.finetune import Finetune
 from edgepipe.passes.prune_channels import PruneChannels
 from edgepipe.passes.tabulate_latency import TabulateLatency
@@ -151,9 +151,21 @@ def test_refusals(bench: Workbench, tabled: Artifact) -> None:
         PruneChannels()
 
 
-def test_a_time_that_no_width_reaches_is_said(bench: Workbench, tabled: Artifact) -> None:
-    _, job = bench.do(PruneChannels(scope="latency", times_faster=100, importance="l2", round_to=8), tabled)
-    before, after = job.facts["layers_milliseconds"]
-    (note,) = [note for note in job.facts["notes"] if "by the table" in note]
-    assert f"{before / after:.2f}x faster" in note
-    assert "times_faster=100 was asked for" in note
+def test_a_time_that_no_width_reaches_is_refused_before_anything_is_cut(bench: Workbench, tabled: Artifact) -> None:
+    with pytest.raises(PassError, match=r"at most \d+\.\d\dx faster, and times_faster=100 was asked .*nothing was cut"):
+        bench.do(PruneChannels(scope="latency", times_faster=100, importance="l2", round_to=8), tabled)
+
+
+def test_the_step_of_widths_fits_the_width() -> None:
+    assert [step(width, "auto") for width in (8, 16, 24, 32, 48, 64, 72, 512)] == [8, 4, 4, 8, 8, 16, 16, 16]
+    assert step(8, 16) == 16
+    assert grid(16, "auto", False) == (4, 8, 12, 16)
+    assert grid(64, "auto", False) == grid(64, 16, False) == (16, 32, 48, 64)
+
+
+def test_a_narrow_network_is_cut_by_steps_that_fit_it() -> None:
+    slow = Root(16, range(17), {}, ["slow"])
+    times = table(slow=linear(16, 8.0))
+    kept, _, _ = allocate([slow], times, {"slow": (1, 16)}, 1.3, "auto")
+    assert kept == [12]
+    assert allocate([slow], times, {"slow": (1, 16)}, 1.3, 16)[0] == [16]  # in steps of 16 there is nothing to cut
