@@ -309,6 +309,9 @@ def _explain(error: Exception, ready: Sequence[str] = ()) -> RecipeError:
         known = recipe_names() if group == "recipe" else group_options(group)
         place = "command line" if group in typed else f"{file}: defaults"
         return RecipeError(f"{place}: {group}: there is no {group} '{name}'.{did_you_mean(name, known)}")
+    swept = re.search(r"Sweep parameters '([^']+)' requires --multirun", text)
+    if swept:
+        return RecipeError(f"command line: {swept.group(1).lstrip('+')}: several values are a sweep: add -m")
     unset = re.search(r"You must specify '(\w+)'", text)
     if unset:
         group = unset.group(1)

@@ -1,16 +1,21 @@
-"""Two thousand random recipes: each is planned, or refused in words."""
+"""Random recipes, files and command lines: each is planned, or refused in words with exit 2."""
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from edgepipe.__main__ import main
 from edgepipe.compose import to_recipe
 from edgepipe.errors import RecipeError
 from edgepipe.registry import pass_class, pass_names
+from tests.faults import random_words
 
 _WORDS = st.one_of(
     st.text(max_size=8), st.sampled_from(["quantize", "ratio", "pass", "model", "${oops}", "${oc.env:X}", "???"])
@@ -84,3 +89,51 @@ def test_a_random_recipe_is_planned_or_refused_in_words(content: dict[str, Any])
         assert "Traceback" not in str(error)
         return
     assert len(plan.steps) >= 1 + len(recipe.passes)
+
+
+def _composed(rng: random.Random) -> None:
+    content = random_words.content(rng)
+    try:
+        config = OmegaConf.create(content)
+    except Exception:  # not a config at all: Hydra would not have composed it
+        return
+    try:
+        to_recipe(config, {"recipe": "random"}, [])
+    except RecipeError as error:
+        assert str(error).strip(), content
+    except Exception as error:
+        raise AssertionError(f"{content}: {error!r}") from error
+
+
+def _planned(rng: random.Random, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = random_words.command(rng, folder)
+    code = main(["plan", *argv])
+    said = capsys.readouterr()
+    assert code in (0, 2), (argv, said.err)
+    assert "defect" not in said.err and "Traceback" not in said.err, (argv, said.err)
+    assert code == 0 or said.err.startswith("error: "), (argv, said.err)
+
+
+def _attempts(folder: Path, capsys: pytest.CaptureFixture[str], seeds: range, *, planned_of_100: int) -> None:
+    for seed in seeds:
+        rng = random.Random(seed)
+        if seed % 100 < planned_of_100:
+            _planned(rng, folder, capsys)
+        else:
+            _composed(rng)
+
+
+def test_settings_at_their_edges_files_and_command_lines_are_planned_or_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _attempts(tmp_path, capsys, range(200), planned_of_100=4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_ten_thousand_slips_are_no_defect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _attempts(tmp_path, capsys, range(1000, 11_000), planned_of_100=50)
