@@ -418,6 +418,7 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
         result.audit,
         previous=known.measurements if known else None,
         previous_versus=known.versus_baseline if known else None,
+        previous_audit=known.audit if known else None,
         told=state.told,
     )
     state.told = None if versus is None else told_of(versus, state.told)

@@ -34,6 +34,7 @@ def findings(
     *,
     previous: Measurements | None = None,
     previous_versus: Versus | None = None,
+    previous_audit: Audit | None = None,
     told: Versus | None = None,
 ) -> list[str]:
     """What is worth knowing about a step.
@@ -43,12 +44,16 @@ def findings(
             what holds without a comparison.
         previous: the measured step before this one (for the first step, the baseline).
         previous_versus: the same step against the baseline; None stands for the baseline's own 1.0.
+        previous_audit: of the same step.
         told: the last step of whose accuracy something was said, against the baseline.
     """
     found = [*_conv_integer(audit), *_still_float(measurements, audit), *_uncounted(audit)]
     if versus is not None:
         gained = versus.times_faster / (previous_versus.times_faster if previous_versus else 1.0)
-        found += [*_int8(measurements, versus, audit, previous, previous_versus), *_accuracy(versus, told)]
+        found += [
+            *_int8(measurements, versus, audit, previous, previous_versus, previous_audit),
+            *_accuracy(versus, told),
+        ]
         found += [text for text in _outputs(versus) if previous_versus is None or text not in _outputs(previous_versus)]
         if previous is not None:
             found += [
@@ -88,7 +93,12 @@ def _macs(now: Measurements, before: Measurements, gained: float) -> Iterator[st
 
 
 def _int8(
-    now: Measurements, versus: Versus, audit: Audit, before: Measurements | None, before_versus: Versus | None
+    now: Measurements,
+    versus: Versus,
+    audit: Audit,
+    before: Measurements | None,
+    before_versus: Versus | None,
+    before_audit: Audit | None,
 ) -> Iterator[str]:
     if not _has_int8(now):
         return
@@ -102,14 +112,32 @@ def _int8(
         text = f"int8 is slower than float here ({times:.2f}x, 95% {interval[0]:.2f} to {interval[1]:.2f})"
         worst = next((row for row in audit.operators if not row.int8 and row.share >= 0.1), None)
         yield text if worst is None else f"{text}: {_spent(worst)}"
+        slower = _slower(audit, before_audit) if before is None or not _has_int8(before) else []
+        named = ", ".join(name for name, _, _ in slower)
+        if slower:
+            times_of = ", ".join(f"{name} ({old:.2f} to {new:.2f} ms)" for name, old, new in slower)
+            yield f"slower in int8 than in float: {times_of}"
         yield (
             "to keep what loses in float: keep_float=measured in quantize_static with a step `pass: time_int8` before "
-            "it; where that is set already, its name in exclude; or leave the quantization out"
+            f"it; where that is set already, {f'exclude: [{named}]' if slower else 'the layers that lose in exclude'}; "
+            "or leave the quantization out"
         )
         return
     for row in audit.operators:
         if row.operator in NO_INT8_KERNEL and row.share >= 0.2:
             yield _spent(row)
+
+
+def _slower(now: Audit, before: Audit | None) -> list[tuple[str, float, float]]:
+    """(name, milliseconds before, now) of the layers that int8 made slower, at most three, the worst first."""
+    old = {layer.name: layer.milliseconds for layer in (before.layers if before else []) if not layer.int8}
+    found = [
+        (layer.name, was, layer.milliseconds)
+        for layer in now.layers
+        if layer.int8 and layer.milliseconds is not None and (was := old.get(layer.name)) is not None
+    ]
+    lost = [item for item in found if item[2] > 1.2 * item[1] and item[2] - item[1] > 0.01]
+    return sorted(lost, key=lambda item: item[1] - item[2])[:3]
 
 
 def _has_int8(measured: Measurements) -> bool:

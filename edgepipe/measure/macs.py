@@ -17,9 +17,7 @@ from edgepipe.measure.bodies import ran_inside
 from edgepipe.measure.graph import Graph, stored_bytes
 from edgepipe.measure.operators import INT8_LAYERS, LAYERS, Shape, attribute, is_uncounted, macs
 from edgepipe.metrics import LayerCost
-
-# What quantizers and exporters append to a weight's name.
-_SUFFIXES = ("_quantized", "_quant", "_q4", "_Q4", "_int8", ".weight", "_weight")
+from edgepipe.quant.names import layer_name
 
 # Fused into the layer before them, whose node then carries their output's name.
 _FUSED = {"Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "BatchNormalization", "Add", "Mul"}
@@ -90,9 +88,7 @@ def uncounted(graph: Graph, found: Sequence[Layer]) -> list[str]:
 def _title(graph: Graph, node: NodeProto) -> str:
     """The weight's name without what tools append: `layer1.0.conv1`, the same before and after quantizing."""
     weight = graph.weight_of(node)
-    title = "" if weight is None else weight.name
-    while title.endswith(_SUFFIXES):
-        title = next(title.removesuffix(suffix) for suffix in _SUFFIXES if title.endswith(suffix))
+    title = "" if weight is None else layer_name(weight.name)
     return title or node.name or node.output[0]
 
 

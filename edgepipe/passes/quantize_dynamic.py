@@ -40,18 +40,18 @@ class QuantizeDynamic(Pass):
 
         from edgepipe.models.lower import clean
         from edgepipe.quant.embeddings import quantize_tables
-        from edgepipe.quant.exclude import check_named
+        from edgepipe.quant.exclude import named_nodes
         from edgepipe.quant.layers import check_weights
         from edgepipe.quant.patches import patches_to_products
         from edgepipe.quant.prepare import prepare
         from edgepipe.quant.products import gemms_to_products, part_shared
 
         network = prepare(model.onnx, job.label)
-        check_named(network, self.exclude, job.label)
+        excluded = named_nodes(network, self.exclude, job.label)
         check_weights(network, job.label)
-        patches_to_products(network, self.exclude)
+        patches_to_products(network, excluded)
         # The tool transposes the weight of a Gemm where it lies, once for each of its readers.
-        gemms_to_products(network, 1, self.exclude)
+        gemms_to_products(network, 1, excluded)
         part_shared(network)
         kinds = ["MatMul", "Gemm", *(["Conv"] if self.convolutions else [])]
         # The quantizer's shape inference stumbles over stored inner shapes of dynamic batches.
@@ -70,8 +70,8 @@ class QuantizeDynamic(Pass):
                 weight_type=QuantType.QInt8,
                 # The tool writes a Gemm as a MatMul of this name before it looks at what to leave out.
                 nodes_to_exclude=[
-                    *self.exclude,
-                    *(f"{name}_MatMul" for name in self.exclude),
+                    *excluded,
+                    *(f"{name}_MatMul" for name in excluded),
                     *_other_products(network),
                 ],
             )
@@ -90,7 +90,7 @@ class QuantizeDynamic(Pass):
                 "is not excluded. For convolutions use quantize_static, or set convolutions=true (slower)"
             )
         if self.embeddings:
-            job.facts["int8_tables"] = quantize_tables(written, self.exclude)
+            job.facts["int8_tables"] = quantize_tables(written, excluded)
         clean(written)
         onnx.save(written, file)
         job.facts["int8_nodes"] = count

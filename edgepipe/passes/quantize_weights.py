@@ -41,20 +41,18 @@ class QuantizeWeights(Pass):
 
         from edgepipe.models.lower import clean
         from edgepipe.models.subgraphs import all_graphs
-        from edgepipe.quant.exclude import check_named
+        from edgepipe.quant.exclude import named_nodes
         from edgepipe.quant.layers import check_weights
         from edgepipe.quant.patches import patches_to_products
         from edgepipe.quant.prepare import prepare
         from edgepipe.quant.products import gemms_to_products, products
 
         network = prepare(model.onnx, job.label)
-        check_named(network, self.exclude, job.label)
+        excluded = named_nodes(network, self.exclude, job.label)
         check_weights(network, job.label)
-        patches_to_products(network, self.exclude)
-        gemms_to_products(network, self.smallest, self.exclude)
-        chosen = [
-            name for name, size in products(network).items() if size >= self.smallest and name not in self.exclude
-        ]
+        patches_to_products(network, excluded)
+        gemms_to_products(network, self.smallest, excluded)
+        chosen = [name for name, size in products(network).items() if size >= self.smallest and name not in excluded]
         if not chosen:
             raise PassError(
                 f"passes.{job.label}: nothing to quantize: no matrix product that is not excluded has a constant "

@@ -30,6 +30,17 @@ _OF_NODES = (
 """What the writers of this package append to the name of a tensor and of a node."""
 
 
+_OF_WEIGHTS = ("_quantized", "_quant", "_q4", "_Q4", "_int8", ".weight", "_weight")
+"""What quantizers and exporters append to a weight's name."""
+
+
+def layer_name(weight: str) -> str:
+    """What a layer is called by its weight, the same before and after quantizing: `layer1.0.conv1`."""
+    while weight.endswith(_OF_WEIGHTS):
+        weight = next(weight.removesuffix(suffix) for suffix in _OF_WEIGHTS if weight.endswith(suffix))
+    return weight
+
+
 def fresh(name: str, taken: Collection[str]) -> str:
     """The name, with a number behind it where it is taken."""
     number, found = 0, name

@@ -55,7 +55,7 @@ def test_slow_int8_names_the_operator_that_eats_the_time() -> None:
     audit = Audit(operators=[spent("QLinearConv", 0.45, int8=True), spent("HardSwish", 0.41)])
     remedy = (
         "to keep what loses in float: keep_float=measured in quantize_static with a step `pass: time_int8` before it; "
-        "where that is set already, its name in exclude; or leave the quantization out"
+        "where that is set already, the layers that lose in exclude; or leave the quantization out"
     )
     assert findings(now, against(0.8), audit, previous=seen()) == [
         "int8 is slower than float here (0.80x, 95% 0.79 to 0.81): 41% of the time is in HardSwish, which has no int8 "
@@ -166,4 +166,20 @@ def test_what_is_not_counted_is_said() -> None:
     assert findings(seen(), None, Audit(uncounted=["DFT"])) == [
         "DFT: how often it multiplies is not known here: the multiply-accumulates are those of the other layers, and "
         "the share in int8 is unknown"
+    ]
+
+
+def test_the_layers_that_int8_made_slower_are_named_as_exclude_takes_them() -> None:
+    def timed(name: str, milliseconds: float, *, int8: bool) -> LayerCost:
+        return layer(name, "QLinearConv" if int8 else "Conv", int8=int8).model_copy(
+            update={"milliseconds": milliseconds}
+        )
+
+    before = Audit(layers=[timed("a.conv", 0.5, int8=False), timed("b.conv", 1.0, int8=False)])
+    after = Audit(layers=[timed("a.conv", 13.0, int8=True), timed("b.conv", 0.5, int8=True)])
+    now = seen(int8_share=Int8Share(conv=1.0), size_bytes=11_000_000)
+    assert findings(now, against(0.5), after, previous=seen(), previous_audit=before)[1:] == [
+        "slower in int8 than in float: a.conv (0.50 to 13.00 ms)",
+        "to keep what loses in float: keep_float=measured in quantize_static with a step `pass: time_int8` before it; "
+        "where that is set already, exclude: [a.conv]; or leave the quantization out",
     ]

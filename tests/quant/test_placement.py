@@ -14,7 +14,11 @@ import pytest
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from edgepipe.errors import PassError
+from edgepipe.measure.graph import Graph
+from edgepipe.measure.macs import layers
 from edgepipe.quant.curves import lookups
+from edgepipe.quant.exclude import excluded_nodes, named_nodes
 from edgepipe.quant.guards import guard_floats
 from edgepipe.quant.min_cut import Network
 from edgepipe.quant.norms import norms_to_convolutions
@@ -327,3 +331,21 @@ def test_transpositions_that_move_one_block_cost_nothing_more() -> None:
     assert is_scattered(model.graph.node[2], Wiring(model), shapes_of(model))
     heads = helper.make_node("Transpose", ["x"], ["y"], perm=[0, 2, 1, 3])  # of attention: rows of 24 are copied
     assert not is_scattered(heads, Wiring(graph([heads], [])), {"x": SHAPE})
+
+
+def test_exclude_takes_a_layer_as_the_report_calls_it() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "stage.conv.weight"], ["a"], name="node_7"),
+        helper.make_node("Conv", ["a", "twice.weight"], ["b"], name="node_8"),
+        helper.make_node("Conv", ["b", "twice.weight"], ["y"], name="node_9"),
+    ]
+    model = graph(nodes, [weight("stage.conv.weight", 16, 16, 1, 1), weight("twice.weight", 16, 16, 1, 1)])
+    titles = [item.cost.name for item in layers(Graph(model, "m"), SHAPE[1:])]
+    assert titles == ["stage.conv", "twice (node_8)", "twice (node_9)"]
+    for find in (excluded_nodes, named_nodes):
+        assert [find(model, [title], "q") for title in titles] == [{"node_7"}, {"node_8"}, {"node_9"}]
+        assert find(model, ["twice"], "q") == {"node_8", "node_9"}
+        assert find(model, ["node_7"], "q") == {"node_7"}
+        with pytest.raises(PassError, match=r"passes\.q\.exclude: .*'stage.con'. Did you mean 'stage.conv'"):
+            find(model, ["stage.con"], "q")
+    assert excluded_nodes(model, ["Conv"], "q") == {"node_7", "node_8", "node_9"}
