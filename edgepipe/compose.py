@@ -24,6 +24,7 @@ from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
@@ -36,6 +37,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
+from edgepipe import marks
 from edgepipe.errors import EdgepipeError, RecipeError
 from edgepipe.interpolations import refuse_growing
 from edgepipe.plan import Plan, make_plan
@@ -534,7 +536,7 @@ def compose(overrides: list[str]) -> tuple[Recipe, Plan]:
         return _checked(hydra, ready)
 
 
-def _checked(hydra: Hydra, ready: list[str]) -> tuple[Recipe, Plan]:
+def _checked(hydra: Hydra, ready: list[str], *, runs: bool = False) -> tuple[Recipe, Plan]:
     """Compose and validate; group options that do not exist are told together with what else is wrong."""
     problems: dict[str, str] = {}
     for override in ready:
@@ -559,7 +561,17 @@ def _checked(hydra: Hydra, ready: list[str]) -> tuple[Recipe, Plan]:
         raise RecipeError("\n".join([*problems.values(), *more])) from None
     if problems:
         raise RecipeError("\n".join(problems.values()))
+    if runs:
+        _refuse_foreign(config, "run")
     return found
+
+
+def _refuse_foreign(config: DictConfig, part: str) -> None:
+    """Before Hydra puts anything there: the folder of a run or a sweep is new, empty, or edgepipe's own."""
+    key = f"hydra.{part}.dir"
+    HydraConfig.instance().set_config(config)
+    folder = _guarded(lambda: Path(str(OmegaConf.select(config, key))))
+    marks.check(folder, "results", key, marks.ran_here)
 
 
 @dataclass(frozen=True)
@@ -753,19 +765,19 @@ def launch(argv: list[str], task: Callable[..., Any]) -> list[tuple[list[str], A
         task = partial(task, trusted=True) if _trusts(ready) else task
         if args.multirun or _guarded(lambda: hydra.get_mode(PRIMARY, ready), ready) == RunMode.MULTIRUN:
             _divide_cores(ready)
+            composed = _guarded(lambda: hydra.compose_config(PRIMARY, ready, RunMode.MULTIRUN), ready)
+            _refuse_foreign(composed, "sweep")
             batches = _launched(lambda: hydra.multirun(PRIMARY, task, ready)) or []
             jobs = [job for batch in batches for job in (batch if isinstance(batch, list) else [batch])]
             return [(_plain_overrides(list(job.overrides or [])), job.return_value) for job in jobs]
         # Composed and checked before Hydra makes the run's folder: a broken recipe leaves nothing behind.
-        _checked(hydra, ready)
+        _checked(hydra, ready, runs=True)
         job = _guarded(lambda: hydra.run(PRIMARY, task, ready), ready)
         return [(_plain_overrides(ready), job.return_value)]
 
 
 def current_job() -> tuple[dict[str, str], list[str], Path]:
     """(group choices, overrides, output folder) of the Hydra job that runs now."""
-    from hydra.core.hydra_config import HydraConfig
-
     hydra = HydraConfig.get()
     choices = {str(key): str(value) for key, value in hydra.runtime.choices.items()}
     return choices, _plain_overrides(list(hydra.overrides.task)), Path(hydra.runtime.output_dir)
@@ -773,8 +785,6 @@ def current_job() -> tuple[dict[str, str], list[str], Path]:
 
 def current_sweep() -> str | None:
     """The folder of the sweep that the job which runs now belongs to; only a sweep's jobs have a number."""
-    from hydra.core.hydra_config import HydraConfig
-
     hydra = HydraConfig.get()
     return None if OmegaConf.is_missing(hydra.job, "num") else str(Path(str(hydra.sweep.dir)).absolute())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -16,6 +15,7 @@ from omegaconf import DictConfig
 from edgepipe.compose import current_job, current_sweep, launch, to_recipe, to_yaml
 from edgepipe.errors import EdgepipeError, RecipeError
 from edgepipe.files import near
+from edgepipe.marks import BESIDE, claim, ran_here
 from edgepipe.metrics import Metrics, read_metrics
 from edgepipe.recipe import Tracking
 from edgepipe.run import INTERRUPTED, describe, run
@@ -96,13 +96,14 @@ _MADE_BY_A_RUN = ("metrics.json", "report.html", "tracking.json", "final", "step
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an earlier run left in the folder: its model beside this run's failure would mislead."""
-    try:
-        found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return  # not a run's folder, or one whose run was killed: its files are written anew
-    if not isinstance(found, dict) or not {"schema_version", "recipe", "passes"} <= set(found):
-        return  # somebody else's metrics.json: what lies beside it is not ours to remove
+    """Remove what an earlier run left in the folder: its model beside this run's failure would mislead.
+
+    Raises:
+        InputError: the folder holds what no run made.
+    """
+    claim(folder, "results", "hydra.run.dir", ran_here, BESIDE)
+    if not ran_here(folder):
+        return  # nothing is left, or a run was killed: its files are written anew
     for name in _MADE_BY_A_RUN:
         place = folder / name
         if place.is_dir():

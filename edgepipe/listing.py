@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgepipe.errors import InputError, RecipeError
+from edgepipe.marks import claim, ran_here
 from edgepipe.models.settings import is_path
 from edgepipe.plan import unusable
 from edgepipe.recipe import Recipe
@@ -259,6 +260,7 @@ def main_compare(argv: list[str]) -> int:
     console.print(rich_sweep(runs), soft_wrap=True)
     if args.out is not None:
         try:
+            claim(args.out, "results", "command line: --out", ran_here)
             write_sweep(runs, args.out)
         except OSError as error:
             raise InputError(f"{args.out}: cannot be written: {error.strerror or error}") from None

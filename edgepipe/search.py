@@ -23,6 +23,7 @@ from edgepipe.compose import Span, compose, search_space, to_yaml
 from edgepipe.data.task import with_task
 from edgepipe.errors import EdgepipeError, InputError, RecipeError
 from edgepipe.files import write_text
+from edgepipe.marks import claim, ran_here
 from edgepipe.metrics import Metrics, quality, read_metrics
 from edgepipe.pareto import OBJECTIVES, OBJECTIVES_OF_TASKS, QUALITY_GOALS, choose, misses, promising
 from edgepipe.recipe import Recipe
@@ -120,7 +121,7 @@ def main_search(argv: list[str]) -> int:
     _check_measured(recipe, objectives)
     folder = (args.out or Path("outputs/search") / recipe.name).absolute()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        claim(folder, "results", "command line: --out", ran_here)
     except OSError as error:
         raise InputError(f"command line: --out: {folder}: {error.strerror or error}: name a folder") from None
     search = Search(fixed, space, objectives, args.cheap, folder, _plain_yaml(recipe))

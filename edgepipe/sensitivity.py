@@ -13,6 +13,7 @@ from edgepipe.contract import Job, Split
 from edgepipe.data.task import with_task
 from edgepipe.errors import DataError, EdgepipeError, RecipeError
 from edgepipe.files import write_text
+from edgepipe.marks import check, claim, ran_here
 from edgepipe.metrics import LayerEffect, Sensitivity
 from edgepipe.passes.prune_channels import PruneChannels
 from edgepipe.passes.prune_weights import PruneWeights
@@ -54,6 +55,7 @@ def main_sensitivity(argv: list[str]) -> int:
     quantize = _step(plan, (QuantizeStatic,), "quantize_static")
     prune = None if args.prune is None else _step(plan, (PruneChannels, PruneWeights), "prune_channels")
     folder = (args.out or Path("outputs/sensitivity") / recipe.name).absolute()
+    check(folder, "results", "command line: --out", ran_here)  # before the work
     console = output_console()
     with LiveWatcher() as watcher:
         store = Store(Path(recipe.store.root), watcher.notice)
@@ -110,7 +112,7 @@ def _publish(result: Sensitivity, folder: Path) -> None:
     from edgepipe.report.sensitivity import markdown_sensitivity, write_sensitivity
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        claim(folder, "results", "command line: --out", ran_here)
         write_text(folder / _FILE, result.model_dump_json(indent=1) + "\n")
         write_text(folder / "sensitivity.md", markdown_sensitivity(result))
         write_sensitivity(result, folder / "sensitivity.html")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import uuid
@@ -31,9 +32,25 @@ from filelock import FileLock, Timeout
 from edgepipe import machine_lock
 from edgepipe.artifact import Artifact, canonical_json, open_artifact
 from edgepipe.errors import StoreError
+from edgepipe.marks import claim
 
 RECORD = "record.json"
 _KEY = "key.json"
+_ROOMS = ("steps", "measurements", "state", "cache", "tmp", "locks")
+_OURS = re.compile(
+    r"[0-9a-f]{40}(-[0-9a-f]{8})?|([a-z]+-)?[0-9a-f]{32}(\.lock)?|[a-z0-9_]+-[0-9a-f]{24}\..+|.+\.lock", re.ASCII
+)
+"""Names that the store gives: keys, workspaces, hashes of files. What is named otherwise is left where it is."""
+
+
+def _older(root: Path) -> bool:
+    """A store that an earlier version made, which left no mark."""
+    return all((root / room).is_dir() for room in _ROOMS)
+
+
+def _own(folder: Path) -> list[Path]:
+    """What the store itself put into one of its rooms."""
+    return [path for path in folder.iterdir() if _OURS.fullmatch(path.name)] if folder.is_dir() else []
 
 
 def key_of(parts: Mapping[str, Any]) -> str:
@@ -83,6 +100,7 @@ class Store:
         root: folder, created when missing.
         notice: called with a sentence when something is worth telling (a wait, a damaged entry).
     Raises:
+        InputError: the folder holds what is no store of edgepipe.
         StoreError: the folder cannot be created or written.
     """
 
@@ -92,7 +110,8 @@ class Store:
         self._damaged: dict[str, str] = {}
         self._noted_machine = False
         try:
-            for room in ("steps", "measurements", "state", "cache", "tmp", "locks"):
+            claim(self.root, "store", "store.root", _older)
+            for room in _ROOMS:
                 (self.root / room).mkdir(parents=True, exist_ok=True)
             probe = self.root / "tmp" / f"probe-{uuid.uuid4().hex}"
             probe.write_bytes(b"")
@@ -316,7 +335,7 @@ class Store:
         """Everything that can be removed, least recently used first."""
         found = []
         for room in ("steps", "measurements", "state", "cache"):
-            for path in (self.root / room).iterdir():
+            for path in _own(self.root / room):
                 with suppress(OSError):  # moved by a process that runs meanwhile
                     files = [path] if path.is_file() else [item for item in path.rglob("*") if item.is_file()]
                     sizes = [item.stat() for item in files]
@@ -331,9 +350,9 @@ class Store:
         before = dict(self._damaged)
         good = 0
         with self.in_use():
-            for path in sorted((self.root / "steps").iterdir()):
+            for path in sorted(_own(self.root / "steps")):
                 good += self.find(path.name, use=False) is not None
-            for path in sorted((self.root / "measurements").iterdir()):
+            for path in sorted(_own(self.root / "measurements")):
                 good += self.find_measurement(path.name, use=False) is not None
         return good, [why for key, why in self._damaged.items() if key not in before]
 
@@ -352,7 +371,7 @@ class Store:
                 raise StoreError(f"{self.root}: {running} run(s) are using this store. Collect when they are done")
             removed = [
                 Room("left over", path, _size(path), path.stat().st_mtime)
-                for path in [*(self.root / "tmp").iterdir(), *_children(self.root / "damaged")]
+                for path in [*_own(self.root / "tmp"), *_own(self.root / "damaged")]
                 if path.suffix != ".lock" and _free(Path(f"{path}.lock"))
             ]
             rooms = self.rooms()
@@ -421,10 +440,6 @@ def _free(path: Path, *, remove: bool = False) -> bool:
     if remove:
         path.unlink(missing_ok=True)
     return True
-
-
-def _children(folder: Path) -> Iterable[Path]:
-    return folder.iterdir() if folder.is_dir() else ()
 
 
 def _size(path: Path) -> int:

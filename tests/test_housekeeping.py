@@ -129,7 +129,7 @@ def test_gc_keeps_the_most_recently_used(folder: Path, capfd: pytest.CaptureFixt
 
 def test_gc_clears_what_a_killed_process_left_but_not_what_is_being_written(folder: Path) -> None:
     store = Store(folder / "store")
-    left = store.root / "tmp" / "deadbeef"
+    left = store.root / "tmp" / ("deadbeef" * 4)
     left.mkdir()
     (left / "half").write_bytes(b"x" * 1000)
     with store.workspace() as space:

@@ -299,7 +299,8 @@ def test_a_run_in_a_folder_with_someone_elses_metrics_removes_nothing(tmp_path: 
     (tmp_path / "metrics.json").write_text('{"loss": 0.5}')
     (tmp_path / "steps").mkdir()
     (tmp_path / "steps" / "precious.txt").write_text("mine")
-    assert main(arguments(tmp_path, f"hydra.run.dir={tmp_path}")) == 0
+    assert main(arguments(tmp_path, f"hydra.run.dir={tmp_path}")) == 2
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"loss": 0.5}
     assert (tmp_path / "steps" / "precious.txt").read_text() == "mine"
 
 

@@ -11,7 +11,7 @@ import pytest
 import edgepipe
 from edgepipe import registry
 from edgepipe.artifact import Kind, Signature, open_artifact, seal
-from edgepipe.errors import StoreError
+from edgepipe.errors import InputError, StoreError
 from edgepipe.store import Entry, Store, key_of
 
 SIGNATURE = Signature(input_shape=(3, 8, 8), classes=("a", "b"))
@@ -41,12 +41,12 @@ def test_unknown_key_is_a_miss(tmp_path: Path) -> None:
 
 def test_state_stays_for_whoever_goes_on_and_an_empty_one_goes(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with pytest.raises(RuntimeError), store.state("failed"):
+    with pytest.raises(RuntimeError), store.state("f" * 40):
         raise RuntimeError
-    with pytest.raises(RuntimeError), store.state("killed") as folder:
+    with pytest.raises(RuntimeError), store.state("d" * 40) as folder:
         (folder / "epoch.pt").write_bytes(b"1")
         raise RuntimeError
-    assert [path.name for path in (tmp_path / "state").iterdir()] == ["killed"]
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["d" * 40]
     assert [room.used > 0 for room in store.rooms()] == [True]
 
 
@@ -100,7 +100,7 @@ def test_key_depends_on_values_not_on_order() -> None:
 def test_root_that_is_a_file_says_where_and_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("")
-    with pytest.raises(StoreError, match=r"store\.root: .*cannot be written.*store\.root=DIR"):
+    with pytest.raises(InputError, match=r"store\.root: .*file: a file, and no folder. Name a folder"):
         Store(path)
 
 
@@ -135,13 +135,14 @@ def test_a_result_that_another_process_stored_meanwhile_is_the_one_returned(tmp_
 
 def test_verify_is_no_use_and_keeps_gc_away(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    for key in ("a", "b"):
+    a, b = "a" * 40, "b" * 40
+    for key in (a, b):
         put(store, key, b"weights")
-    os.utime(tmp_path / "steps" / "b" / "record.json", (1e9, 1e9))
+    os.utime(tmp_path / "steps" / b / "record.json", (1e9, 1e9))
     assert store.verify() == (2, [])
-    assert [room.path.name for room in store.rooms()] == ["b", "a"]
-    store.find("b")
-    assert [room.path.name for room in store.rooms()] == ["a", "b"]
+    assert [room.path.name for room in store.rooms()] == [b, a]
+    store.find(b)
+    assert [room.path.name for room in store.rooms()] == [a, b]
 
 
 def test_gc_removes_lock_files_that_nobody_holds(tmp_path: Path) -> None:

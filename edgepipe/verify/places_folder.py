@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgepipe.errors import VerifyError
+from edgepipe.marks import check, claim
 
 
 def installed(name: str) -> Path:
@@ -35,15 +36,23 @@ def run_or_say(command: Sequence[str], what: str) -> str:
     return ended.stdout
 
 
+def _older(folder: Path) -> bool:
+    """Installed by an earlier version, which left no mark."""
+    return (folder / "wheels.txt").is_file() or (folder / "node_modules").is_dir()
+
+
 def install_into(folder: Path, fill: Callable[[Path], None]) -> None:
     """Fill a new folder and put it in place of the old one; an interrupted installation leaves the old one.
 
     Raises:
+        InputError: the folder holds what edgepipe did not install.
         VerifyError: it cannot be written, or `fill` says why not.
     """
+    check(folder, "target", "targets install", _older)
     part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         part.mkdir(parents=True)
+        claim(part, "target", "targets install", _older)
         fill(part)
         if folder.exists():
             shutil.rmtree(folder)

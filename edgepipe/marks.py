@@ -1,0 +1,82 @@
+"""Folders that edgepipe made carry its mark; a folder that holds anything else is never written into.
+
+So a wrong `hydra.run.dir`, `store.root` or `--out` costs a sentence and not somebody's files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from edgepipe.errors import InputError
+
+MARK = ".edgepipe"
+"""File with one line: what the folder is."""
+Kind = Literal["results", "store", "target"]
+BESIDE = frozenset({".hydra", ".lock", "edgepipe.log", "multirun.yaml", MARK})
+"""What Hydra and a run's own lock and log put into a new folder before it can be looked at."""
+
+
+def check(folder: Path, kind: Kind, key: str, older: Callable[[Path], bool], beside: Collection[str] = ()) -> None:
+    """Refuse a folder that is neither new, nor empty, nor made by edgepipe.
+
+    Args:
+        key: the setting or option that named the folder.
+        older: whether an earlier version, which left no mark, made it.
+        beside: names of files that do not count.
+    Raises:
+        InputError: names what was found there, and the remedy.
+    """
+    try:
+        names = sorted(path.name for path in folder.iterdir() if path.name not in beside and path.name != MARK)
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise InputError(f"{key}: {folder}: a file, and no folder. Name a folder that is new or empty") from None
+    except OSError:
+        return  # what cannot be listed says so when it is written
+    if not names or _marked(folder, kind) or older(folder):
+        return
+    found = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    raise InputError(
+        f"{key}: {folder}: holds files that edgepipe did not make ({found}), and what is not its own is never written "
+        "over or removed. Name a folder that is new or empty"
+    )
+
+
+def claim(folder: Path, kind: Kind, key: str, older: Callable[[Path], bool], beside: Collection[str] = ()) -> None:
+    """Make a folder edgepipe's own: `check` it, make it where it is missing, and leave the mark.
+
+    Raises:
+        InputError: as `check`.
+        OSError: it cannot be made or written.
+    """
+    check(folder, kind, key, older, beside)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not _marked(folder, kind):
+        try:
+            (folder / MARK).write_text(f"edgepipe {kind}: made by edgepipe, which may replace what it made here\n")
+        except OSError:
+            if not older(folder):  # one that can only be read still serves
+                raise
+
+
+def _marked(folder: Path, kind: Kind) -> bool:
+    with suppress(OSError, ValueError):
+        mark = folder / MARK
+        return not mark.is_symlink() and mark.read_bytes()[:40].startswith(f"edgepipe {kind}:".encode())
+    return False
+
+
+def ran_here(folder: Path) -> bool:
+    """Whether an earlier version's run, sweep, search, comparison or sensitivity made the folder."""
+    if any((folder / name).is_file() for name in ("multirun.yaml", "study.db", "sweep.json", "sensitivity.json")):
+        return True
+    try:
+        found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and {"schema_version", "recipe", "passes"} <= set(found)

@@ -1,0 +1,101 @@
+"""What edgepipe did not make is never written over, moved or removed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgepipe.__main__ import main
+from edgepipe.errors import InputError
+from edgepipe.marks import MARK, check, ran_here
+from edgepipe.store import Store
+from edgepipe.verify.places_folder import install_into
+from tests.small import arguments
+
+
+def thesis(folder: Path) -> dict[str, str]:
+    """A user's own folder, named as a run's parts are."""
+    for name in ("final/model.onnx", "steps/00_load/x", "report.html", "sweep.html", "tmp/draft", "trials/0000/x"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"my {name}")
+    return content(folder)
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("how", ["run", "sweep", "job", "search", "sensitivity", "store"])
+def test_a_folder_of_the_users_own_stays_as_it_is_and_the_exit_code_is_2(tmp_path: Path, how: str, capfd) -> None:
+    mine = tmp_path / ("s/0" if how == "job" else "thesis")
+    before = thesis(mine)
+    argv = arguments(tmp_path)
+    verbs = {
+        "run": [*argv, f"hydra.run.dir={mine}"],
+        "sweep": ["-m", *argv, f"hydra.sweep.dir={mine}", "seed=0,1"],
+        "job": ["-m", *argv, f"hydra.sweep.dir={tmp_path}/s", "seed=0"],
+        "search": ["search", *argv, "seed=0,1", "--out", str(mine)],
+        "sensitivity": ["sensitivity", *argv, "--out", str(mine)],
+        "store": [*argv, f"store.root={mine}", f"hydra.run.dir={tmp_path}/r"],
+    }
+    if how == "job":
+        (tmp_path / "s" / "multirun.yaml").write_text("")
+    assert main(verbs[how]) == 2
+    err = capfd.readouterr().err
+    assert "edgepipe did not make" in err
+    assert "new or empty" in err
+    after = content(mine)
+    assert {name: after[name] for name in before} == before
+    assert (
+        not set(after)
+        - set(before)
+        - {".lock", "edgepipe.log", *(f".hydra/{x}.yaml" for x in ("config", "hydra", "overrides"))}
+    )
+    if how in ("run", "sweep", "search", "sensitivity"):
+        assert after == before
+
+
+def test_new_empty_and_marked_folders_and_those_of_earlier_versions_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    argv = arguments(tmp_path, f"hydra.run.dir={tmp_path}/run")
+    assert main(argv) == 0  # empty
+    assert (tmp_path / "run" / MARK).read_text().startswith("edgepipe results:")
+    (tmp_path / "run" / "metrics.json").unlink()
+    assert main(argv) == 0  # marked, as a killed run leaves it
+    (tmp_path / "run" / MARK).unlink()
+    assert main(argv) == 0  # of an earlier version: its metrics.json says so
+    check(tmp_path / "none", "results", "--out", ran_here)
+    with pytest.raises(InputError, match="a file, and no folder"):
+        check(tmp_path / "run" / "metrics.json", "results", "--out", ran_here)
+    (tmp_path / "run" / "metrics.json").unlink()
+    (tmp_path / "run" / MARK).write_text("edgepipe store: of another kind")
+    with pytest.raises(InputError, match="did not make"):
+        check(tmp_path / "run", "results", "--out", ran_here)
+
+
+def test_the_store_leaves_alone_what_is_not_named_as_it_names(tmp_path: Path) -> None:
+    for room in ("steps", "measurements", "state", "cache", "tmp", "locks"):
+        (tmp_path / "old" / room).mkdir(parents=True)
+    store = Store(tmp_path / "old")  # of an earlier version: all its rooms are there
+    assert (store.root / MARK).is_file()
+    for name in ("steps/mine/a", "measurements/mine/a", "state/x/a", "cache/photo.jpg", "tmp/draft.txt", "damaged/b/c"):
+        (store.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (store.root / name).write_text("mine")
+    stale = store.root / "tmp" / ("0" * 32)
+    stale.mkdir()
+    before = {name: text for name, text in content(store.root).items() if text == "mine"}
+    assert store.verify() == (0, [])
+    assert [room.path for room in store.collect(0)] == [stale]
+    assert {name: text for name, text in content(store.root).items() if text == "mine"} == before
+    assert len(before) == 6
+
+
+def test_an_installation_replaces_only_an_installation(tmp_path: Path) -> None:
+    before = thesis(tmp_path / "arm64")
+    with pytest.raises(InputError, match="did not make"):
+        install_into(tmp_path / "arm64", lambda part: (part / "x").write_text("new"))
+    assert content(tmp_path / "arm64") == before
+    install_into(tmp_path / "new", lambda part: (part / "x").write_text("new"))
+    install_into(tmp_path / "new", lambda part: (part / "y").write_text("newer"))
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [MARK, "y"]
