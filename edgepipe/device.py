@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import tempfile
+import threading
 import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from pydantic import ValidationError
 
+from edgepipe.bundle.manifest import BUNDLE_FILE, Bundle, bundle_folder
 from edgepipe.errors import EdgepipeError, RecipeError, VerifyError
 from edgepipe.files import write_text
 from edgepipe.metrics import DeviceRun, read_metrics
 from edgepipe.terminal import Arguments, output_console, print_error
 from edgepipe.text import printable
+
+_MOST_SAID = 1 << 20  # bytes that a device may say
 
 
 def main_device(argv: list[str]) -> int:
@@ -41,16 +48,17 @@ def main_device(argv: list[str]) -> int:
         return 0
     if args.runs < 1 or args.threads < 1:
         raise RecipeError("command line: device run: --runs and --threads must be at least 1")
-    from edgepipe.bundle.manifest import bundle_folder
-    from edgepipe.bundle.verify import damage
+    from edgepipe.bundle.verify import damage, judged
 
     device = _device(args.place, args.ssh_option)
     folder = bundle_folder(args.what)
-    for text in (wrong := damage(folder)[1]):
+    bundle, wrong = damage(folder)
+    for text in wrong:
         print_error(f"{folder}: {text}")
     if wrong:
-        return 1  # its example.py would run on the device
-    found = _read(device.shown, _run_there(device, folder, args.python, args.runs, args.threads))
+        return 1
+    bundle = judged(folder, bundle)
+    found = _read(device.shown, _run_there(device, folder, bundle, args.python, args.runs, args.threads))
     output_console().print(
         f"{found.device}: {found.machine}, {found.cores} cores, onnxruntime {found.onnxruntime}: golden outputs "
         f"{found.golden} ({found.match}), {found.latency_p50_ms:.2f} ms p50, {found.latency_p90_ms:.2f} ms p90, "
@@ -126,24 +134,22 @@ def _device(place: str, options: list[str]) -> _Device:
     return _Device(host, port, user, tuple(options))
 
 
-def _run_there(device: _Device, folder: Path, python: str, runs: int, threads: int) -> str:
+def _run_there(device: _Device, folder: Path, bundle: Bundle, python: str, runs: int, threads: int) -> str:
     """One connection: unpack what comes in on standard input into a fresh folder, run, remove; the last line said."""
+    from edgepipe.bundle.build import FILES
+
     script = (
         'set -e; d=$(mktemp -d); trap \'rm -rf "$d"\' EXIT; tar -xf - -C "$d"; '
         f'{shlex.quote(python)} "$d/example.py" --json --runs {runs} --threads {threads}'
     )
-    needed = ["--exclude=ort", "--exclude=pictures", "--exclude=__pycache__"]
-    with subprocess.Popen(["tar", "-cf", "-", *needed, "-C", str(folder), "."], stdout=subprocess.PIPE) as packed:
-        ended = subprocess.run(
-            [*device.command, script],
-            stdin=packed.stdout,
-            capture_output=True,
-            text=True,
-            check=False,
-            errors="replace",
-        )
-        if packed.stdout is not None:
-            packed.stdout.close()
+    with tempfile.TemporaryDirectory(prefix="edgepipe-device-") as own:
+        # Only edgepipe's own program runs there, and by its own measure: of the bundle nothing goes that could run.
+        shutil.copyfile(FILES / "example.py", Path(own) / "example.py")
+        write_text(Path(own) / BUNDLE_FILE, bundle.model_dump_json())
+        names = [f"./{name}" for name in bundle.files if _is_data(name)]
+        packing = ["tar", "-cf", "-", "-C", own, "./example.py", f"./{BUNDLE_FILE}", "-C", str(folder.absolute())]
+        with subprocess.Popen([*packing, "--", *names], stdout=subprocess.PIPE) as packed:
+            ended = _listened(device, [*device.command, script], packed.stdout)
     last = (ended.stdout.strip().splitlines() or [""])[-1]
     if not last.startswith("{"):
         said = printable(" ".join(ended.stderr.strip().splitlines()[-3:]))
@@ -154,6 +160,62 @@ def _run_there(device: _Device, folder: Path, python: str, runs: int, threads: i
             remedy = f". Try it by hand: {device.by_hand}"
         raise VerifyError(f"{device.shown}: ended with {ended.returncode}: {said or 'it said nothing'}{remedy}")
     return last
+
+
+_RUNS = (".py", ".pyc", ".pyo", ".so", ".pyd", ".pth", ".dll", ".dylib", ".zip", ".egg")
+
+
+def _is_data(name: str) -> bool:
+    """Whether a file of the bundle is needed there and is nothing that Python would import beside example.py."""
+    first = name.partition("/")[0]
+    return name != BUNDLE_FILE and first not in ("ort", "pictures") and not name.lower().endswith(_RUNS)
+
+
+@dataclass(frozen=True)
+class _Said:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def _listened(device: _Device, command: list[str], stdin: IO[bytes] | None) -> _Said:
+    """Run a command and keep what it says; one that never stops printing is ended.
+
+    Raises:
+        VerifyError: it said more than any device has to say.
+    """
+    ends = {"stdout": b"", "stderr": b""}
+    much = threading.Event()
+    with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        if stdin is not None:
+            stdin.close()  # the child has it; what packs ends when the child does
+
+        def listen(name: str, stream: IO[bytes]) -> None:
+            total = 0
+            while part := os.read(stream.fileno(), 1 << 16):
+                total += len(part)
+                ends[name] += part
+                if total > _MOST_SAID:
+                    much.set()
+                    process.kill()
+                    return
+
+        streams = [(name, getattr(process, name)) for name in ends]
+        threads = [threading.Thread(target=listen, args=item, daemon=True) for item in streams]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            code = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+    if much.is_set():
+        raise VerifyError(
+            f"{device.shown}: ended: it said more than {_MOST_SAID:,} bytes, and a result has a few hundred"
+        )
+    return _Said(code, ends["stdout"].decode(errors="replace"), ends["stderr"].decode(errors="replace"))
 
 
 def _read(shown: str, line: str) -> DeviceRun:
