@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +52,26 @@ def _beyond_reason(text: str) -> str | None:
         elif isinstance(value, (int, float)) and not -sys.float_info.max <= value <= sys.float_info.max:
             return place[1:] or "the file"
     return None
+
+
+MOST_UNPACKED = 256 << 20
+"""Bytes that an archive may unpack to whatever its own size; a larger one, to `MOST_RATIO` times its size."""
+MOST_RATIO = 50
+
+
+def unpacks_to_too_much(path: Path) -> str | None:
+    """What is wrong with a zip archive (.npz, .pth) that would fill the memory, in words; nothing is unpacked."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return None
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        packed = path.stat().st_size
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return None  # whoever reads it says what is wrong
+    if unpacked <= max(MOST_UNPACKED, MOST_RATIO * packed):
+        return None
+    return f"{packed:,} bytes unpack to {unpacked:,}, as in a decompression bomb"
 
 
 def read_record(path: Path, kind: type[Record], remedy: str) -> Record:

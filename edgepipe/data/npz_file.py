@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.errors import DataError
+from edgepipe.files import unpacks_to_too_much
 
 
 def read_npz(path: Path, names: Iterable[str], where: str | None = None) -> dict[str, NDArray[Any]]:
@@ -27,6 +28,9 @@ def read_npz(path: Path, names: Iterable[str], where: str | None = None) -> dict
         raise DataError(f"{where}: no such file")
     if not zipfile.is_zipfile(path):
         raise DataError(f"{where}: not an .npz file: write it with numpy.savez")
+    bomb = unpacks_to_too_much(path)
+    if bomb is not None:
+        raise DataError(f"{where}: {bomb}: refused")
     found: dict[str, NDArray[Any]] = {}
     try:
         with np.load(path, allow_pickle=False) as arrays:

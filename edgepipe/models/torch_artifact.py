@@ -26,6 +26,7 @@ from torch.nn.utils import prune
 
 from edgepipe.artifact import ARCHITECTURE_FILE, WEIGHTS_FILE, Artifact, Kind, Signature, canonical_json, seal
 from edgepipe.errors import ModelError
+from edgepipe.files import unpacks_to_too_much
 from edgepipe.models import swap
 
 Architecture = dict[str, Any]
@@ -178,6 +179,9 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     """
     if not path.is_file():
         raise ModelError(f"model.weights: {path} is no file. Give a checkpoint (.pth, .safetensors) or a weights name")
+    bomb = unpacks_to_too_much(path)
+    if bomb is not None:
+        raise ModelError(f"model.weights: {path}: {bomb}: refused")
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as opened:
@@ -197,6 +201,13 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
             break
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise ModelError(f"model.weights: {path}: holds no state dict: expected names with tensors")
+    for key, value in content.items():
+        # A few bytes may claim to be any shape: strides of 0, or a sparse tensor, which a copy would write out.
+        if value.layout != torch.strided or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise ModelError(
+                f"model.weights: {path}: {key}: {tuple(value.shape)} out of fewer bytes than that takes: refused. Save "
+                "plain tensors: value.to_dense().contiguous()"
+            )
     return {str(key): value for key, value in content.items()}
 
 
