@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from edgepipe.errors import ModelError, ParityError
 from edgepipe.models.layout import Layout
 from edgepipe.models.linear import linear_to_gemm
-from edgepipe.models.subgraphs import all_graphs, captured, drop_unread
+from edgepipe.models.subgraphs import Readers, all_graphs, captured, drop_unread, read_instead
 
 INPUT, OUTPUT = "input", "output"
 _INVERSE = [0, 3, 1, 2]
@@ -133,14 +133,14 @@ def _arrange_input(model: onnx.ModelProto, input_shape: tuple[int, ...], layout:
     model.graph.input.append(helper.make_tensor_value_info(INPUT, element, ["batch", *input_shape]))
     if layout == "same":
         return
-    undone = [node for node in model.graph.node if inner in node.input]
-    if layout == "nhwc" and all(_undoes(model, node, input_shape) for node in undone):
+    readers = Readers(model.graph)
+    undone = readers.nodes[inner]
+    if layout == "nhwc" and all(
+        _undoes(model, node, input_shape) and node.output[0] not in readers.outputs for node in undone
+    ):
         for node in undone:  # channels first again at once: both go
             model.graph.node.remove(node)
-            for reader in model.graph.node:
-                for index, name in enumerate(reader.input):
-                    if name == node.output[0]:
-                        reader.input[index] = INPUT
+            read_instead(model.graph, node.output[0], INPUT)
         return
     front = (
         helper.make_node("Transpose", [INPUT], [inner], "to_channels_last", perm=[0, 2, 3, 1])

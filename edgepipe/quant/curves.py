@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from edgepipe.models.subgraphs import drop_unread
 from edgepipe.quant.placement import Placement
 from edgepipe.quant.wiring import Wiring, attribute
 
@@ -30,6 +31,7 @@ def lookups(model: onnx.ModelProto, placement: Placement) -> None:
         del node.attribute[:]
         node.op_type = "LeakyRelu"
         node.attribute.append(helper.make_attribute("alpha", slope))
+    drop_unread(model.graph)  # the scales that were replaced
 
 
 def _read_otherwise(model: onnx.ModelProto, wiring: Wiring, node: onnx.NodeProto) -> None:

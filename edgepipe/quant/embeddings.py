@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 from math import prod
 
@@ -10,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepipe.models.subgraphs import captured
+from edgepipe.models.subgraphs import Readers
 from edgepipe.quant.names import fresh, tensor_names
 
 _SMALLEST = 4096
@@ -28,8 +27,7 @@ def quantize_tables(model: onnx.ModelProto, exclude: Collection[str] = ()) -> in
     """
     graph = model.graph
     weights = {item.name: item for item in graph.initializer}
-    readers = Counter(name for node in graph.node for name in (*node.input, *captured(node)))
-    readers.update(item.name for item in graph.output)
+    readers = Readers(graph)
     taken = tensor_names(graph)
 
     def named(name: str) -> str:
@@ -49,7 +47,7 @@ def quantize_tables(model: onnx.ModelProto, exclude: Collection[str] = ()) -> in
             or table.dims[0] * table.dims[1] < _SMALLEST
             or axis != 0
             or node.name in exclude
-            or readers[table.name] != 1
+            or readers.sole(table.name) is None
             or node.input[1] in weights
         ):
             nodes.append(node)

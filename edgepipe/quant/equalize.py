@@ -134,7 +134,7 @@ def _own_maker(name: str, wiring: Wiring) -> onnx.NodeProto | None:
 
 def _own_constants(node: onnx.NodeProto, wiring: Wiring) -> bool:
     names = [name for name in node.input[1:] if name]
-    return all(wiring.array(name) is not None and len(wiring.consumers[name]) == 1 for name in names)
+    return all(wiring.array(name) is not None and wiring.sole_consumer(name) is not None for name in names)
 
 
 def _largest(

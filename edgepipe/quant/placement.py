@@ -142,6 +142,8 @@ def _is_looked_up(node: onnx.NodeProto, wiring: Wiring) -> bool:
         attribute(node, "alpha", 0.2) <= 0 or not 0 <= attribute(node, "beta", 0.5) <= 1
     ):
         return False  # `curves` needs it to rise, and 0 to lie where it rises
+    if node.op_type == "HardSigmoid" and node.output[0] in wiring.readers.inside:
+        return False  # `curves` leaves its result to the rounding behind it, which a subgraph does not see
     return not _is_answer(node.output[0], wiring)
 
 
@@ -213,21 +215,25 @@ def _flat_beyond(name: str, wiring: Wiring) -> tuple[float, float] | None:
     readers = wiring.consumers[name]
     curves = [node for node in readers if node.op_type in ("Sigmoid", "HardSigmoid")]
     others = [node for node in readers if node not in curves]
-    if not curves or name in wiring.outputs or len({node.op_type for node in curves}) != 1:
-        return None
-    if any(_is_answer(node.output[0], wiring) for node in curves):
+    if not curves or name in wiring.outputs or any(_is_answer(node.output[0], wiring) for node in curves):
         return None  # of two classes beyond 8 the larger one is the answer
-    if curves[0].op_type == "Sigmoid":
-        low, high = -SIGMOID_IS_FLAT, SIGMOID_IS_FLAT
-    else:
-        alpha, beta = attribute(curves[0], "alpha", 0.2), attribute(curves[0], "beta", 0.5)
-        if alpha <= 0 or not 0 <= beta <= 1:
-            return None
-        low, high = -beta / alpha, (1 - beta) / alpha
+    ends = [_curve_ends(node) for node in curves]
+    known = [end for end in ends if end is not None]
+    if len(known) < len(ends):
+        return None
+    low, high = min(end[0] for end in known), max(end[1] for end in known)  # flat for each of them
     if not others:
         return low, high
     gates = all(node.op_type == "Mul" and _gated_by(node, name, curves) for node in others)
     return (low, np.inf) if gates else None
+
+
+def _curve_ends(node: onnx.NodeProto) -> tuple[float, float] | None:
+    """(low, high) beyond which a Sigmoid or HardSigmoid is flat."""
+    if node.op_type == "Sigmoid":
+        return -SIGMOID_IS_FLAT, SIGMOID_IS_FLAT
+    alpha, beta = attribute(node, "alpha", 0.2), attribute(node, "beta", 0.5)
+    return (-beta / alpha, (1 - beta) / alpha) if alpha > 0 and 0 <= beta <= 1 else None
 
 
 def _gated_by(gate: onnx.NodeProto, name: str, curves: list[onnx.NodeProto]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from edgepipe.models.subgraphs import captured
+from edgepipe.models.subgraphs import Readers
 
 ANCHORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators with weights: where the arithmetic is."""
@@ -39,11 +38,8 @@ class Wiring:
         self.graph = model.graph
         self.constants = {item.name: item for item in self.graph.initializer}
         self.producer = {output: node for node in self.graph.node for output in node.output if output}
-        self.consumers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-        for node in self.graph.node:
-            for name in (*node.input, *captured(node)):
-                self.consumers[name].append(node)
-        self.outputs = {item.name for item in self.graph.output}
+        self.readers = Readers(self.graph)
+        self.consumers, self.outputs = self.readers.nodes, self.readers.outputs
         self.inputs = {item.name for item in self.graph.input} - set(self.constants)
 
     def array(self, name: str) -> NDArray[np.float32] | None:
@@ -55,8 +51,7 @@ class Wiring:
 
     def sole_consumer(self, name: str) -> onnx.NodeProto | None:
         """The only reader of a tensor that is no graph output."""
-        readers = self.consumers[name]
-        return readers[0] if len(readers) == 1 and name not in self.outputs else None
+        return self.readers.sole(name)
 
 
 def attribute(node: onnx.NodeProto, name: str, default: float) -> float:
