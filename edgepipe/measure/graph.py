@@ -107,7 +107,7 @@ class Graph:
     def batch(self) -> int:
         """Examples per run: the fixed batch of the model, 1 when it takes any."""
         dims = self.model_input().type.tensor_type.shape.dim
-        return (dims[0].dim_value or 1) if len(dims) else 1
+        return max(1, dims[0].dim_value) if len(dims) else 1  # some exporters write -1 for any number
 
     def shapes(self, example_shape: Shape, needed: set[str]) -> dict[str, Shape]:
         """Shapes of the `needed` tensors for one run; inferred, or observed where inference gives up."""

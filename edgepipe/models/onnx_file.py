@@ -46,6 +46,7 @@ class OnnxModel(ModelSettings):
             onnx.load_external_data_for_model(network, str(path.parent))
             network.doc_string = ""
             _weights_are_no_inputs(network)
+            _sizes_are_positive(network)
             onnx.save(network, out / ONNX_FILE)
             onnx.checker.check_model(str(out / ONNX_FILE))
         except Exception as error:
@@ -110,6 +111,14 @@ def _weights_are_no_inputs(network: onnx.ModelProto) -> None:
     del network.graph.input[:]
     network.graph.input.extend(inputs)
     network.ir_version = max(network.ir_version, 4)  # before, weights had to be inputs
+
+
+def _sizes_are_positive(network: onnx.ModelProto) -> None:
+    """Some exporters write -1 or 0 for any size; whoever takes that for a number makes an array of it."""
+    for item in (*network.graph.input, *network.graph.output, *network.graph.value_info):
+        for dim in item.type.tensor_type.shape.dim:
+            if dim.HasField("dim_value") and dim.dim_value <= 0:
+                dim.Clear()
 
 
 def _check_output(network: onnx.ModelProto, path: Path) -> None:

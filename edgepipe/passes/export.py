@@ -49,6 +49,7 @@ class Export(Pass):
         from onnx import version_converter
 
         from edgepipe.models import lower
+        from edgepipe.models.written import write
 
         network = onnx.load(model.onnx)
         if self.opset is not None:
@@ -61,7 +62,7 @@ class Export(Pass):
         _set_batch(network, self.batch)
         lower.clean(network)
         file = job.out / ONNX_FILE
-        onnx.save(network, file)
+        write(network, file, job.label)
         source = lower.session_answers(model.onnx)
         written = [file]
         if "ort" in self.formats:

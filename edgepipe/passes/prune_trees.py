@@ -30,6 +30,7 @@ class PruneTrees(Pass):
         import onnx
 
         from edgepipe.models.lower import clean, session_answers
+        from edgepipe.models.written import write
 
         network = onnx.load(model.onnx)
         forest = _forest(network, job.label)
@@ -53,7 +54,7 @@ class PruneTrees(Pass):
             _keep_trees(forest, values, [trees[index] for index in chosen], scale)
         clean(network)
         onnx.checker.check_model(network)
-        onnx.save(network, job.out / ONNX_FILE)
+        write(network, job.out / ONNX_FILE, f"passes.{job.label}")
         job.facts.update({"trees_before": len(trees), "trees": count})
         return job.seal(Kind.ONNX, model.signature)
 

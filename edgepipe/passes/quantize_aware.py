@@ -63,6 +63,7 @@ class QuantizeAware(TaughtPass):
         from edgepipe.models.lower import clean
         from edgepipe.models.onnx_network import OnnxNetwork
         from edgepipe.models.training import train
+        from edgepipe.models.written import write
         from edgepipe.quant.deploy import deploy
         from edgepipe.quant.exclude import excluded_nodes
         from edgepipe.quant.placement import place
@@ -84,7 +85,7 @@ class QuantizeAware(TaughtPass):
         deploy(graph, placement, network)
         clean(graph)
         onnx.checker.check_model(graph, full_check=False)
-        onnx.save(graph, job.out / ONNX_FILE)
+        write(graph, job.out / ONNX_FILE, f"passes.{job.label}")
         job.facts["int8_nodes"] = len(placement.nodes)
         job.facts["kept_float"] = dict(sorted(placement.kept_float.items()))
         job.facts["parity"] = dict(self._compare(network, job))

@@ -39,6 +39,7 @@ class QuantizeDynamic(Pass):
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         from edgepipe.models.lower import clean
+        from edgepipe.models.written import write
         from edgepipe.quant.embeddings import quantize_tables
         from edgepipe.quant.exclude import named_nodes
         from edgepipe.quant.layers import check_weights
@@ -74,6 +75,8 @@ class QuantizeDynamic(Pass):
                     *(f"{name}_MatMul" for name in excluded),
                     *_other_products(network),
                 ],
+                # Its shape inference knows no operators of com.microsoft; what it quantizes is float32.
+                extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
             )
         except Exception as error:
             raise PassError(
@@ -92,7 +95,7 @@ class QuantizeDynamic(Pass):
         if self.embeddings:
             job.facts["int8_tables"] = quantize_tables(written, excluded)
         clean(written)
-        onnx.save(written, file)
+        write(written, file, f"passes.{job.label}")
         job.facts["int8_nodes"] = count
         return job.seal(Kind.ONNX, model.signature)
 

@@ -93,6 +93,7 @@ class QuantizeStatic(Pass):
         import onnx
 
         from edgepipe.models.lower import clean
+        from edgepipe.models.written import write
         from edgepipe.quant.placement import NOT_WORTH_IT
 
         quantizer, excluded = self.quantizer(model, job)
@@ -111,7 +112,7 @@ class QuantizeStatic(Pass):
             job.facts["int8_nodes"] = 0
             if self._tables(quantizer.network, excluded, job):
                 clean(quantizer.network)
-                onnx.save(quantizer.network, job.out / ONNX_FILE)
+                write(quantizer.network, job.out / ONNX_FILE, f"passes.{job.label}")
             else:
                 shutil.copyfile(model.onnx, job.out / ONNX_FILE)
             return job.seal(Kind.ONNX, model.signature)
@@ -133,7 +134,7 @@ class QuantizeStatic(Pass):
         network, tensors = quantizer.write(placement)
         self._tables(network, excluded, job)
         onnx.checker.check_model(network, full_check=False)
-        onnx.save(network, job.out / ONNX_FILE)
+        write(network, job.out / ONNX_FILE, f"passes.{job.label}")
         if quantizer.observers:
             job.facts["observers"] = dict(sorted(quantizer.observers.items()))
         if quantizer.gain:

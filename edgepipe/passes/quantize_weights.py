@@ -36,11 +36,11 @@ class QuantizeWeights(Pass):
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import logging
 
-        import onnx
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
         from edgepipe.models.lower import clean
         from edgepipe.models.subgraphs import all_graphs
+        from edgepipe.models.written import write
         from edgepipe.quant.exclude import named_nodes
         from edgepipe.quant.layers import check_weights
         from edgepipe.quant.patches import patches_to_products
@@ -78,6 +78,6 @@ class QuantizeWeights(Pass):
         if done != len(chosen):
             raise PassError(f"passes.{job.label}: ONNX Runtime quantized {done} of {len(chosen)} matrix products")
         clean(network)
-        onnx.save(network, job.out / ONNX_FILE)
+        write(network, job.out / ONNX_FILE, f"passes.{job.label}")
         job.facts["quantized_products"] = done
         return job.seal(Kind.ONNX, model.signature)

@@ -31,6 +31,7 @@ class ToFloat16(Pass):
         from onnx import numpy_helper
 
         from edgepipe.models.lower import clean
+        from edgepipe.models.written import write
         from edgepipe.quant.prepare import QUANTIZED
 
         network = onnx.load(model.onnx)
@@ -54,14 +55,71 @@ class ToFloat16(Pass):
                         "float16's 65504. Keep this model in float32, or rescale that layer"
                     )
         if self.mode == "compute":
-            from onnxruntime.transformers.float16 import convert_float_to_float16
-
-            network = convert_float_to_float16(network, keep_io_types=True, disable_shape_infer=False)
+            network = _computing_in_float16(network, job.label)
         else:
             job.facts["tensors"] = _store_as_float16(network, self.smallest)
         clean(network)
-        onnx.save(network, job.out / ONNX_FILE)
+        write(network, job.out / ONNX_FILE, f"passes.{job.label}")
         return job.seal(Kind.ONNX, model.signature)
+
+
+def _computing_in_float16(network, label: str):  # type: ignore[no-untyped-def]
+    """The graph with float16 between its operators; those that ONNX defines for float32 alone stay as they are."""
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+
+    from edgepipe.models.subgraphs import all_graphs
+
+    opset = next((item.version for item in network.opset_import if item.domain in ("", "ai.onnx")), 1)
+    for graph in all_graphs(network.graph):
+        _constants_as_tensors(graph)
+    nodes = [node for graph in all_graphs(network.graph) for node in graph.node]
+    float_only = {*DEFAULT_OP_BLOCK_LIST, *(node.op_type for node in nodes if not _knows_float16(node, opset))}
+    within = [node for graph in all_graphs(network.graph) if graph is not network.graph for node in graph.node]
+    stuck = next((node for node in within if node.op_type in float_only), None)
+    if stuck is not None:  # the tool puts the casts around it into the graph outside
+        raise PassError(
+            f"passes.{label}: inside of an If, Loop or Scan stands {stuck.op_type} "
+            f"('{stuck.name or stuck.output[0]}'), "
+            "which has no float16. mode=storage halves the bytes without computing in float16"
+        )
+    try:
+        return convert_float_to_float16(
+            network,
+            keep_io_types=True,
+            disable_shape_infer=False,
+            op_block_list=sorted(float_only),
+        )
+    except Exception as error:
+        raise PassError(
+            f"passes.{label}: ONNX Runtime's tool cannot write this model in float16: {str(error)[:200]}. "
+            "mode=storage halves the bytes without computing in float16"
+        ) from error
+
+
+def _knows_float16(node, opset: int) -> bool:  # type: ignore[no-untyped-def]
+    """Whether the operator's definition takes float16 wherever it takes float32, as far as a definition is known."""
+    import onnx
+
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
+    except onnx.defs.SchemaError:
+        return True
+    allowed = [set(constraint.allowed_type_strs) for constraint in schema.type_constraints]
+    return all("tensor(float16)" in types for types in allowed if "tensor(float)" in types)
+
+
+def _constants_as_tensors(graph) -> None:  # type: ignore[no-untyped-def]
+    """Write constants that are given as plain numbers as tensors, which the tool converts."""
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    for node in graph.node:
+        for item in node.attribute if node.op_type == "Constant" else ():
+            if item.name in ("value_float", "value_floats"):
+                value = np.asarray(helper.get_attribute_value(item), np.float32)
+                del node.attribute[:]
+                node.attribute.append(helper.make_attribute("value", numpy_helper.from_array(value)))
+                break
 
 
 def _too_fine(value) -> bool:  # type: ignore[no-untyped-def]
@@ -79,10 +137,9 @@ def _store_as_float16(network, smallest: int) -> int:  # type: ignore[no-untyped
     import onnx
     from onnx import helper, numpy_helper
 
-    from edgepipe.quant.names import fresh
+    from edgepipe.quant.names import fresh, tensor_names
 
-    taken = {item.name for item in network.graph.initializer}
-    taken |= {name for node in network.graph.node for name in (*node.input, *node.output)}
+    taken = tensor_names(network.graph)
     casts = []
     kept = []
     for item in network.graph.initializer:

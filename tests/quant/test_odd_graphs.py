@@ -17,6 +17,8 @@ from edgepipe.bundle.build import answers
 from edgepipe.contract import Job, Pass
 from edgepipe.data.npz import NpzData
 from edgepipe.errors import ModelError, PassError
+from edgepipe.measure.graph import Graph
+from edgepipe.models import written
 from edgepipe.models.lower import session_answers
 from edgepipe.models.onnx_file import OnnxModel
 from edgepipe.passes.quantize_dynamic import QuantizeDynamic
@@ -338,6 +340,102 @@ def test_layers_kept_float_are_stored_in_float16_and_not_computed_in_it(desk: De
     assert desk.error(small, stored16) < 0.01
     with pytest.raises(PassError, match=r"quantized already.*mode=storage"):
         desk.run(small, ToFloat16(mode="compute"))
+
+
+FLOAT_ONLY = {
+    "an operator that has no float16": [node("Celu", ["a"], ["b"], "curve")],
+    "a test that has no float16": [
+        node("IsInf", ["a"], ["c"], "test"),
+        node("Where", ["c", "x1", "a"], ["b"], "where"),
+    ],
+    "a constant of plain numbers": [
+        node("Constant", [], ["k"], value_float=2.0),
+        node("Mul", ["a", "k"], ["b"], "mul"),
+    ],
+    "constants of plain numbers": [
+        node("Constant", [], ["k"], value_floats=[2.0] * 14),
+        node("Mul", ["a", "k"], ["b"], "mul"),
+    ],
+    "an operator of com.microsoft": [node("QuickGelu", ["a"], ["b"], "gelu", domain="com.microsoft")],
+}
+
+
+@pytest.mark.parametrize("between", FLOAT_ONLY)
+@pytest.mark.parametrize("where", ["graph", "branch"])
+def test_what_float16_writes_opens(desk: Desk, between: str, where: str) -> None:
+    last, stored = head("b", 16)
+    nodes = [node("Conv", ["x", "w1"], ["a"], "first")]
+    if where == "graph":
+        nodes += FLOAT_ONLY[between]
+    else:
+        shape = (None, 16, 14, 14)
+        then = helper.make_graph(FLOAT_ONLY[between], "t", [], [shaped("b", *shape)])
+        other = helper.make_graph([node("Neg", ["a"], ["n"])], "n", [], [shaped("n", *shape)])
+        nodes += [
+            node("ReduceMax", ["x"], ["top"], "top", keepdims=0),
+            node("Greater", ["top", "zero"], ["condition"], "greater"),
+            node("If", ["condition"], ["chosen"], "if", then_branch=then, else_branch=other),
+        ]
+        last, stored = head("chosen", 16)
+    constants = [numpy_helper.from_array(np.float32(0), "zero"), numpy_helper.from_array(np.float32(1), "x1")]
+    model = desk.load([*nodes, *last], [weight("w1", 16, 3, 3, 3), *constants, *stored])
+    if where == "branch" and "that has no" in between:
+        with pytest.raises(PassError, match=r"inside of an If.* stands (Celu|IsInf) .*mode=storage"):
+            desk.run(model, ToFloat16(mode="compute"))
+        assert desk.error(model, desk.run(model, ToFloat16())[0]) < 0.01
+        return
+    small, _ = desk.run(model, ToFloat16(mode="compute"))
+    assert desk.error(model, small) < 0.01
+
+
+def test_a_pass_that_writes_what_the_runtime_does_not_open_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    broken = helper.make_model(
+        helper.make_graph([node("Mystery", ["x"], ["y"])], "g", [shaped("x", 1)], [shaped("y", 1)]),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    with pytest.raises(PassError, match=r"passes.it: ONNX Runtime cannot open what was written: .*Mystery"):
+        written.write(broken, tmp_path / "m.onnx", "passes.it")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_larger_than_one_file_is_refused_with_both_sizes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    last, stored = head("a", 64)
+    model = desk.load([node("Conv", ["x", "w1"], ["a"], "first"), *last], [weight("w1", 64, 3, 3, 3), *stored])
+    monkeypatch.setattr(written, "LARGEST_BYTES", 3000)
+    with pytest.raises(PassError, match=r"passes.it: its weights take 0.0 GB; an ONNX file .* holds 0.0 GB"):
+        desk.run(model, ToFloat16())
+
+
+@pytest.mark.parametrize("size", [-1, 0])
+def test_an_axis_of_minus_one_or_zero_is_any_size(desk: Desk, size: int) -> None:
+    last, stored = head("a", 16)
+    nodes = [node("Conv", ["x", "w1"], ["a"], "first"), *last]
+    outputs = [shaped("y", size, 10)]
+    model = desk.load(nodes, [weight("w1", 16, 3, 3, 3), *stored], batch=size, outputs=outputs)
+    graph = onnx.load(model.onnx).graph
+    assert [item.type.tensor_type.shape.dim[0].WhichOneof("value") for item in (*graph.input, *graph.output)] == [
+        None
+    ] * 2
+    small, _ = desk.run(model, QuantizeStatic(keep_float="never"))
+    assert desk.error(model, small) < 0.05
+    given = Graph.load(desk.folder / "given.onnx")
+    assert given.batch() == 1
+    assert given.shapes((3, 16, 16), {"a"})["a"] == (1, 16, 14, 14)
+
+
+def test_dynamic_takes_operators_of_com_microsoft(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, np.random.default_rng(5).standard_normal((40, 64)))
+    nodes = [
+        node("MatMul", ["x", "w1"], ["a"]),
+        node("Gelu", ["a"], ["g"], domain="com.microsoft"),
+        node("MatMul", ["g", "w2"], ["b"]),
+        node("Add", ["b", "c"], ["y"]),
+    ]
+    model = desk.load(nodes, [weight("w1", 64, 256), weight("w2", 256, 10), weight("c", 10)])
+    small, job = desk.run(model, QuantizeDynamic())
+    assert job.facts["int8_nodes"] == 2
+    assert desk.error(model, small) < 0.05
 
 
 def test_true_is_no_number_of_a_pass() -> None:
