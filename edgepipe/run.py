@@ -406,7 +406,7 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
     compared = state.baseline is not None or step.label == state.plan.baseline
     if step.label == state.plan.baseline:
         state.baseline, state.baseline_onnx, state.baseline_artifact = result, onnx, entry.artifact
-    from edgepipe.measure.accuracy import Predictions, one_class, unknown_classes
+    from edgepipe.measure.accuracy import Predictions, hangs_on_neighbours, one_class, unknown_classes
     from edgepipe.measure.findings import findings, told_of
 
     # Only steps from the baseline on are compared; the one before the baseline says nothing about it.
@@ -424,6 +424,9 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
     state.told = None if versus is None else told_of(versus, state.told)
     # The facts of a pass that it wants read by people.
     notes = [str(note) for note in entry.facts.get("notes", [])] if isinstance(entry.facts.get("notes"), list) else []
+    mixing = hangs_on_neighbours(result.predictions)
+    if mixing is not None and not any(mixing in record.findings for record in state.records):
+        notes.append(mixing)
     if step.settings is None and isinstance(result.predictions, Predictions):
         notes += filter(None, [unknown_classes(result.predictions, state.data.signature.classes)])
     if isinstance(result.predictions, Predictions) and (compared or step.settings is None):

@@ -18,7 +18,7 @@ from edgepipe.measure import session as runtime
 from edgepipe.measure.intervals import newcombe
 from edgepipe.measure.values import Values, values_of
 from edgepipe.metrics import Interval
-from edgepipe.models.batch_axis import batch_axis, stacked
+from edgepipe.models.batch_axis import batch_axis, neighbours, stacked
 from edgepipe.targets.machine import available_cores
 
 # They take the value range from the whole batch, so that an answer would depend on its neighbours.
@@ -37,11 +37,13 @@ class Predictions:
         answers: int64, (n,), the best-scored class.
         top5: int64, (n, k), the k = min(5, classes) best-scored classes, best first.
         labels: int64, (n,), or None when the data has no labels.
+        neighbours: by which share of their spread answers hang on the other examples of a batch; 0: they do not.
     """
 
     answers: NDArray[np.int64]
     top5: NDArray[np.int64]
     labels: NDArray[np.int64] | None
+    neighbours: float = 0.0
 
     def __len__(self) -> int:
         return len(self.answers)
@@ -53,7 +55,9 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write an `.npz` file under exactly this name."""
-        arrays = {"answers": self.answers, "top5": self.top5}
+        arrays: dict[str, Any] = {"answers": self.answers, "top5": self.top5}
+        if self.neighbours:
+            arrays["neighbours"] = np.float64(self.neighbours)
         if self.labels is not None:
             arrays["labels"] = self.labels
         with path.open("wb") as stream:  # given a name, numpy would append .npz to it
@@ -69,9 +73,10 @@ class Predictions:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 labels = arrays["labels"] if "labels" in arrays.files else None
+                neighbours = float(arrays["neighbours"]) if "neighbours" in arrays.files else 0.0
                 if "values" in arrays.files:
-                    return Values(arrays["values"], labels)
-                return cls(arrays["answers"], arrays["top5"], labels)
+                    return Values(arrays["values"], labels, neighbours)
+                return cls(arrays["answers"], arrays["top5"], labels, neighbours)
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise MeasureError(f"{path}: not saved predictions: {error}") from error
 
@@ -99,11 +104,12 @@ def predict(
         ModelError: one score for each example. DataError: a label is none of the classes that the model scores.
     """
     what = shown or str(onnx)
-    found = list(_outputs(onnx, data, batch_size, threads, progress))
+    asked = _Asked()
+    found = list(_outputs(onnx, data, batch_size, threads, progress, asked))
     ranked = np.concatenate([_ranked(output, count, what) for output, count, _ in found])
     labels = [np.asarray(part, dtype=np.int64) for _, _, part in found if part is not None]
     _check_scores(labels, found[0][0], what)
-    return Predictions(ranked[:, 0].copy(), ranked, np.concatenate(labels) if labels else None)
+    return Predictions(ranked[:, 0].copy(), ranked, np.concatenate(labels) if labels else None, asked.neighbours)
 
 
 def values(
@@ -117,20 +123,35 @@ def values(
 ) -> Values:
     """As `predict`, for a model that answers numbers."""
     what = shown or str(onnx)
-    found = list(_outputs(onnx, data, batch_size, threads, progress))
+    asked = _Asked()
+    found = list(_outputs(onnx, data, batch_size, threads, progress, asked))
     labels = [np.asarray(part, np.float32).reshape(count, -1) for _, count, part in found if part is not None]
     return Values(
         np.concatenate([values_of(output, count, what) for output, count, _ in found]),
         np.concatenate(labels) if labels and data.signature.task == "regression" else None,
+        asked.neighbours,
     )
 
 
+@dataclass
+class _Asked:
+    """What asking found out: by which share answers hang on the other examples of a batch; 0: they do not."""
+
+    neighbours: float = 0.0
+
+
 def _outputs(
-    onnx: Path, data: DataSource, batch_size: int, threads: int | None, progress: Callable[[float, str], None]
+    onnx: Path,
+    data: DataSource,
+    batch_size: int,
+    threads: int | None,
+    progress: Callable[[float, str], None],
+    asked: _Asked,
 ) -> Iterator[tuple[NDArray[Any], int, NDArray[Any] | None]]:
     """(first output, examples, labels) of each batch; the output's first axis counts the examples.
 
-    Which axis of the output does is found out by `batch_axis`; where none does, examples are asked one at a time.
+    Which axis of the output does is found out by `batch_axis`; where none does, or where answers hang on the other
+    examples of the batch, examples are asked one at a time, as on the device.
     """
     total = data.count(Split.EVALUATION)
     if total == 0:
@@ -142,9 +163,15 @@ def _outputs(
     axis: int | None = 0
     single = alone and feed.batch in (None, 1)
     if not single:
-        few = next(data.batches(Split.EVALUATION, min(2, total), list(range(min(2, total))))).inputs
-        axis = batch_axis(lambda rows: _first_output(session, feed, rows), few, feed.batch)
+        few = next(data.batches(Split.EVALUATION, min(4, total), list(range(min(4, total))))).inputs
+
+        def ask(rows: NDArray[Any]) -> NDArray[Any]:
+            return _first_output(session, feed, rows)
+
+        axis = batch_axis(ask, few, feed.batch)
         single = axis is None
+        if single and feed.batch is None:
+            asked.neighbours = neighbours(ask, few)
     if single and feed.batch not in (None, 1):
         raise MeasureError(
             f"{onnx}: takes {feed.batch} examples at once, and no axis of its first output counts them. Export it with "
@@ -230,6 +257,18 @@ def unknown_classes(predictions: Predictions, classes: Sequence[str]) -> str | N
     return (
         f"{share:.0%} of the answers name a class beyond the {len(classes)} of the data, and count as wrong: the model "
         "was trained on other classes. Fine-tune it on these with model.num_classes, or use the data it was trained for"
+    )
+
+
+def hangs_on_neighbours(answers: Predictions | Values) -> str | None:
+    """What to say of a model that answers an example otherwise among others than alone."""
+    if answers.neighbours == 0:
+        return None
+    return (
+        "what an example is answered hangs on the other examples of its batch: batch statistics, or a mean over the "
+        "batch. A device asks one example at a time, so all examples were measured alone: these are the deployed "
+        "figures, whatever training or another tool said of whole batches. Give it statistics of its own "
+        "(track_running_stats=True), and take no mean over the first axis"
     )
 
 

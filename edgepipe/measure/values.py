@@ -24,17 +24,21 @@ class Values:
     Attributes:
         values: float32, (n, k).
         labels: float32, (n, k), or None when the data has none.
+        neighbours: by which share of their spread values hang on the other examples of a batch; 0: they do not.
     """
 
     values: NDArray[np.float32]
     labels: NDArray[np.float32] | None
+    neighbours: float = 0.0
 
     def __len__(self) -> int:
         return len(self.values)
 
     def save(self, path: Path) -> None:
         """Write an `.npz` file under exactly this name."""
-        arrays = {"values": self.values}
+        arrays: dict[str, Any] = {"values": self.values}
+        if self.neighbours:
+            arrays["neighbours"] = np.float64(self.neighbours)
         if self.labels is not None:
             arrays["labels"] = self.labels
         with path.open("wb") as stream:

@@ -133,7 +133,7 @@ class SessionAnswers:
 
     def _examples(self, inputs: NDArray[np.float32]) -> int | None:
         if not self._axis:
-            self._axis.append(batch_axis(self._run, inputs[:2], self._fixed))
+            self._axis.append(batch_axis(self._run, inputs[:4], self._fixed))
         return self._axis[0]
 
     def _run(self, inputs: NDArray[Any]) -> NDArray[Any]:

@@ -115,6 +115,7 @@ class QuantizeAware(TaughtPass):
             )
 
     def _simulated(self, graph, placement: Placement, job: Job) -> SimulatedNetwork:  # type: ignore[no-untyped-def]
+        from edgepipe.quant.answers import batch_of
         from edgepipe.quant.calibrate import calibrate
         from edgepipe.quant.observers import UNLIMITED
         from edgepipe.quant.simulate import SimulatedNetwork
@@ -123,7 +124,7 @@ class QuantizeAware(TaughtPass):
             graph,
             [name for name in placement.tensors if name not in placement.same_as],
             job.data,
-            batch_size=25,
+            batch_size=batch_of(graph, job.data, 25),
             histogram=self.observer != "min_max",
             label=job.label,
             progress=lambda _share, text: job.progress(0.0, text),

@@ -182,6 +182,7 @@ class QuantizeStatic(Pass):
 
     def quantizer(self, model: Artifact, job: Job) -> tuple[StaticQuantizer, set[str]]:
         """The model prepared and equalized, not yet calibrated; and the names of the nodes that `exclude` names."""
+        from edgepipe.quant.answers import batch_of
         from edgepipe.quant.equalize import equalize
         from edgepipe.quant.exclude import excluded_nodes
         from edgepipe.quant.norms import norms_to_convolutions
@@ -192,12 +193,13 @@ class QuantizeStatic(Pass):
         network = prepare(model.onnx, job.label)
         norms_to_convolutions(network)
         excluded = excluded_nodes(network, self.exclude, job.label)
+        batch_size = batch_of(network, job.data, self.batch_size)
         if chosen["equalize"]:
             equalized = equalize(
                 network,
                 job.data,
                 examples=self.fitting_examples,
-                batch_size=self.batch_size,
+                batch_size=batch_size,
                 progress=lambda share, text: job.progress(0.1 * share, text),
             )
             job.facts["equalized"] = len(equalized)
@@ -210,7 +212,7 @@ class QuantizeStatic(Pass):
             learned=chosen["rounding"] == "learned",
             bias_correction=chosen["bias_correction"],
             examples=self.fitting_examples,
-            batch_size=self.batch_size,
+            batch_size=batch_size,
         )
         return StaticQuantizer(network, job.data, how, job.label, job.progress), excluded
 

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgepipe.contract import DataSource, Split
-from edgepipe.models.batch_axis import batch_axis, one_each
+from edgepipe.models.batch_axis import batch_axis, neighbours, one_each
 from edgepipe.quant.calibrate import open_probe
 
 Floats = NDArray[np.float32]
@@ -57,10 +57,20 @@ def answers(model: onnx.ModelProto, rows: Floats) -> Floats:
     return collect(lambda inputs: run(inputs)[0], rows, fixed)
 
 
+def batch_of(model: onnx.ModelProto, data: DataSource, batch_size: int) -> int:
+    """`batch_size`; 1 where what an example is answered hangs on its neighbours, of which a device has none."""
+    run, fixed = open_probe(model)
+    count = min(4, data.count(Split.CALIBRATION))
+    if fixed is not None or batch_size == 1 or not count:
+        return batch_size
+    few = next(data.batches(Split.CALIBRATION, count, range(count))).inputs
+    return 1 if neighbours(lambda rows: run(rows)[0], few) else batch_size
+
+
 def collect(run: Callable[[Floats], Floats], rows: Floats, fixed: int | None = None) -> Floats:
     """What `run` gives for every row, (n, values), in batches of the size that a model has fixed."""
     size = fixed or _BATCH
-    if fixed is None and batch_axis(run, np.asarray(rows[:2]), None) != 0:
+    if fixed is None and batch_axis(run, np.asarray(rows[:4]), None) != 0:
         return one_each(run, rows).reshape(len(rows), -1).astype(np.float32, copy=False)
     found = []
     for start in range(0, len(rows), size):
