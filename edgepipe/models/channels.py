@@ -140,7 +140,8 @@ def remove(
         "macs_left_share": macs / macs_before,
         "parameters_left_share": parameters / parameters_before,
     }
-    return facts | ({"left_uncut": barred} if barred else {})
+    uncut = {name: why for name, why in barred.items() if why}
+    return facts | ({"left_uncut": uncut} if uncut else {})
 
 
 def _counted(network: nn.Module, example: torch.Tensor, label: str) -> tuple[int, int]:

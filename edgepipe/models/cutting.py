@@ -102,7 +102,7 @@ def cut(
     progress(0.1, "finding channels that belong together")
     roots = _roots(graph, names, ignored, wanted, barred, known, progress)
     if not roots:
-        reasons = "".join(f"\n  '{name}': {why}" for name, why in list(barred.items())[:6])
+        reasons = "".join(f"\n  '{name}': {why}" for name, why in list(barred.items())[:6] if why)
         raise PassError(
             f"passes.{label}: no group of channels can be removed. Remove this step, or shorten `exclude`{reasons}"
         )
@@ -253,12 +253,15 @@ def bar(done: Done, fault: Difference, barred: dict[str, str]) -> bool:
     if done.broken is not None and fault.layer is not None:
         barred[fault.layer] = fault.what
         return True
-    where = f" at '{fault.layer}'" if fault.layer else ""
+    where = f" {'behind' if fault.behind else 'at'} '{fault.layer}'" if fault.layer else ""
     touched = done.touched.items()
-    guilty = [root for root, (reading, _) in touched if fault.layer in reading]
-    guilty = guilty or [root for root, (_, making) in touched if fault.layer in making] or list(done.touched)
-    for root in guilty:
-        barred[root] = f"the network would answer otherwise than without these channels{where}: {fault.what}"
+    reading = [root for root, (readers, _) in touched if fault.layer in readers]
+    making = [root for root, (_, makers) in touched if fault.layer in makers]
+    guilty = (making or reading if fault.behind else reading or making) or list(done.touched)
+    for root in done.roots:
+        if root.name in guilty:
+            barred |= {name: barred.get(name, "") for name in root.makes}  # or another layer of the group begins it
+            barred[root.name] = f"the network would answer otherwise than without these channels{where}: {fault.what}"
     return bool(guilty)
 
 

@@ -79,10 +79,14 @@ def _is_size(value: Any) -> bool:
 
 @dataclass
 class Difference:
-    """Where a cut network stops answering as it should: the first layer (None: only the answers), and how."""
+    """Where a cut network stops answering as it should: the first layer (None: only the answers), and how.
+
+    With `behind` the layer itself has run: what reads its output without being a layer does not.
+    """
 
     layer: str | None
     what: str
+    behind: bool = False
 
 
 def inputs_like(input_shape: Sequence[int], real: Tensor | None = None) -> Tensor:
@@ -159,7 +163,7 @@ def _outputs(
             answers = network(inputs)
     except Exception as error:
         last = running[-1] if running else (found[-1][0] if found else None)
-        return found, Difference(last, f"it does not run any more ({type(error).__name__}: {error})")
+        return found, Difference(last, f"it does not run any more ({type(error).__name__}: {error})", not running)
     finally:
         for hook in hooks:
             hook.remove()

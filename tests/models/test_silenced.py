@@ -149,6 +149,26 @@ def test_a_network_of_nothing_else_is_refused_with_the_name_and_the_remedy() -> 
         cut(network)
 
 
+def test_only_the_group_that_a_forward_counts_on_stays() -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.qkv, self.back = nn.Linear(8, 32), nn.Linear(32, 96), nn.Linear(32, 32)
+            self.hidden, self.out = nn.Linear(32, 64), nn.Linear(64, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.embed(x)
+            q, k, v = self.qkv(x).reshape(len(x), 6, 3, 4, 8).permute(2, 0, 3, 1, 4)
+            told = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(len(x), 6, 32)
+            return self.out(F.relu(self.hidden(x + self.back(told))).mean(1))
+
+    torch.manual_seed(0)
+    network = Attention().eval()
+    facts = cut(network, (6, 8))
+    assert list(facts["left_uncut"]) == ["qkv"]
+    assert (network.embed.out_features, network.qkv.in_features, network.qkv.out_features) == (16, 16, 96)
+
+
 @pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
 def test_recurrent_layers_raise_nothing_but_a_refusal(name: str) -> None:
     class Recurrent(nn.Module):
