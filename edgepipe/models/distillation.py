@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from edgepipe.artifact import Signature
 from edgepipe.errors import PassError
-from edgepipe.models.objective import Objective, fits
+from edgepipe.models.objective import Objective, answer, fits
 
 Answers = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 Maps = dict[tuple[int, int], Tensor]
@@ -100,7 +100,7 @@ class Distillation(Objective):
     def __call__(self, model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad(), self._autocast():
             wanted = self.teacher(inputs).float()
-        logits = model(inputs).float()
+        logits = answer(model(inputs))
         fits(labels, logits)
         cold = self.temperature
         # The gradient of soft targets shrinks with the square of the temperature.

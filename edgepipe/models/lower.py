@@ -34,8 +34,10 @@ def export(network: nn.Module, file: Path, input_shape: tuple[int, ...], *, opse
     """
     import torch
 
+    from edgepipe.models.interface import zeros
+
     # The exporter specialises a batch of 1, so a dynamic batch needs an example of at least 2.
-    example = torch.zeros((2 if batch == "dynamic" else int(batch), *input_shape))
+    example = zeros(network, 2 if batch == "dynamic" else int(batch), input_shape)
     shapes = ({0: torch.export.Dim("batch", min=1, max=65536)},) if batch == "dynamic" else None
     level = logging.getLogger("torch.onnx").level
     noise = io.StringIO()

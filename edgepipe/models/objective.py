@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgepipe.errors import DataError
+from edgepipe.errors import DataError, ModelError
 
 
 class Objective:
@@ -26,9 +26,23 @@ class Objective:
         self, model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(scalar loss, float logits (n, classes)) of one batch."""
-        logits = model(inputs).float()
+        logits = answer(model(inputs))
         fits(labels, logits)
         return self.supervised(logits, labels), logits
+
+
+def answer(output: Any) -> torch.Tensor:
+    """Float logits, (n, classes).
+
+    Raises:
+        ModelError: in training mode the network returns something else than a tensor.
+    """
+    if not isinstance(output, torch.Tensor):
+        raise ModelError(
+            f"in training mode the network returns {type(output).__name__}, not one tensor as in evaluation mode: let "
+            "its forward return the answers alone, in both"
+        )
+    return output.float()
 
 
 def fits(labels: torch.Tensor, logits: torch.Tensor) -> None:

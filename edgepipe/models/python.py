@@ -52,20 +52,21 @@ class PythonModel(ModelSettings):
         trust(self.factory, dict(self.kwargs))
 
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
-        del job  # nothing to compare with
         self._check_trust()
-        import torch
-
         from edgepipe.models import torch_artifact
+        from edgepipe.models.interface import seeded
 
-        torch.manual_seed(seed)
-        network = call_factory(self.factory, dict(self.kwargs))
+        with seeded(seed):
+            network = call_factory(self.factory, dict(self.kwargs))
         if self.weights is not None:
             torch_artifact.load_checkpoint(network, Path(self.weights))
         # With the code in it, the artifact is another one when a change of code leaves the weights as they are.
         code = hashlib.sha256(json.dumps(_source_digests(self.factory), sort_keys=True).encode()).hexdigest()
-        base = {"source": "python", "factory": self.factory, "kwargs": dict(self.kwargs), "code": code}
-        return torch_artifact.write(network, torch_artifact.new_architecture(base), out, signature)
+        base = {"source": "python", "factory": self.factory, "kwargs": dict(self.kwargs), "code": code, "seed": seed}
+        try:
+            return torch_artifact.bring_in(network, base, out, signature, job)
+        except ModelError as error:
+            raise ModelError(f"model.factory: {self.factory}: {error}") from error
 
 
 _TRUSTED: set[tuple[str, str]] = set()

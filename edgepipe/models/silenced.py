@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgepipe.models.interface import drawn
+
 WIDE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 
 _ALIKE = 1e-3
@@ -89,10 +91,10 @@ class Difference:
     behind: bool = False
 
 
-def inputs_like(input_shape: Sequence[int], real: Tensor | None = None) -> Tensor:
+def inputs_like(input_shape: Sequence[int], real: Tensor | None = None, network: nn.Module | None = None) -> Tensor:
     """Two random examples, the same each time, and up to two real ones behind them."""
-    drawn = torch.randn((2, *input_shape), generator=torch.Generator().manual_seed(0))
-    return drawn if real is None else torch.cat([drawn, real[:2].to(drawn.dtype)])
+    made = drawn(network or nn.Identity(), 2, input_shape)
+    return made if real is None else torch.cat([made, real[:2].to(made.dtype)])
 
 
 def difference(network: nn.Module, before: Snapshot, cut: Cut, inputs: Tensor) -> Difference | None:

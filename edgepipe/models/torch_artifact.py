@@ -25,9 +25,12 @@ from torch import nn
 from torch.nn.utils import prune
 
 from edgepipe.artifact import ARCHITECTURE_FILE, WEIGHTS_FILE, Artifact, Kind, Signature, canonical_json, seal
+from edgepipe.contract import Job
 from edgepipe.errors import ModelError
 from edgepipe.files import unpacks_to_too_much
 from edgepipe.models import swap
+from edgepipe.models.held import check_held
+from edgepipe.models.interface import dress, examine, seeded
 
 Architecture = dict[str, Any]
 
@@ -46,7 +49,12 @@ def read_architecture(artifact: Artifact) -> Architecture:
 
 
 def build_base(base: dict[str, Any]) -> nn.Module:
-    """The unedited network, with random weights."""
+    """The unedited network, with the random weights of its seed."""
+    with seeded(int(base.get("seed", 0))):
+        return dress(_made(base), base)
+
+
+def _made(base: dict[str, Any]) -> nn.Module:
     if base["source"] == "torchvision":
         from edgepipe.models.torchvision import build_network
 
@@ -158,9 +166,39 @@ def fit_shapes(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
             module.weight = torch.empty(value.shape)  # recomputed from weight_orig before each forward
 
 
-def write(network: nn.Module, architecture: Architecture, out: Path, signature: Signature) -> Artifact:
-    """Write a network as an artifact; shared tensors are stored once per name, so loading needs no pickle."""
-    state = {key: value.detach().cpu().contiguous().clone() for key, value in network.state_dict().items()}
+def bring_in(network: nn.Module, base: dict[str, Any], out: Path, signature: Signature, job: Job | None) -> Artifact:
+    """Write a network that nobody has edited yet; how it is asked and answers is found out and put into its base.
+
+    Raises:
+        ModelError: it takes no examples of the data, its answer is not known, or an artifact cannot hold it.
+    """
+    found, notes = examine(network, signature.input_shape)
+    base = {**base, **found}
+    if job is not None and notes:
+        job.add("notes", *notes)
+    return write(dress(network, base), new_architecture(base), out, signature, new=True)
+
+
+def write(
+    network: nn.Module, architecture: Architecture, out: Path, signature: Signature, *, new: bool = False
+) -> Artifact:
+    """Write a network as an artifact; shared tensors are stored once per name, so loading needs no pickle.
+
+    What was written is built again and must answer alike.
+
+    Args:
+        new: nothing was computed with it yet.
+    Raises:
+        ModelError: a weight is not finite, or an artifact cannot hold all of the network.
+    """
+    stored = network.state_dict()
+    for key, value in stored.items():
+        if not isinstance(value, torch.Tensor):
+            raise ModelError(
+                f"{key}: its state dict holds {type(value).__name__}, and an artifact holds tensors only. Return a "
+                "tensor from get_extra_state, or none"
+            )
+    state = {key: value.detach().cpu().contiguous().clone() for key, value in stored.items()}
     for key, value in state.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise ModelError(f"{key}: holds NaN or infinity")
@@ -168,7 +206,9 @@ def write(network: nn.Module, architecture: Architecture, out: Path, signature: 
     save_file(dict(sorted(state.items())), out / WEIGHTS_FILE)
     # safetensors writes for the owner alone; others of a shared store may read it as they may the files beside it.
     (out / WEIGHTS_FILE).chmod((out / ARCHITECTURE_FILE).stat().st_mode & 0o777)
-    return seal(out, Kind.TORCH, signature)
+    artifact = seal(out, Kind.TORCH, signature)
+    check_held(network, build(artifact), artifact, new=new)
+    return artifact
 
 
 def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:

@@ -38,21 +38,22 @@ class TorchvisionModel(ModelSettings):
         return [] if wrong is None else [("name", wrong)]
 
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
-        del job  # nothing to compare with
-        import torch
-
         from edgepipe.models import torch_artifact
+        from edgepipe.models.interface import seeded
 
         classes = self.num_classes or len(signature.classes) or 1000
-        torch.manual_seed(seed)
-        network = build_network(self.name, classes)
+        with seeded(seed):
+            network = build_network(self.name, classes)
         if self.weights is not None:
             if is_path(self.weights):
                 torch_artifact.load_checkpoint(network, Path(self.weights))
             else:
                 _load_published(network, self.name, self.weights)
-        base = {"source": "torchvision", "name": self.name, "num_classes": classes}
-        return torch_artifact.write(network, torch_artifact.new_architecture(base), out, signature)
+        base = {"source": "torchvision", "name": self.name, "num_classes": classes, "seed": seed}
+        try:
+            return torch_artifact.bring_in(network, base, out, signature, job)
+        except ModelError as error:
+            raise ModelError(f"model.name: {self.name}: {error}") from error
 
 
 def unknown_name(name: str) -> str | None:

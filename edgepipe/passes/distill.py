@@ -82,9 +82,8 @@ class Distill(TaughtPass):
                 example = torch.zeros((2, *model.signature.input_shape))
                 classes = torch_artifact.build(model)(example).shape[1]
             architecture = torch_artifact.new_architecture(
-                {"source": "torchvision", "name": self.student.name, "num_classes": int(classes)}
+                {"source": "torchvision", "name": self.student.name, "num_classes": int(classes), "seed": job.seed}
             )
-            torch.manual_seed(job.seed)
             network = torch_artifact.build_base(architecture["base"])
             self._try(network, example, job.label)
         else:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from edgepipe.artifact import Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
-from edgepipe.errors import PassError
+from edgepipe.errors import ModelError, PassError
 from edgepipe.passes.training_settings import Recovery
 
 if TYPE_CHECKING:
@@ -160,9 +160,10 @@ class PruneChannels(Pass):
         said = job.facts.get("notes")
         told = [channels.told(facts), *self._told_of_time(facts), *_told_of_uncut(uncut)]
         job.facts["notes"] = [*told, *(said if isinstance(said, list) else ())]
-        result = torch_artifact.write(network, architecture, job.out, model.signature)
-        channels.check_reload(network, result, label=job.label)
-        return result
+        try:
+            return torch_artifact.write(network, architecture, job.out, model.signature)
+        except ModelError as error:
+            raise PassError(f"passes.{job.label}: the pruned network cannot be written down: {error}") from error
 
     def _cumulated(self, ratio: float, number: int) -> float:
         """Share gone after a cut: equal shares of what is left, so that early cuts are not larger than late ones."""

@@ -83,6 +83,7 @@ class TaughtPass(TrainingPass):
         """
         import torch
 
+        from edgepipe.models.interface import drawn
         from edgepipe.models.lower import answers_of, session_answers
         from edgepipe.models.training import takes_bf16
 
@@ -90,10 +91,10 @@ class TaughtPass(TrainingPass):
             return None
         job.progress(0.0, "lowering the teacher")
         folder = job.state / "teacher"
-        drawn = torch.randn((2, *model.signature.input_shape), generator=torch.Generator().manual_seed(0)).numpy()
+        examples = drawn(teacher, 2, model.signature.input_shape).numpy()
         try:
             answers = session_answers(self._lowered(teacher, model, folder).onnx)
-            wanted, got = answers_of(teacher.eval(), drawn), answers(drawn)
+            wanted, got = answers_of(teacher.eval(), examples), answers(examples)
         except Exception:
             return None  # whatever it is that the runtime lacks, torch has
         finally:
