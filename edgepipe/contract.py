@@ -159,6 +159,11 @@ class Pass(Settings):
         """(setting, sentence) of what is named and exists nowhere; asked before the first step that is computed."""
         return []
 
+    def misfits(self, input_shape: tuple[int, ...]) -> list[tuple[str, str]]:
+        """(setting, sentence) of what does not take examples of this shape; asked as `problems` is."""
+        del input_shape
+        return []
+
     def settings(self) -> dict[str, Any]:
         """The settings as JSON values, defaults included; part of the cache key."""
         return self.model_dump(mode="json")

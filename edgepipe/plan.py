@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgepipe.artifact import Kind
+from edgepipe.artifact import Kind, Preprocessing
 from edgepipe.contract import Pass
 from edgepipe.models.settings import ModelSettings
 from edgepipe.recipe import Recipe
@@ -95,7 +95,15 @@ def make_plan(recipe: Recipe) -> Plan:
 
 
 def unusable(recipe: Recipe) -> list[str]:
-    """What the recipe names that no library has, each in a sentence with its key; may import torch."""
+    """What the recipe names that no library has or that does not take the data's pictures, in sentences with keys.
+
+    May import torch.
+    """
     parts: list[tuple[str, ModelSettings | Pass]] = [("model", recipe.model.settings)]
     parts += [(f"passes.{label}", step.settings) for label, step in recipe.passes.items()]
-    return [f"{key}.{setting}: {text}" for key, settings in parts for setting, text in settings.problems()]
+    found = [f"{key}.{setting}: {text}" for key, settings in parts for setting, text in settings.problems()]
+    how = getattr(recipe.data.settings, "preprocessing", None)
+    if isinstance(how, Preprocessing) and how.channels is not None and how.image_size is not None:
+        shape = (how.channels, *how.image_size)
+        found += [f"{key}.{setting}: {text}" for key, settings in parts for setting, text in settings.misfits(shape)]
+    return found

@@ -82,7 +82,7 @@ class Distillation(Objective):
         if classes[0] != classes[1]:
             raise PassError(
                 f"passes.{self.label}: the network has {classes[0]} classes and its teacher {classes[1]}: "
-                "set model.num_classes so that they agree"
+                "set model.num_classes (of your own factory, what model.kwargs calls it) so that they agree"
             )
         if self.attention > 0:
             self._watched = (_Watch(network, example), _Watch(self.teacher, example))

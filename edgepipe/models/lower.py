@@ -62,12 +62,35 @@ def export(network: nn.Module, file: Path, input_shape: tuple[int, ...], *, opse
         cause = error.__cause__ or error  # the exporter wraps what went wrong in advice on the exporter
         reason = re.sub(r"\x1b\[[0-9;]*m", "", str(cause)).strip().partition("\n")[0][:300]
         raise PassError(
-            f"the network cannot be lowered to ONNX: {type(cause).__name__}: {reason}. "
-            "Try another lowering.opset, lowering.batch=1, or rewrite what torch.export cannot trace"
+            f"the network cannot be lowered to ONNX: {type(cause).__name__}: {reason}. {_remedy(network, input_shape)}"
         ) from error
     finally:
         logging.getLogger("torch.onnx").setLevel(level)
     clean_file(file)
+
+
+def _remedy(network: nn.Module, input_shape: tuple[int, ...]) -> str:
+    """What to do about a network that was not lowered, by whether it runs at all."""
+    import torch
+
+    from edgepipe.models.interface import zeros
+
+    runs = []
+    for count in (1, 2):
+        try:
+            with torch.no_grad():
+                network(zeros(network, count, input_shape))
+        except Exception:
+            continue
+        runs.append(count)
+    if not runs:
+        return (
+            f"It does not take examples of shape {tuple(input_shape)} in PyTorch either: give it data of the shape "
+            "that it is made for (data.image_size and data.channels of pictures)"
+        )
+    if runs == [1]:
+        return "It takes one example at a time only: set lowering.batch=1"
+    return "Try another lowering.opset, lowering.batch=1, or rewrite what torch.export cannot trace"
 
 
 def clean_file(file: Path) -> None:

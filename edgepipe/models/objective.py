@@ -53,4 +53,7 @@ def fits(labels: torch.Tensor, logits: torch.Tensor) -> None:
     """
     largest = int(labels.max())
     if largest >= logits.shape[1]:
-        raise DataError(f"a label is {largest}, but the network has {logits.shape[1]} classes. Set model.num_classes")
+        raise DataError(
+            f"a label is {largest}, but the network has {logits.shape[1]} classes: set model.num_classes (of "
+            "your own factory, what model.kwargs calls it), or correct the labels, which count from 0"
+        )

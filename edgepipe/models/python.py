@@ -59,7 +59,7 @@ class PythonModel(ModelSettings):
         with seeded(seed):
             network = call_factory(self.factory, dict(self.kwargs))
         if self.weights is not None:
-            torch_artifact.load_checkpoint(network, Path(self.weights))
+            torch_artifact.load_checkpoint(network, Path(self.weights), "Check model.factory and model.kwargs")
         # With the code in it, the artifact is another one when a change of code leaves the weights as they are.
         code = hashlib.sha256(json.dumps(_source_digests(self.factory), sort_keys=True).encode()).hexdigest()
         base = {"source": "python", "factory": self.factory, "kwargs": dict(self.kwargs), "code": code, "seed": seed}

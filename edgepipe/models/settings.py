@@ -31,6 +31,11 @@ class ModelSettings(Settings):
         """(setting, sentence) of what is named and exists nowhere; asked before the first step that is computed."""
         return []
 
+    def misfits(self, input_shape: tuple[int, ...]) -> list[tuple[str, str]]:
+        """(setting, sentence) of what does not take examples of this shape; asked as `problems` is."""
+        del input_shape
+        return []
+
     @abstractmethod
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
         """Write the network into `out` and return it sealed.

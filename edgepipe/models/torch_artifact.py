@@ -251,8 +251,11 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     return {str(key): value for key, value in content.items()}
 
 
-def load_checkpoint(network: nn.Module, path: Path) -> None:
+def load_checkpoint(network: nn.Module, path: Path, remedy: str) -> None:
     """Load a checkpoint strictly, naming what does not fit.
+
+    Args:
+        remedy: which settings say what network it is, in a sentence.
 
     Raises:
         ModelError: keys or shapes differ, or a weight is not finite.
@@ -276,10 +279,7 @@ def load_checkpoint(network: nn.Module, path: Path) -> None:
         if items
     ]
     if lines:
-        raise ModelError(
-            f"model.weights: {path} does not fit this network. Check model.name and model.num_classes\n"
-            + "\n".join(lines)
-        )
+        raise ModelError(f"model.weights: {path} does not fit this network. {remedy}\n" + "\n".join(lines))
     for key, value in weights.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise ModelError(f"model.weights: {path}: {key} holds NaN or infinity: this checkpoint is broken")

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+_SIDES = (16, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512, 518)
+"""Sides of pictures, in pixels, that are tried where another does not fit."""
+
+
 class TorchvisionModel(ModelSettings):
     """A classification network of torchvision, random, with published weights or from a checkpoint."""
 
@@ -37,6 +41,10 @@ class TorchvisionModel(ModelSettings):
         wrong = unknown_name(self.name)
         return [] if wrong is None else [("name", wrong)]
 
+    def misfits(self, input_shape: tuple[int, ...]) -> list[tuple[str, str]]:
+        wrong = misfit(self.name, input_shape)
+        return [] if wrong is None else [("name", wrong)]
+
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
         from edgepipe.models import torch_artifact
         from edgepipe.models.interface import seeded
@@ -46,7 +54,7 @@ class TorchvisionModel(ModelSettings):
             network = build_network(self.name, classes)
         if self.weights is not None:
             if is_path(self.weights):
-                torch_artifact.load_checkpoint(network, Path(self.weights))
+                torch_artifact.load_checkpoint(network, Path(self.weights), "Check model.name and model.num_classes")
             else:
                 _load_published(network, self.name, self.weights)
         base = {"source": "torchvision", "name": self.name, "num_classes": classes, "seed": seed}
@@ -63,6 +71,47 @@ def unknown_name(name: str) -> str | None:
 
     known = models.list_models(module=torchvision.models)
     return None if name in known else f"torchvision has no classification network '{name}'.{did_you_mean(name, known)}"
+
+
+def misfit(name: str, input_shape: tuple[int, ...]) -> str | None:
+    """That a network does not take pictures, (channels, height, width), and which it takes; None: it does.
+
+    Found without memory or arithmetic: the network is laid out and asked on PyTorch's meta device.
+    """
+    import torch
+
+    from edgepipe.models.interface import seeded
+
+    if unknown_name(name) is not None or len(input_shape) != 3:
+        return None
+    try:
+        with seeded(0), torch.device("meta"):
+            network = build_network(name, 10).eval()
+    except NotImplementedError:  # RegNets compute their widths with tensors; loading asks them again
+        return None
+
+    def refused(shape: tuple[int, ...]) -> str | None:
+        try:
+            with torch.no_grad():
+                network(torch.empty((2, *shape), device="meta"))
+        except NotImplementedError:
+            return None  # an operator that this device lacks says nothing
+        except Exception as error:
+            return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        return None
+
+    said = refused(input_shape)
+    if said is None:
+        return None
+    channels, height, width = input_shape
+    remedy = "Choose another network"
+    if channels != 3 and refused((3, height, width)) is None:
+        remedy = "Set data.channels=3"
+    else:
+        fits = next((side for side in _SIDES if refused((3, side, side)) is None), None)
+        if fits is not None:
+            remedy = f"It takes data.image_size={fits}" + (" with data.channels=3" if channels != 3 else "")
+    return f"'{name}' does not take pictures of {height}x{width} pixels and {channels} channels ({said}). {remedy}"
 
 
 def build_network(name: str, num_classes: int) -> nn.Module:

@@ -64,6 +64,14 @@ class Distill(TaughtPass):
         wrong = unknown_name(self.student.name)
         return [] if wrong is None else [("student.name", wrong)]
 
+    def misfits(self, input_shape: tuple[int, ...]) -> list[tuple[str, str]]:
+        if self.student is None:
+            return []
+        from edgepipe.models.torchvision import misfit
+
+        wrong = misfit(self.student.name, input_shape)
+        return [] if wrong is None else [("student.name", wrong)]
+
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import torch
 
