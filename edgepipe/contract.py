@@ -150,6 +150,10 @@ class Pass(Settings):
         """Splits that these settings depend on; `data` unless a subclass needs fewer for some settings."""
         return self.data
 
+    def learns(self) -> bool:
+        """Whether these settings need the train split's labels, of classes; asked before the first computed step."""
+        return False
+
     def behind(self, before: Pass | None) -> str | None:
         """What is wrong with standing directly behind `before` (None: behind no pass), in a sentence; None: nothing."""
         del before

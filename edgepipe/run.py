@@ -110,9 +110,33 @@ class _Run:
 
     def _refuse_what_exists_nowhere(self) -> None:
         """Before hours of the steps that come first; a run that only reads the store never asks."""
-        wrong = [] if self.computed else unusable(self.recipe)
+        if self.computed:
+            return
+        wrong = unusable(self.recipe)
         if wrong:
             raise RecipeError("\n".join(wrong))
+        for label, step in self.recipe.passes.items():
+            self._refuse_lacking_data(label, step.name, step.settings)
+
+    def _refuse_lacking_data(self, label: str, name: str, settings: Pass) -> None:
+        for split in settings.splits():
+            if self.data.count(split) == 0:
+                raise DataError(
+                    f"passes.{label}: {name} needs {split} examples, and the recipe's data has none. "
+                    f"Set data.{split} or data.{split}_size, or remove the step"
+                )
+        if not settings.learns():
+            return
+        if self.data.labels(Split.TRAIN) is None:
+            raise DataError(
+                f"passes.{label}: {name} trains, and the train split has no labels: training needs them. Give the "
+                "file or folder of data.train labels, or remove the step"
+            )
+        if self.data.signature.task != "classification":
+            raise DataError(
+                f"passes.{label}: {name}: training knows classification only, and this recipe's task is "
+                f"{self.data.signature.task}. Remove the step"
+            )
 
     def _lookup_or(self, parts: dict[str, Any], what: str, work: Callable[[Job], Artifact], writes: Kind) -> Found:
         """The stored entry of a key, or the one that `work` makes."""
@@ -155,12 +179,7 @@ class _Run:
         """Apply a pass to an artifact, through the store."""
         if settings.needs_teacher and self.baseline_artifact is None:
             raise PassError(f"{label}: needs the baseline, but '{self.plan.baseline}' comes later in the recipe")
-        for split in settings.splits():
-            if self.data.count(split) == 0:
-                raise DataError(
-                    f"passes.{label}: {name} needs {split} examples, and the recipe's data has none. "
-                    f"Set data.{split} or data.{split}_size, or remove the step"
-                )
+        self._refuse_lacking_data(label, name, settings)
         parts: dict[str, Any] = {
             "pass": name,
             "input": model.digest,

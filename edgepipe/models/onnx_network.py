@@ -17,6 +17,7 @@ from edgepipe.models.onnx_operators import OPERATORS, Operator
 
 _TRAINED = {
     "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
     "Gemm": (1, 2),
     "MatMul": (0, 1),
     "Add": (0, 1),

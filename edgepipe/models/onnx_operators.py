@@ -16,6 +16,11 @@ Operator = Callable[..., Any]
 
 _TYPES = {1: torch.float32, 6: torch.int32, 7: torch.int64, 9: torch.bool, 10: torch.float16, 11: torch.float64}
 _CONVOLUTIONS: dict[int, Any] = {3: functional.conv1d, 4: functional.conv2d, 5: functional.conv3d}
+_TRANSPOSED: dict[int, Any] = {
+    3: functional.conv_transpose1d,
+    4: functional.conv_transpose2d,
+    5: functional.conv_transpose3d,
+}
 _MAX_POOLS: dict[int, Any] = {3: functional.max_pool1d, 4: functional.max_pool2d, 5: functional.max_pool3d}
 _AVERAGE_POOLS: dict[int, Any] = {3: functional.avg_pool1d, 4: functional.avg_pool2d, 5: functional.avg_pool3d}
 
@@ -46,6 +51,30 @@ def _conv(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) 
     x, padding = _padded(a, x, list(weight.shape[2:]), 0.0)
     strides, dilations = a.get("strides", [1] * axes), a.get("dilations", [1] * axes)
     result: Tensor = _CONVOLUTIONS[x.ndim](x, weight, bias, strides, padding, dilations, a.get("group", 1))
+    return result
+
+
+def _conv_transpose(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    axes = x.ndim - 2
+    kernel = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], a.get("dilations", [1] * axes), strict=True)]
+    strides, dilations = a.get("strides", [1] * axes), a.get("dilations", [1] * axes)
+    more = a.get("output_padding", [0] * axes)
+    pads = list(a.get("pads", [0] * 2 * axes))
+    auto = a.get("auto_pad", b"NOTSET").decode()
+    wanted = a.get("output_shape")
+    if wanted is None and auto.startswith("SAME"):
+        wanted = [size * s for size, s in zip(x.shape[2:], strides, strict=True)]
+    if wanted is not None:
+        full = [s * (size - 1) + o + k for size, s, o, k in zip(x.shape[2:], strides, more, kernel, strict=True)]
+        # What is too much is cut off, and what lacks is filled up behind.
+        off = [whole - size for whole, size in zip(full, list(wanted)[-axes:], strict=True)]
+        more = [o + max(0, -cut) for o, cut in zip(more, off, strict=True)]
+        small = [max(0, cut) // 2 for cut in off]
+        large = [max(0, cut) - half for cut, half in zip(off, small, strict=True)]
+        pads = [*small, *large] if auto == "SAME_UPPER" else [*large, *small]
+    result: Tensor = _TRANSPOSED[x.ndim](x, weight, bias, strides, 0, more, a.get("group", 1), dilations)
+    for axis, (before, after) in enumerate(zip(pads[:axes], pads[axes:], strict=True), start=2):
+        result = result.narrow(axis, before, result.shape[axis] - before - after)
     return result
 
 
@@ -233,6 +262,7 @@ OPERATORS: dict[str, Operator] = {
     "Concat": lambda a, *x: torch.cat(x, a["axis"]),
     "ConstantOfShape": _constant_of_shape,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "DepthToSpace": _depth_to_space,
     "Div": lambda _a, x, y: x / y if x.is_floating_point() else torch.div(x, y, rounding_mode="trunc"),
     "Dropout": lambda _a, x, *_: x,

@@ -220,6 +220,9 @@ class PruneChannels(Pass):
         looks = self.importance == "taylor" or self.scope == "latency"
         return (Split.TRAIN,) if looks or self.refit_examples or self.recover is not None else ()
 
+    def learns(self) -> bool:
+        return self.importance == "taylor" or self.recover is not None
+
     def _told_of_time(self, facts: Mapping[str, Any]) -> Iterator[str]:
         """With scope=latency what the table says."""
         if self.times_faster is None:

@@ -110,6 +110,9 @@ class PruneWeights(Pass):
     def splits(self) -> tuple[Split, ...]:
         return (Split.TRAIN,) if self.recover is not None else ()
 
+    def learns(self) -> bool:
+        return self.recover is not None
+
     def _cut(self, chosen: Sequence[tuple[Any, str]], share: float) -> None:
         """Mask so that `share` of all weights is zero, those masked before included."""
         import torch

@@ -106,6 +106,9 @@ class TrainingPass(TrainingSettings, Pass):
     data: ClassVar[tuple[Split, ...]] = (Split.TRAIN,)
     libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "lightning-fabric", "safetensors")
 
+    def learns(self) -> bool:
+        return True
+
     @abstractmethod
     def apply(self, model: Artifact, job: Job) -> Artifact:
         """Train."""
