@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -153,8 +154,6 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    from edgepipe.errors import EdgepipeError
-
     args = sys.argv[1:] if argv is None else argv
     if not args or args[0] in ("-h", "--help", "help"):
         sys.stdout.write(HELP)
@@ -164,6 +163,17 @@ def main(argv: list[str] | None = None) -> int:
 
         sys.stdout.write(f"edgepipe {__version__}\n")
         return 0
+    from edgepipe.stopping import listening
+
+    with listening() as ears:
+        code = _caught(args)
+        # Told to end by the system, it says so whatever became of it; a page served until Ctrl-C has ended well.
+        return code if ears.number in (None, signal.SIGINT) else 128 + int(ears.number or 0)
+
+
+def _caught(args: list[str]) -> int:
+    from edgepipe.errors import EdgepipeError
+
     try:
         verbs = _verbs()
         if any(flag in args for flag in ("-h", "--help")) and (args[0] in _WITHOUT_OPTIONS or args[0] not in verbs):
@@ -185,9 +195,11 @@ def main(argv: list[str] | None = None) -> int:
 
         print_error(str(error))
         return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; run the same command to go on from the last finished step\n")
-        return 130
+    except KeyboardInterrupt as stopped:
+        from edgepipe.stopping import code_of, words_of
+
+        sys.stderr.write(f"{words_of(stopped)}\n")
+        return code_of(stopped)
     except BrokenPipeError:  # `edgepipe list passes | head`
         # What is still buffered would fail once more when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,7 +9,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 import threading
 import urllib.parse
 from collections.abc import Iterable
@@ -19,10 +18,12 @@ from typing import IO
 
 from pydantic import ValidationError
 
+from edgepipe import children
 from edgepipe.bundle.manifest import BUNDLE_FILE, Bundle, bundle_folder
 from edgepipe.errors import EdgepipeError, RecipeError, VerifyError
 from edgepipe.files import write_text
 from edgepipe.metrics import DeviceRun, read_metrics
+from edgepipe.scratch import scratch
 from edgepipe.terminal import Arguments, output_console, print_error
 from edgepipe.text import printable
 
@@ -142,13 +143,14 @@ def _run_there(device: _Device, folder: Path, bundle: Bundle, python: str, runs:
         'set -e; d=$(mktemp -d); trap \'rm -rf "$d"\' EXIT; tar -xf - -C "$d"; '
         f'{shlex.quote(python)} "$d/example.py" --json --runs {runs} --threads {threads}'
     )
-    with tempfile.TemporaryDirectory(prefix="edgepipe-device-") as own:
+    with scratch("device") as own:
         # Only edgepipe's own program runs there, and by its own measure: of the bundle nothing goes that could run.
-        shutil.copyfile(FILES / "example.py", Path(own) / "example.py")
-        write_text(Path(own) / BUNDLE_FILE, bundle.model_dump_json())
+        shutil.copyfile(FILES / "example.py", own / "example.py")
+        write_text(own / BUNDLE_FILE, bundle.model_dump_json())
         names = [f"./{name}" for name in bundle.files if _is_data(name)]
-        packing = ["tar", "-cf", "-", "-C", own, "./example.py", f"./{BUNDLE_FILE}", "-C", str(folder.absolute())]
-        with subprocess.Popen([*packing, "--", *names], stdout=subprocess.PIPE) as packed:
+        of_edgepipe, of_bundle = ("-C", str(own), "./example.py", f"./{BUNDLE_FILE}"), ("-C", str(folder.absolute()))
+        packing = ["tar", "-cf", "-", *of_edgepipe, *of_bundle, "--", *names]
+        with children.running(packing, stdout=subprocess.PIPE) as packed:
             ended = _listened(device, [*device.command, script], packed.stdout)
     last = (ended.stdout.strip().splitlines() or [""])[-1]
     if not last.startswith("{"):
@@ -186,7 +188,8 @@ def _listened(device: _Device, command: list[str], stdin: IO[bytes] | None) -> _
     """
     ends = {"stdout": b"", "stderr": b""}
     much = threading.Event()
-    with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipes = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with children.running(command, **pipes) as process:
         if stdin is not None:
             stdin.close()  # the child has it; what packs ends when the child does
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -72,6 +73,22 @@ def unpacks_to_too_much(path: Path) -> str | None:
     if unpacked <= max(MOST_UNPACKED, MOST_RATIO * packed):
         return None
     return f"{packed:,} bytes unpack to {unpacked:,}, as in a decompression bomb"
+
+
+def reserve(path: Path, size_bytes: int) -> None:
+    """Have the disk hold a file's bytes now: one that is only mapped kills the process when the disk is full.
+
+    Raises:
+        OSError: there is no room.
+    """
+    if hasattr(os, "posix_fallocate") and size_bytes:
+        with path.open("r+b") as stream:
+            try:
+                os.posix_fallocate(stream.fileno(), 0, size_bytes)
+            except OSError as error:
+                if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                    return  # a file system that cannot; it says so when it is full
+                raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def read_record(path: Path, kind: type[Record], remedy: str) -> Record:

@@ -18,7 +18,8 @@ from edgepipe.files import near
 from edgepipe.marks import BESIDE, claim, ran_here
 from edgepipe.metrics import Metrics, read_metrics
 from edgepipe.recipe import Tracking
-from edgepipe.run import INTERRUPTED, describe, run
+from edgepipe.run import describe, run
+from edgepipe.stopping import Stopped, listening
 from edgepipe.store import held
 from edgepipe.terminal import LiveWatcher, error_console, output_console, print_error
 from edgepipe.text import printable, shown
@@ -36,7 +37,7 @@ def job(config: DictConfig, *, trusted: bool = False) -> dict[str, Any]:
     choices, overrides, folder = current_job()
     folder = folder.absolute()
     found: dict[str, Any] = {"folder": str(folder), "sweep": current_sweep()}
-    with _logged(folder / "edgepipe.log"):
+    with listening(worker=True), _logged(folder / "edgepipe.log"):
         return found | _caught(lambda: _job(config, choices, overrides, folder, trusted), folder)
 
 
@@ -124,8 +125,8 @@ def _job(
     with LiveWatcher() as watcher:
         outcome = run(recipe, plan, folder, overrides=overrides, watcher=watcher)
     _publish(outcome.metrics, folder)
-    if outcome.exit_code == INTERRUPTED and current_sweep() is not None:
-        raise KeyboardInterrupt  # whoever stops a sweep means all of it
+    if outcome.exit_code > 128 and current_sweep() is not None:
+        raise Stopped(outcome.exit_code - 128)  # whoever stops a sweep means all of it
     failure = outcome.metrics.failure
     found: dict[str, Any] = {"exit_code": outcome.exit_code, "error": failure.message if failure else None}
     if recipe.tracking is not None:

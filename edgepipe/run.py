@@ -34,12 +34,10 @@ from edgepipe.passes.training_settings import TrainingSettings
 from edgepipe.plan import LOAD, LOWER, Plan, PlannedStep, unusable
 from edgepipe.recipe import Recipe
 from edgepipe.registry import code_digest, library_versions, package_digest
+from edgepipe.stopping import code_of, last_words, words_of
 from edgepipe.store import Entry, Store, key_of
 
 log = logging.getLogger("edgepipe")
-
-INTERRUPTED = 130
-"""Exit code of a run that was stopped from the keyboard, as shells have it."""
 
 Status = Literal["ok", "failed", "missed_goal", "not_verified"]
 
@@ -325,7 +323,10 @@ def copy_artifact(artifact: Artifact, place: Path) -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run. `exit_code`: 0 good, 1 a pass or the goal failed, 2 unusable input, 130 interrupted."""
+    """A finished run.
+
+    `exit_code`: 0 good, 1 a pass or the goal failed, 2 unusable input, 128 + its number when a signal ended it.
+    """
 
     metrics: Metrics
     exit_code: int
@@ -349,6 +350,16 @@ def run(
     error_code = 1
     records: list[StepRecord] = []
     held = ExitStack()
+
+    def written(why: Failure | None) -> Metrics:
+        if why is not None:
+            shutil.rmtree(folder / "final", ignore_errors=True)  # what is deployed belongs to a run that ended well
+        seconds = time.perf_counter() - clock
+        found = _assemble(recipe, plan, state, records, why, label, started, seconds, overrides or [])
+        write_text(folder / "metrics.json", found.model_dump_json(indent=1, by_alias=True))
+        return found
+
+    held.enter_context(last_words(lambda words: written(Failure(step=label, error="KeyboardInterrupt", message=words))))
     try:
         store = Store(Path(recipe.store.root), watcher.notice)
         held.enter_context(store.in_use())
@@ -370,9 +381,9 @@ def run(
         failure = Failure(step=label, error=type(error).__name__, message=str(error))
         error_code = error.exit_code
         log.info("failed", exc_info=True)
-    except KeyboardInterrupt:
-        failure = Failure(step=label, error="KeyboardInterrupt", message="interrupted; run the same command to go on")
-        error_code = INTERRUPTED
+    except KeyboardInterrupt as stopped:
+        failure = Failure(step=label, error="KeyboardInterrupt", message=words_of(stopped))
+        error_code = code_of(stopped)
     except OSError as error:
         failure = Failure(step=label, error=type(error).__name__, message=f"{error}. Finished steps are kept")
         log.info("failed", exc_info=True)
@@ -384,10 +395,7 @@ def run(
         )
         log.error("failed", exc_info=True)
     held.close()
-    metrics = _assemble(
-        recipe, plan, state, records, failure, label, started, time.perf_counter() - clock, overrides or []
-    )
-    write_text(folder / "metrics.json", metrics.model_dump_json(indent=1, by_alias=True))
+    metrics = written(failure)
     return Outcome(metrics, 0 if metrics.status == "ok" else error_code)
 
 

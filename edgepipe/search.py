@@ -29,6 +29,7 @@ from edgepipe.pareto import OBJECTIVES, OBJECTIVES_OF_TASKS, QUALITY_GOALS, choo
 from edgepipe.recipe import Recipe
 from edgepipe.registry import did_you_mean
 from edgepipe.run import describe, run
+from edgepipe.stopping import Stopped
 from edgepipe.store import Store, held
 from edgepipe.terminal import Arguments, error_console, output_console
 
@@ -361,10 +362,11 @@ def _run(search: Search, chosen: list[str], place: Path, trial: Any) -> Metrics:
 
     try:
         recipe, plan = compose([*search.fixed, *chosen])
-        metrics = run(recipe, plan, place, overrides=[*search.fixed, *chosen]).metrics
+        outcome = run(recipe, plan, place, overrides=[*search.fixed, *chosen])
+        metrics = outcome.metrics
         failure = metrics.failure.message if metrics.failure else None
         if metrics.failure is not None and metrics.failure.error == "KeyboardInterrupt":
-            raise KeyboardInterrupt
+            raise Stopped(outcome.exit_code - 128)
         if failure is None:
             write_report(metrics, place / "report.html")
             write_text(place / "recipe.yaml", _plain_yaml(recipe))

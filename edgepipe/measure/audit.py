@@ -7,7 +7,6 @@ and its profile (what each node took, and the shapes it really saw).
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from edgepipe.measure.macs import Layer, uncounted
 from edgepipe.measure.match import match
 from edgepipe.measure.operators import INT8_LAYERS, LAYERS, Shape, macs
 from edgepipe.metrics import Audit, Int8Share, LayerCost, OperatorTime
+from edgepipe.scratch import scratch
 
 _QDQ = {"QuantizeLinear", "DequantizeLinear"}
 _KERNEL = "_kernel_time"
@@ -55,8 +55,8 @@ def audit(
     Returns:
         The audit, and the share of multiply-accumulates done in int8.
     """
-    with tempfile.TemporaryDirectory(prefix="edgepipe-audit-", ignore_cleanup_errors=True) as folder:
-        optimized, ran = _profile(path, example, Path(folder), threads, runs)
+    with scratch("audit") as folder:
+        optimized, ran = _profile(path, example, folder, threads, runs)
     nodes = list(optimized.model.graph.node)
     aligned = len(nodes) == len(ran) and all(n.op_type == r.operator for n, r in zip(nodes, ran, strict=True))
     timed = dict(zip(map(id, nodes), ran, strict=True)) if aligned else _by_name(nodes, ran)

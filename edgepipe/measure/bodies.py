@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -17,6 +16,7 @@ from edgepipe.measure import session as runtime
 from edgepipe.measure.graph import Graph
 from edgepipe.measure.operators import Shape, macs
 from edgepipe.models.subgraphs import all_graphs
+from edgepipe.scratch import scratch
 
 _KERNEL = "_kernel_time"
 
@@ -32,11 +32,11 @@ def ran_inside(graph: Graph, nodes: Sequence[NodeProto], example_shape: Shape) -
     for body in list(all_graphs(model.graph))[1:]:  # in the order of `graph.inner`
         for node in body.node:
             node.name, number = f"inner{number}", number + 1
-    with tempfile.TemporaryDirectory(prefix="edgepipe-bodies-", ignore_cleanup_errors=True) as folder:
+    with scratch("bodies") as folder:
         chosen = runtime.options(1)
         chosen.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         chosen.enable_profiling = True
-        chosen.profile_file_prefix = str(Path(folder) / "profile")
+        chosen.profile_file_prefix = str(folder / "profile")
         session = runtime.open_session(model.SerializeToString(), chosen=chosen, name=graph.name)
         feed = runtime.feed_of(session, graph.name)
         runtime.run(session, feed(np.zeros((graph.batch(), *example_shape), np.float32)), graph.name)

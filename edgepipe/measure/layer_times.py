@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepipe.measure import session as runtime
+from edgepipe.scratch import scratch
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ def layer_milliseconds(layers: Sequence[Layer], *, int8: bool, threads: int, run
         f"x{i}": rng.integers(0, 255, (1, layer.channels_in, *layer.size)).astype(kind)
         for i, layer in enumerate(layers)
     }
-    with tempfile.TemporaryDirectory(prefix="edgepipe-layers-", ignore_cleanup_errors=True) as folder:
+    with scratch("layers") as folder:
         chosen = runtime.options(threads)
         chosen.enable_profiling = True
-        chosen.profile_file_prefix = str(Path(folder) / "profile")
+        chosen.profile_file_prefix = str(folder / "profile")
         session = runtime.open_session(model.SerializeToString(), chosen=chosen, name="layers")
         for _ in range(runs):
             runtime.run(session, fed, "layers")

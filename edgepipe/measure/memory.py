@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
+from edgepipe import children
 from edgepipe.errors import MeasureError
 
 _PROBE = Path(__file__).with_name("probe.py")
@@ -59,16 +60,8 @@ def probe(
 
 def _fresh(path: Path, request: dict[str, object], timeout: float) -> Probe:
     try:
-        ended = subprocess.run(
-            [sys.executable, "-I", str(_PROBE)],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=timeout,
-            check=True,
-        )
+        ended = children.run([sys.executable, "-I", str(_PROBE)], said_to_it=json.dumps(request), timeout=timeout)
+        ended.check_returncode()
     except subprocess.CalledProcessError as error:
         # A killed process (out of memory) has no words of its own; its negative code names the signal.
         words = (error.stderr or "").strip()[-800:] or f"exit code {error.returncode}"

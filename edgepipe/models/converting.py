@@ -12,7 +12,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,10 +19,13 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field, JsonValue
 
+from edgepipe import children
 from edgepipe.artifact import ONNX_FILE, Artifact, Kind, Signature, file_sha256, seal
+from edgepipe.children import memory_bytes
 from edgepipe.contract import Job, Split
 from edgepipe.errors import ModelError
 from edgepipe.models.settings import ModelSettings
+from edgepipe.scratch import scratch
 from edgepipe.settings import PlaceText
 
 _EXAMPLES = 256
@@ -40,6 +42,8 @@ class ConvertedModel(ModelSettings):
 
     kind: ClassVar[Kind] = Kind.ONNX
     compares: ClassVar[bool] = True
+    # How much a conversion may take says nothing of its result.
+    located: ClassVar[frozenset[str]] = frozenset({"path", "weights", "most_minutes", "most_gigabytes"})
     extra: ClassVar[str]
     modules: ClassVar[tuple[str, ...]]
     converter: ClassVar[str]
@@ -48,6 +52,14 @@ class ConvertedModel(ModelSettings):
     tolerance: float = Field(
         1e-3, gt=0, description="largest difference to the framework's own answers, as a share of the largest answer"
     )
+
+    most_minutes: float = Field(60, gt=0, description="how long the conversion may take")
+    most_gigabytes: float | None = Field(
+        None, gt=0, description="memory (10^9 bytes) the conversion may take; null: three quarters of the machine's"
+    )
+
+    def _gigabytes(self) -> float:
+        return self.most_gigabytes or 0.75 * memory_bytes() / 1e9
 
     @abstractmethod
     def check(self, path: Path) -> None:
@@ -83,8 +95,7 @@ class ConvertedModel(ModelSettings):
             )
         self.check(path)
         examples = _examples(signature, job)
-        with tempfile.TemporaryDirectory(prefix="edgepipe-convert-") as name:
-            folder = Path(name)
+        with scratch("convert") as folder:
             np.save(folder / "examples.npy", examples, allow_pickle=False)
             pictures = signature.preprocessing.image_size is not None
             asked = {
@@ -93,7 +104,7 @@ class ConvertedModel(ModelSettings):
                 "classes": list(signature.classes),
                 **self.request(),
             }
-            reply = _convert(self.converter, folder, asked, str(path))
+            reply = _convert(self.converter, folder, asked, str(path), self.most_minutes, self._gigabytes())
             answers = np.load(folder / "answers.npy", allow_pickle=False)
             facts = adopt(
                 folder / ONNX_FILE,
@@ -118,7 +129,9 @@ def _examples(signature: Signature, job: Job | None) -> Any:
     return np.random.default_rng(0).standard_normal((16, *signature.input_shape)).astype(np.float32)
 
 
-def _convert(converter: str, folder: Path, asked: dict[str, Any], shown: str) -> dict[str, Any]:
+def _convert(
+    converter: str, folder: Path, asked: dict[str, Any], shown: str, minutes: float, gigabytes: float
+) -> dict[str, Any]:
     """Run the converter; its reply is `reply.json` in the folder."""
     (folder / "request.json").write_text(json.dumps(asked), encoding="utf-8")
     home = str(Path(__file__).parents[2])
@@ -129,18 +142,25 @@ def _convert(converter: str, folder: Path, asked: dict[str, Any], shown: str) ->
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "KERAS_BACKEND": "tensorflow",
     }
-    ended = subprocess.run(
-        [sys.executable, "-m", converter, str(folder)],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", converter, str(folder)]
+    most = int(gigabytes * 1e9)
+    try:
+        ended = children.run(command, cwd=folder, env=environment, timeout=minutes * 60, most_bytes=most)
+    except subprocess.TimeoutExpired:
+        raise ModelError(
+            f"model.path: {shown}: converting it took longer than {minutes:g} minutes and was ended. "
+            "Give it longer with model.most_minutes"
+        ) from None
+    except MemoryError:
+        raise ModelError(
+            f"model.path: {shown}: converting it took more than {gigabytes:.1f} GB of memory and was ended. "
+            "Allow more with model.most_gigabytes, or convert it on a larger machine"
+        ) from None
     file = folder / "reply.json"
     if not file.is_file():
         words = ended.stderr.strip()[-600:] or f"exit code {ended.returncode}"
+        if ended.returncode == -9:
+            words = "the system killed it, as it does where memory runs out"
         raise ModelError(f"model.path: {shown}: the process that converts it ended without a word: {words}")
     reply: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     if "error" in reply:

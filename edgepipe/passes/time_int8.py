@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -12,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edgepipe.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract import Job, Pass
 from edgepipe.errors import PassError
+from edgepipe.scratch import scratch
 
 TIMES_FILE = "int8_times.json"
 
@@ -90,7 +89,7 @@ class TimeInt8(Pass):
         # Uniform in [0, 1): as token numbers, which some models read, these are all 0.
         example = np.random.default_rng(0).random((1, *model.signature.input_shape), np.float32)
         found: dict[Choice, tuple[float, float, float]] = {"float": (1.0, 1.0, 1.0)}
-        with tempfile.TemporaryDirectory(prefix="edgepipe-int8-", ignore_cleanup_errors=True) as folder:
+        with scratch("int8") as folder:
             for number, (mode, placement) in enumerate(placements.items()):
                 if not placement.nodes:
                     continue  # the table says float
@@ -98,7 +97,7 @@ class TimeInt8(Pass):
                     found[mode] = found["never"]
                     continue
                 job.progress(number / 2, f"timing int8 ({mode})")
-                file = Path(folder) / f"{mode}.onnx"
+                file = folder / f"{mode}.onnx"
                 onnx.save(write_untuned(network, placement), file)
                 with job.alone():
                     paired = paired_latency(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from edgepipe.contract import DataSource, Split
+from edgepipe.files import reserve
 from edgepipe.models.batch_axis import batch_axis, neighbours, one_each
 from edgepipe.quant.calibrate import open_probe
+from edgepipe.scratch import scratch
 
 Floats = NDArray[np.float32]
 _BATCH = 32
@@ -40,9 +40,10 @@ def examples_of(data: DataSource, split: Split, most: int) -> Iterator[Examples]
     labels = data.labels(split)
     classifies = data.signature.task == "classification"
     known = labels is not None and classifies
-    with tempfile.TemporaryDirectory(prefix="edgepipe-examples-", ignore_cleanup_errors=True) as folder:
+    with scratch("examples") as folder:
         shape = (len(chosen), *data.signature.input_shape)
-        rows = np.lib.format.open_memmap(Path(folder) / "rows.npy", "w+", np.float32, shape)
+        rows = np.lib.format.open_memmap(folder / "rows.npy", "w+", np.float32, shape)
+        reserve(folder / "rows.npy", (folder / "rows.npy").stat().st_size)
         start = 0
         for batch in data.batches(split, _BATCH, chosen):
             rows[start : start + len(batch.inputs)] = batch.inputs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import onnx
@@ -11,6 +10,7 @@ from onnx import numpy_helper, version_converter
 from edgepipe.errors import PassError
 from edgepipe.models.subgraphs import all_graphs, drop_unread
 from edgepipe.quant.names import fresh, make_room, name_nodes
+from edgepipe.scratch import scratch
 
 QUANTIZED = {
     "QuantizeLinear",
@@ -59,8 +59,8 @@ def prepare(file: Path, label: str) -> onnx.ModelProto:
 def _optimized(model: onnx.ModelProto) -> onnx.ModelProto:
     import onnxruntime as ort
 
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "in.onnx", Path(folder) / "out.onnx"
+    with scratch("prepare") as folder:
+        source, target = folder / "in.onnx", folder / "out.onnx"
         onnx.save(model, source)
         options = ort.SessionOptions()
         options.log_severity_level = 3

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from edgepipe.errors import VerifyError
+from edgepipe.scratch import scratch
 from edgepipe.targets.machine import available_cores, versions
 from edgepipe.verify.place import Answers, Done, Place
 from edgepipe.verify.places_folder import install_into, installed, run_or_say
@@ -149,21 +149,21 @@ def install(say: Callable[[str], None]) -> Path:
 
 def _fill(home: Path, say: Callable[[str], None]) -> None:
     what = "targets install arm64"
-    with tempfile.TemporaryDirectory(prefix="edgepipe-arm64-") as scratch:
+    with scratch("arm64") as made:
         say("fetching Debian's packages for arm64")
         options = ["--download-only", "--arch=arm64", "--variant=minbase"]
         packages = f"--include=python3,{_PYTHON},libstdc++6,libgomp1"
-        run_or_say(["debootstrap", *options, packages, SUITE, scratch, *_mirror()], what)
+        run_or_say(["debootstrap", *options, packages, SUITE, str(made), *_mirror()], what)
         root = home / "root"
         root.mkdir()
-        debs = sorted((Path(scratch) / "var" / "cache" / "apt" / "archives").glob("*.deb"))
+        debs = sorted((made / "var" / "cache" / "apt" / "archives").glob("*.deb"))
         say(f"unpacking {len(debs)} packages")
         for deb in debs:
             run_or_say(["dpkg", "-x", str(deb), str(root)], what)
         for name in _UNUSED:
             shutil.rmtree(root / "usr" / "share" / name, ignore_errors=True)
         say("fetching the aarch64 wheels of onnxruntime and numpy")
-        wheels = Path(scratch) / "wheels"
+        wheels = made / "wheels"
         here = versions(("onnxruntime",)).get("onnxruntime", "")
         wanted = [f"onnxruntime=={here}" if here else "onnxruntime", "numpy"]
         platforms = [argument for name in _PLATFORMS for argument in ("--platform", name)]

@@ -8,11 +8,13 @@ import queue
 import shutil
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from edgepipe import children
 from edgepipe.errors import VerifyError
 from edgepipe.verify.place import Done
 from edgepipe.verify.processes import SILENCE_SECONDS
@@ -86,19 +88,15 @@ def open_page(
     Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}/page.html"
     with (work / "chromium.log").open("wb") as log:
-        # A killed edgepipe cannot end it; the kernel can.
-        tied = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-        browser = subprocess.Popen(
-            [*tied, *command(url, work / "profile")], stdout=log, stderr=log, start_new_session=True
-        )
         try:
-            return _wait(browser, events, name, work, done)
+            with children.running(command(url, work / "profile"), stdout=log, stderr=log) as browser:
+                try:
+                    return _wait(browser, events, name, work, done)
+                finally:
+                    browser.terminate()
+                    with suppress(subprocess.TimeoutExpired):
+                        browser.wait(timeout=10)
         finally:
-            browser.terminate()
-            try:
-                browser.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                browser.kill()
             server.shutdown()
             server.server_close()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from edgepipe.measure import session as runtime
 from edgepipe.measure.graph import MOVES, Graph
 from edgepipe.measure.operators import INT8_LAYERS
+from edgepipe.scratch import scratch
 
 # Sums and products of integers, and one rounding each: the same everywhere. The int8 forms of Sigmoid and
 # Softmax are tables made with the platform's exp, and dynamic quantization takes ranges from floats: not here.
@@ -43,8 +43,8 @@ def float_operators(model: Path) -> list[str]:
     Raises:
         MeasureError: the runtime cannot open the model.
     """
-    with tempfile.TemporaryDirectory(prefix="edgepipe-graph-", ignore_cleanup_errors=True) as folder:
-        target = Path(folder) / "optimized.onnx"
+    with scratch("graph") as folder:
+        target = folder / "optimized.onnx"
         options = runtime.options(1)
         options.optimized_model_filepath = str(target)
         runtime.open_session(model, chosen=options)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edgepipe import children
 from edgepipe.errors import VerifyError
 from edgepipe.marks import check, claim
 
@@ -27,7 +27,7 @@ def run_or_say(command: Sequence[str], what: str) -> str:
         VerifyError: it is missing or ended badly; ends with its last words.
     """
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
+        ended = children.run(command)
     except OSError as error:
         raise VerifyError(f"{what}: {command[0]}: {error.strerror or error}") from None
     if ended.returncode:

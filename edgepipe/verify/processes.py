@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from edgepipe import children
 from edgepipe.errors import VerifyError
 from edgepipe.verify.place import Answers, Done
 
@@ -24,7 +25,7 @@ WORKER = Path(__file__).with_name("worker.py")
 def version_of(command: Sequence[str]) -> str:
     """First line that a program prints, or "" when it cannot be started."""
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        ended = children.run(command, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return (ended.stdout or ended.stderr).strip().partition("\n")[0]
@@ -36,9 +37,8 @@ def stream(command: Sequence[str], env: Mapping[str, str] | None, name: str, don
     Raises:
         VerifyError: it ended badly or fell silent.
     """
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, errors="replace"
-    ) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with children.running(command, text=True, env=env, errors="replace", **pipes) as process:
         complaints: list[str] = []
         assert process.stdout is not None
         assert process.stderr is not None
@@ -65,7 +65,7 @@ def stream(command: Sequence[str], env: Mapping[str, str] | None, name: str, don
                     done(int(line))
             code = process.wait()
         except BaseException:
-            process.kill()
+            process.kill()  # now: what it says is read to its end below
             raise
         finally:
             timer.cancel()

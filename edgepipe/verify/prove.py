@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgepipe.artifact import file_sha256
 from edgepipe.contract import DataSource, Progress, Split
 from edgepipe.errors import EdgepipeError, VerifyError
-from edgepipe.files import write_text
+from edgepipe.files import reserve, write_text
 from edgepipe.metrics import Proof
 from edgepipe.registry import package_digest
 from edgepipe.store import Store, key_of
@@ -69,6 +69,7 @@ def examples_of(data: DataSource, wanted: int) -> Examples:
             if rows is None:
                 shape = (count, *batch.inputs.shape[1:])
                 rows = np.lib.format.open_memmap(path, mode="w+", dtype=batch.inputs.dtype, shape=shape)
+                reserve(path, path.stat().st_size)
             rows[start : start + len(batch.inputs)] = batch.inputs
             start += len(batch.inputs)
         rows.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,25 @@ def test_a_detector_of_outliers_answers_its_scores(tmp_path: Path) -> None:
     model = IsolationForest(n_estimators=10, random_state=0).fit(X)
     got = answers(loaded(model, tmp_path), X).ravel()
     assert np.abs(got - model.decision_function(X)).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("bound", "said"),
+    [
+        (
+            {"most_minutes": 0.001},
+            "took longer than 0.001 minutes and was ended. Give it longer with model.most_minutes",
+        ),
+        (
+            {"most_gigabytes": 0.001},
+            "took more than 0.0 GB of memory and was ended. Allow more with model.most_gigabyt",
+        ),
+    ],
+)
+def test_a_conversion_that_outgrows_its_bound_is_ended_and_says_which(
+    tmp_path: Path, bound: dict[str, float], said: str
+) -> None:
+    if "most_gigabytes" in bound and sys.platform != "linux":
+        pytest.skip("only Linux says what a process holds")
+    with pytest.raises(ModelError, match=said):
+        loaded(LinearRegression().fit(X, X[:, :2]), tmp_path, **bound)
