@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import onnx
     from torch import nn
 
+TREES = "edgepipe.trees"
+"""Metadata of a graph that holds trees: "averaged" or "boosted", which the graph alone does not tell."""
+
 Answers = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -106,7 +109,9 @@ def clean(model: onnx.ModelProto) -> None:
     """Strip everything from a model that does not change what it computes."""
     model.producer_name, model.producer_version = "edgepipe", ""
     model.doc_string, model.domain = "", ""
+    kept = [item for item in model.metadata_props if item.key == TREES]
     del model.metadata_props[:]
+    model.metadata_props.extend(kept)
     graph: Any = model.graph
     graph.doc_string, graph.name = "", "main"
     del graph.metadata_props[:]

@@ -9,6 +9,7 @@ from pydantic import Field
 from edgepipe.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
 from edgepipe.errors import PassError
+from edgepipe.models.lower import TREES
 
 
 class PruneTrees(Pass):
@@ -66,13 +67,37 @@ def _forest(network: Any, label: str) -> Any:
         raise PassError(
             f"passes.{label}: the model {what}; this pass prunes the trees of exactly one. Remove this step"
         )
-    base = [value for value in _attribute(found[0], "base_values", []) if value]
-    link = _attribute(found[0], "post_transform", b"NONE")
-    if base or link != b"NONE":
+    if not _are_averaged(network, found[0]):
         raise PassError(
-            f"passes.{label}: the trees are boosted: each corrects those before it, so none can be left out"
+            f"passes.{label}: the trees are boosted, or summed by a file that does not say that they are a forest's: "
+            "boosted trees correct each other, so none can be left out. Remove this step; of your own estimator, load "
+            "the .skops file (model=sklearn), which says what it is"
         )
     return found[0]
+
+
+def _are_averaged(network: Any, node: Any) -> bool:
+    """Whether each tree answers for itself and the forest with their mean.
+
+    The class of the estimator says so, where it is known. Of another file the graph has to: it averages, or every
+    leaf of every tree holds probabilities of the same sum, as no correction of another tree's errors does.
+    """
+    import numpy as np
+
+    known = {item.key: item.value for item in network.metadata_props}.get(TREES)
+    if known is not None:
+        return bool(known == "averaged")
+    if any(_attribute(node, "base_values", [])) or _attribute(node, "post_transform", b"NONE") != b"NONE":
+        return False
+    if node.op_type == "TreeEnsembleRegressor":
+        return bool(_attribute(node, "aggregate_function", b"SUM") == b"AVERAGE")
+    trees, leaves = _attribute(node, "class_treeids"), _attribute(node, "class_nodeids")
+    weights = np.array(_attribute(node, "class_weights"))
+    sums: dict[tuple[int, int], float] = {}
+    for tree, leaf, weight in zip(trees, leaves, weights.tolist(), strict=True):
+        sums[tree, leaf] = sums.get((tree, leaf), 0.0) + weight
+    wanted = 1 / len(set(trees))
+    return bool((weights >= 0).all()) and bool(np.allclose(list(sums.values()), wanted, rtol=1e-3))
 
 
 def _attribute(node: Any, name: str, default: Any = None) -> Any:

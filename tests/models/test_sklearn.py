@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import pickle
 import sys
@@ -11,22 +12,58 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from sklearn.ensemble import IsolationForest, RandomForestClassifier
-from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import DBSCAN, KMeans
+from sklearn.ensemble import (
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    IsolationForest,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    StackingClassifier,
+)
+from sklearn.feature_selection import SelectKBest, f_classif
+from sklearn.linear_model import LinearRegression, LogisticRegression, Perceptron, RidgeClassifier
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, StandardScaler
+from sklearn.svm import SVC, LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
 from edgepipe.__main__ import main
 from edgepipe.artifact import Signature
 from edgepipe.errors import ModelError
 from edgepipe.metrics import Metrics
+from edgepipe.models import sklearn_to_onnx
+from edgepipe.models.adopt import adopt
+from edgepipe.models.converter import Refused
 from edgepipe.models.sklearn_file import SklearnModel
 
 skops = pytest.importorskip("skops.io", reason="needs the extra sklearn: pip install 'edgepipe[sklearn]'")
 pytest.importorskip("skl2onnx", reason="needs the extra sklearn: pip install 'edgepipe[sklearn]'")
+
+
+def converted(model: Any, tmp_path: Path) -> Path:
+    """What the converter's own process writes, made in this one: starting one for each estimator takes seconds."""
+    skops.dump(model, tmp_path / "m.skops")
+    asked = {"path": str(tmp_path / "m.skops"), "pickle": False, "classes": [], "opset": 18}
+    own, reply = sklearn_to_onnx.convert(asked, X, tmp_path)
+    adopted = tmp_path / "adopted.onnx"
+    adopt(
+        tmp_path / "model.onnx",
+        adopted,
+        (6,),
+        layout=reply["layout"],
+        output=reply["output"],
+        examples=X,
+        answers=np.asarray(own, np.float32),
+        tolerance=1e-3,
+        what="it",
+    )
+    return adopted
+
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((300, 6)).astype(np.float32)
@@ -83,6 +120,70 @@ class Own(LinearRegression):
 def test_a_type_that_skops_does_not_trust_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"types that are not trusted: .*Own"):
         loaded(Own().fit(X, X[:, 0]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        HistGradientBoostingClassifier(max_iter=3, random_state=0),
+        CalibratedClassifierCV(LogisticRegression(max_iter=500)),
+        make_pipeline(KBinsDiscretizer(4, encode="ordinal"), LogisticRegression(max_iter=500)),
+        make_pipeline(SelectKBest(f_classif, k=4), LogisticRegression(max_iter=500)),
+        StackingClassifier([("tree", DecisionTreeClassifier(random_state=0))], LogisticRegression(max_iter=500)),
+        LinearSVC(random_state=0),
+    ],
+    ids=lambda model: type(model.steps[0][1] if hasattr(model, "steps") else model).__name__,
+)
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learns_own_classes_need_no_trust_and_give_their_scores(tmp_path: Path, model: Any) -> None:
+    model.fit(X, Y)
+    wanted = model.predict_proba(X) if hasattr(model, "predict_proba") else model.decision_function(X)
+    differs = np.abs(answers(converted(model, tmp_path), X) - wanted).max(axis=1)
+    assert np.quantile(differs, 0.98) < 1e-4  # at a threshold rounded to float32 an example may go the other way
+
+
+@pytest.mark.parametrize("model", [LinearSVC(random_state=0), SVC(), RidgeClassifier(), Perceptron()], ids=repr)
+@pytest.mark.filterwarnings("ignore")
+def test_of_two_classes_the_one_score_becomes_two(tmp_path: Path, model: Any) -> None:
+    model.fit(X, Y == 1)
+    got, score = answers(converted(model, tmp_path), X), model.decision_function(X)
+    assert np.abs(got - np.stack([-score, score], axis=1)).max() < 1e-3 * np.abs(score).max()
+
+
+def test_centres_answer_distances_and_what_knows_no_new_examples_is_refused(tmp_path: Path) -> None:
+    model = KMeans(3, n_init=1, random_state=0).fit(X)
+    assert np.abs(answers(converted(model, tmp_path), X) - model.transform(X)).max() < 1e-3
+    with pytest.raises(Refused, match="DBSCAN answers only the examples that it was fitted to"):
+        converted(DBSCAN().fit(X), tmp_path)
+
+
+def test_an_estimator_without_a_converter_is_named_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="skl2onnx converts no NearestCentroid: use an estimator that it converts"):
+        converted(NearestCentroid().fit(X, Y), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "function", ["os.system", "sklearn.datasets._base.load_files", "sklearn.utils.parallel.delayed"]
+)
+def test_a_function_that_does_more_than_compute_is_refused(tmp_path: Path, function: str) -> None:
+    module, _, name = function.rpartition(".")
+    model = FunctionTransformer(getattr(importlib.import_module(module), name))
+    with pytest.raises(Refused, match="types that are not trusted"):
+        converted(model, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        (RandomForestRegressor(4, random_state=0), "averaged"),
+        (GradientBoostingRegressor(n_estimators=4, init="zero", random_state=0), "boosted"),
+        (HistGradientBoostingRegressor(max_iter=3), "boosted"),
+    ],
+    ids=["forest", "boosting from zero", "histogram boosting"],
+)
+def test_the_file_says_how_its_trees_answer_together(tmp_path: Path, model: Any, kind: str) -> None:
+    graph = onnx.load(converted(model.fit(X, X[:, 0]), tmp_path))
+    assert [(item.key, item.value) for item in graph.metadata_props] == [("edgepipe.trees", kind)]
 
 
 class Bomb:

@@ -12,7 +12,7 @@ from edgepipe.artifact import Artifact, Kind, Signature, seal
 from edgepipe.contract import Job
 from edgepipe.data.npz import NpzData
 from edgepipe.errors import PassError
-from edgepipe.models.lower import session_answers
+from edgepipe.models.lower import TREES, session_answers
 from edgepipe.passes.prune_trees import PruneTrees
 
 RNG = np.random.default_rng(0)
@@ -108,3 +108,29 @@ def test_boosted_trees_and_models_without_trees_are_refused(tmp_path: Path) -> N
     (tmp_path / "b").mkdir()
     with pytest.raises(PassError, match="the model has no forest"):
         pruned(tmp_path / "b", seal(other, Kind.ONNX, Signature(input_shape=(4,))), 0.5)
+
+
+@pytest.mark.parametrize("said", ["boosted", "averaged"])
+def test_what_an_estimator_is_counts_for_more_than_its_numbers(tmp_path: Path, said: str) -> None:
+    """Boosting that starts at zero has no base value, and its graph looks like a forest's."""
+    model = forest(tmp_path / "m", 12)
+    graph = load(model.onnx)
+    helper.set_model_props(graph, {TREES: said})
+    save(graph, model.onnx)
+    model = seal(model.path, Kind.ONNX, Signature(input_shape=(4,)))
+    if said == "boosted":
+        with pytest.raises(PassError, match="the trees are boosted"):
+            pruned(tmp_path, model, 0.5)
+        return
+    small, _ = pruned(tmp_path, model, 0.5)
+    assert [(item.key, item.value) for item in load(small.onnx).metadata_props] == [(TREES, "averaged")]
+
+
+def test_leaves_that_hold_no_probabilities_are_no_forests(tmp_path: Path) -> None:
+    model = forest(tmp_path / "m", 12)
+    graph = load(model.onnx)
+    weights = next(item for item in graph.graph.node[0].attribute if item.name == "class_weights")
+    weights.floats[0], weights.floats[1] = -0.2, 0.4
+    save(graph, model.onnx)
+    with pytest.raises(PassError, match="by a file that does not say that they are a forest's"):
+        pruned(tmp_path, seal(model.path, Kind.ONNX, Signature(input_shape=(4,))), 0.5)
