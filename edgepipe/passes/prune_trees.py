@@ -35,6 +35,12 @@ class PruneTrees(Pass):
 
         network = onnx.load(model.onnx)
         forest = _forest(network, job.label)
+        if not _are_averaged(network, forest):
+            raise PassError(
+                f"passes.{job.label}: the trees are boosted, or summed by a file that does not say that they are a "
+                "forest's: boosted trees correct each other, so none can be left out. Remove this step; of your own "
+                "estimator, load the .skops file (model=sklearn), which says what it is"
+            )
         trees = sorted(set(_attribute(forest, "nodes_treeids")))
         count = max(1, round(self.keep * len(trees)))
         if count < len(trees):
@@ -66,12 +72,6 @@ def _forest(network: Any, label: str) -> Any:
         what = "has no forest" if not found else f"has {len(found)} forests"
         raise PassError(
             f"passes.{label}: the model {what}; this pass prunes the trees of exactly one. Remove this step"
-        )
-    if not _are_averaged(network, found[0]):
-        raise PassError(
-            f"passes.{label}: the trees are boosted, or summed by a file that does not say that they are a forest's: "
-            "boosted trees correct each other, so none can be left out. Remove this step; of your own estimator, load "
-            "the .skops file (model=sklearn), which says what it is"
         )
     return found[0]
 
