@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from edgepipe.marks import BESIDE, claim, ran_here
 from edgepipe.metrics import Metrics, read_metrics
 from edgepipe.recipe import Tracking
 from edgepipe.run import describe, run
+from edgepipe.run_folder import clear
 from edgepipe.stopping import Stopped, listening
 from edgepipe.store import held
 from edgepipe.terminal import LiveWatcher, error_console, output_console, print_error
@@ -93,30 +93,11 @@ def _note(text: str) -> None:
     error_console().print(f"note: {printable(text)}", markup=False)
 
 
-_MADE_BY_A_RUN = ("metrics.json", "report.html", "tracking.json", "final", "steps")
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an earlier run left in the folder: its model beside this run's failure would mislead.
-
-    Raises:
-        InputError: the folder holds what no run made.
-    """
-    claim(folder, "results", "hydra.run.dir", ran_here, BESIDE)
-    if not ran_here(folder):
-        return  # nothing is left, or a run was killed: its files are written anew
-    for name in _MADE_BY_A_RUN:
-        place = folder / name
-        if place.is_dir():
-            shutil.rmtree(place)
-        else:
-            place.unlink(missing_ok=True)
-
-
 def _job(
     config: DictConfig, choices: dict[str, str], overrides: list[str], folder: Path, trusted: bool
 ) -> dict[str, Any]:
-    _clear(folder)
+    claim(folder, "results", "hydra.run.dir", ran_here, BESIDE)
+    clear(folder)
     recipe, plan = to_recipe(config, choices, overrides, trusted=trusted)
     if recipe.tracking is not None:
         _before_tracking(recipe.tracking)

@@ -15,6 +15,7 @@ from edgepipe.files import write_text
 from edgepipe.metrics import GoalResult, Metrics, Proof, read_metrics
 from edgepipe.recipe import StoreSettings
 from edgepipe.registry import did_you_mean, source_class
+from edgepipe.run_folder import refuse_another
 from edgepipe.store import Store
 from edgepipe.targets.profile import Target
 from edgepipe.terminal import Arguments, LiveWatcher, error_console, output_console
@@ -155,12 +156,7 @@ def _check_unchanged(run: Path, model: Path) -> None:
     Raises:
         InputError: names the file and both digests.
     """
-    wanted, found = read_metrics(run).files.get(ONNX_FILE), file_sha256(model)
-    if wanted is not None and wanted != found:
-        raise InputError(
-            f"{model}: not the file that this run made: its SHA-256 is {found[:12]}…, the run's {wanted[:12]}…. Run "
-            f"the recipe again, or verify the file by itself: edgepipe verify {model} --inputs FILE.npz"
-        )
+    refuse_another(run, ONNX_FILE, file_sha256(model))
 
 
 def _model(what: Path) -> Path:

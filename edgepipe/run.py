@@ -34,6 +34,7 @@ from edgepipe.passes.training_settings import TrainingSettings
 from edgepipe.plan import LOAD, LOWER, Plan, PlannedStep, unusable
 from edgepipe.recipe import Recipe
 from edgepipe.registry import code_digest, library_versions, package_digest
+from edgepipe.run_folder import METRICS
 from edgepipe.stopping import code_of, last_words, words_of
 from edgepipe.store import Entry, Store, key_of
 
@@ -344,6 +345,8 @@ def run(
     started = datetime.datetime.now(datetime.timezone.utc)
     clock = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
+    for left in (folder / METRICS, folder / "final"):  # of an earlier run: until this one ends, there is none
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     state: _Run | None = None
     failure: Failure | None = None
     label: str | None = None
@@ -356,7 +359,7 @@ def run(
             shutil.rmtree(folder / "final", ignore_errors=True)  # what is deployed belongs to a run that ended well
         seconds = time.perf_counter() - clock
         found = _assemble(recipe, plan, state, records, why, label, started, seconds, overrides or [])
-        write_text(folder / "metrics.json", found.model_dump_json(indent=1, by_alias=True))
+        write_text(folder / METRICS, found.model_dump_json(indent=1, by_alias=True))
         return found
 
     held.enter_context(last_words(lambda words: written(Failure(step=label, error="KeyboardInterrupt", message=words))))

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from edgepipe.artifact import FileEntry, Signature, file_sha256
 from edgepipe.errors import InputError
 from edgepipe.files import read_record, write_text
+from edgepipe.run_folder import METRICS, refuse_another
 
 BUNDLE_FILE = "bundle.json"
 GOLDEN_FILE = "golden.npz"
@@ -70,5 +71,16 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def bundle_folder(given: Path) -> Path:
-    """The bundle itself, or that of a run's folder."""
-    return given / "final" if (given / "final" / BUNDLE_FILE).is_file() else given
+    """The bundle itself, or that of a run's folder.
+
+    Raises:
+        InputError: it lies in a run's folder, and is not the one that this run's metrics name.
+    """
+    inside = (given / "final" / BUNDLE_FILE).is_file()
+    folder = given / "final" if inside else given
+    run = given if inside else folder.absolute().parent
+    if inside or (folder.absolute().name == "final" and (run / METRICS).is_file()):
+        bundle = read_bundle(folder)
+        entry = bundle.files.get(bundle.model)
+        refuse_another(run, bundle.model, entry.sha256 if entry else None)
+    return folder
