@@ -46,7 +46,7 @@ class KerasModel(ConvertedModel):
         if path.suffix not in (".keras", ".h5", ".hdf5") or not path.is_file():
             raise ModelError(f"model.path: {path}: not a .keras or .h5 file. Save it: model.save('model.keras')")
         config = _config_of_archive(path) if path.suffix == ".keras" else _config_of_hdf5(path)
-        for where, node in _objects(config, "config"):
+        for where, node in objects_of(config, "config"):
             module, kind = str(node.get("module") or "keras"), str(node.get("class_name") or "")
             if kind == "Lambda" or kind == "__lambda__":
                 raise ModelError(
@@ -117,7 +117,7 @@ def _said(error: Exception) -> str:
     return str(error).strip() or type(error).__name__
 
 
-def _objects(value: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def objects_of(value: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every object that the config would make, with its place; no recursion, for what is read may be deep."""
     waiting = [(value, where)]
     while waiting:

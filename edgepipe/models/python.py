@@ -10,6 +10,7 @@ import inspect
 import json
 import os
 import sys
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -117,7 +118,7 @@ def _source_digests(factory: str) -> JsonValue:
 
 
 def _is_library(name: str) -> bool:
-    """Whether a top-level module is Python's own or lies among installed packages; an editable install does not."""
+    """Whether a top-level module is Python's own or was installed, wherever; an editable install was not."""
     if name in sys.stdlib_module_names:
         return True
     try:
@@ -126,8 +127,21 @@ def _is_library(name: str) -> bool:
         return True  # importing it will say what is wrong
     if spec is None:
         return True
-    places = [*(spec.submodule_search_locations or []), *filter(None, [spec.origin])]
-    return all({"site-packages", "dist-packages"} & set(Path(place).parts) for place in places)
+    places = list(spec.submodule_search_locations or filter(None, [spec.origin]))
+    return all(
+        {"site-packages", "dist-packages"} & set(Path(place).parts) or name in _installed_in(str(Path(place).parent))
+        for place in places
+    )
+
+
+@cache
+def _installed_in(folder: str) -> frozenset[str]:
+    """Top-level modules that an installer put into a folder, by its records there: `pip install --target`."""
+    found = set()
+    for distribution in importlib.metadata.distributions(path=[folder]):
+        if distribution.read_text("RECORD") is not None:
+            found |= {Path(str(file)).parts[0].removesuffix(".py") for file in distribution.files or ()}
+    return frozenset(found)
 
 
 def _version(name: str) -> str | None:

@@ -12,20 +12,36 @@ from edgepipe.models.converter import Refused, placed, run
 from edgepipe.models.saved_model_check import check
 
 
-def _check(path: Path) -> None:
+def _checked(path: Path, folder: Path) -> Path:
+    """The folder to load: the model's own, or one beside without what an optimizer keeps of its variables.
+
+    TensorFlow gives an optimizer's slots back to it while it loads, and ends with "no attribute 'add_slot'" where the
+    optimizer is of a class that it does not know any more. No answer hangs on them.
+    """
     from tensorflow.core.protobuf import saved_model_pb2
 
     saved = saved_model_pb2.SavedModel()
     saved.ParseFromString((path / "saved_model.pb").read_bytes())
     check(saved, path)
+    objects = [node for graph in saved.meta_graphs for node in graph.object_graph_def.nodes]
+    if not any(node.slot_variables for node in objects):
+        return path
+    for node in objects:
+        del node.slot_variables[:]
+    home = folder / "model"
+    home.mkdir()
+    for part in ("variables", "assets"):
+        if (path / part).is_dir():
+            (home / part).symlink_to((path / part).resolve())
+    (home / "saved_model.pb").write_bytes(saved.SerializeToString())
+    return home
 
 
 def convert(
     request: dict[str, Any], examples: NDArray[np.float32], folder: Path
 ) -> tuple[NDArray[Any], dict[str, Any]]:
     """Look at the graph, load it, answer the examples, convert."""
-    path = Path(request["path"])
-    _check(path)
+    path = _checked(Path(request["path"]), folder)
     import tensorflow as tf
     import tf2onnx
 

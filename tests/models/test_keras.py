@@ -411,3 +411,62 @@ def test_what_a_graph_may_do_is_told_by_its_operators_wherever_they_are_and_by_n
     found = dict(line.split(" ", 1) for line in done)
     assert found.keys() == said.keys()
     assert [name for name, words in said.items() if words not in found[name]] == []
+
+
+OLD = """
+import json, h5py, keras, sys
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.keras.optimizer_v2 import adam
+
+layers = keras.layers
+model = keras.Sequential([layers.Input((8, 8, 3)), layers.DepthwiseConv2D(3), layers.Flatten(), layers.Dense(3)])
+model.save(sys.argv[1] + "/m.h5")
+with h5py.File(sys.argv[1] + "/m.h5", "r+") as file:
+    config = json.loads(file.attrs["model_config"])
+    for layer in config["config"]["layers"]:
+        if layer["class_name"] == "DepthwiseConv2D":
+            layer["config"]["groups"] = int(sys.argv[2])
+    file.attrs["model_config"] = json.dumps(config)
+
+class Trained(tf.Module):
+    def __init__(self):
+        self.w = tf.Variable(tf.ones((4, 3)))
+        self.optimizer = adam.Adam()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32)])
+    def __call__(self, x):
+        return {"y": tf.matmul(x, self.w)}
+
+trained = Trained()
+with tf.GradientTape() as tape:
+    loss = tf.reduce_sum(trained(tf.ones((2, 4)))["y"])
+trained.optimizer.apply_gradients([(tape.gradient(loss, trained.w), trained.w)])
+tf.saved_model.save(trained, sys.argv[1] + "/sm", signatures=trained.__call__)
+saved = saved_model_pb2.SavedModel()
+with open(sys.argv[1] + "/sm/saved_model.pb", "rb") as file:
+    saved.ParseFromString(file.read())
+for node in saved.meta_graphs[0].object_graph_def.nodes:
+    if node.slot_variables:
+        node.user_object.identifier = "_generic_user_object"  # a class that this TensorFlow does not know
+with open(sys.argv[1] + "/sm/saved_model.pb", "wb") as file:
+    file.write(saved.SerializeToString())
+"""
+
+
+@NEEDS
+@pytest.mark.slow
+@pytest.mark.parametrize("groups", [1, 3])
+def test_settings_of_keras_2_and_an_optimizer_inside_are_left_out_where_they_mean_nothing(
+    tmp_path: Path, groups: int
+) -> None:
+    subprocess.run([sys.executable, "-c", OLD, str(tmp_path), str(groups)], check=True, capture_output=True)
+    (tmp_path / "out").mkdir()
+    source = KerasModel(path=str(tmp_path / "m.h5"))
+    if groups == 3:
+        with pytest.raises(ModelError, match=r"DepthwiseConv2D of Keras 2 with groups=3, which Keras 3 does not have"):
+            source.load(tmp_path / "out", Signature(input_shape=(3, 8, 8)), 0)
+        return
+    source.load(tmp_path / "out", Signature(input_shape=(3, 8, 8)), 0)  # compares with Keras's own answers
+    (tmp_path / "other").mkdir()
+    TensorFlowModel(path=str(tmp_path / "sm")).load(tmp_path / "other", Signature(input_shape=(4,)), 0)
