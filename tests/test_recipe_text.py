@@ -47,7 +47,7 @@ FORM = "write a list, as in `- /model: resnet18`"
         (f'{GROUPS}store: {{root: "\\0"}}\n'.encode(), "store.root: holds a null character"),
         (f"{GROUPS}seed: ${{nope}}\n".encode(), "seed: Interpolation key 'nope' not found"),
         (f"{GROUPS}seed: ${{\n".encode(), "no viable alternative at input '${'"),
-        (f"{GROUPS}hydra: {{run: {{dir: null}}}}\n".encode(), "hydra.run.dir: Incompatible value 'None'"),
+        (f"{GROUPS}hydra: {{run: {{dir: null}}}}\n".encode(), "hydra.run.dir (a folder that is not below this one)"),
         (f"{GROUPS}model: {{num_classes: 1000000}}\n".encode(), "model.num_classes: beyond reason: at most 100,000"),
         (f"{GROUPS}passes: {{t: {{pass: train, lr: 1e300}}}}\n".encode(), "passes.t.lr: beyond reason: at most 1,000"),
         (f"{GROUPS}goal: {{mae: 1e16}}\n".encode(), "goal.mae: beyond reason"),

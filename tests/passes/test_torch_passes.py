@@ -56,7 +56,7 @@ def test_training_interrupted_after_an_epoch_ends_at_the_same_weights(bench: Wor
 
 def test_a_diverging_training_is_an_error(bench: Workbench) -> None:
     with pytest.raises(PassError, match=r"(?s)loss.*lr"):
-        bench.do(Train(epochs=1, lr=1e6, precision="float32"), bench.loaded)
+        bench.do(Train(epochs=1, precision="float32").model_copy(update={"lr": 1e6}), bench.loaded)
 
 
 def masked(model) -> torch.nn.Module:
