@@ -18,7 +18,8 @@ _MADE = (METRICS, "report.html", "tracking.json", "recipe.yaml", "overrides.yaml
 
 def clear(folder: Path) -> None:
     """Remove what an earlier run left in a folder of edgepipe's own: beside this run's failure it would mislead."""
-    for name in _MADE:
+    halves = [path.name for path in folder.glob(".*.part")]  # that a killed process was writing
+    for name in (*_MADE, *halves):
         place = folder / name
         if place.is_dir() and not place.is_symlink():
             shutil.rmtree(place)

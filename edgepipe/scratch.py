@@ -33,7 +33,7 @@ def scratch(what: str) -> Iterator[Path]:
     """
     base = Path(tempfile.gettempdir())
     try:
-        with owned(base / f"{_PREFIX}{what}-{uuid.uuid4().hex[:12]}") as folder:
+        with owned(base / f"{_PREFIX}{what}-{uuid.uuid4().hex[:12]}", 0o700) as folder:
             try:
                 yield folder
             except StoreError:
@@ -57,13 +57,16 @@ def _meant(error: BaseException, base: Path) -> bool:
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[Path]:
+def owned(folder: Path, mode: int = 0o777) -> Iterator[Path]:
     """Make a folder that `take_away` leaves alone while this process lives; removed at the end with its lock."""
     lock = FileLock(f"{folder}.lock")
     lock.acquire()
+    while not Path(lock.lock_file).exists():  # `take_away` found it between its being made and being held
+        lock.release()
+        lock.acquire()
     try:
         _mine.add(folder)
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=mode)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -5,7 +5,7 @@
     ROOT/measurements/<key>/…        measured.json, the answers on the evaluation examples, what the key was made of
     ROOT/state/<key>/…               resumable state of a step that is not finished
     ROOT/cache/…                     hashes of the user's files
-    ROOT/tmp/…                       what is being written now
+    ROOT/tmp/…                       what is being written now, each with the lock of its owner
     ROOT/damaged/…                   entries set aside because their digests did not match
 
 An entry is written to a temporary folder and renamed, so it is whole or absent; every read verifies
@@ -32,7 +32,9 @@ from filelock import FileLock, Timeout
 from edgepipe import machine_lock
 from edgepipe.artifact import Artifact, canonical_json, open_artifact
 from edgepipe.errors import StoreError
+from edgepipe.leftovers import free, take_away
 from edgepipe.marks import claim
+from edgepipe.scratch import owned
 
 RECORD = "record.json"
 _KEY = "key.json"
@@ -121,6 +123,7 @@ class Store:
                 f"store.root: {self.root} cannot be written ({error.strerror or error}). "
                 "Choose a writable folder with store.root=DIR"
             ) from error
+        take_away(self.root)
 
     @property
     def cache(self) -> Path:
@@ -274,12 +277,9 @@ class Store:
         Raises:
             StoreError: the disk is full or the folder cannot be written.
         """
-        folder = self.root / "tmp" / uuid.uuid4().hex
-        owner = FileLock(str(folder) + ".lock")  # dropped by the system when this process dies; `gc` looks at it
         try:
-            owner.acquire()
-            folder.mkdir(parents=True)
-            yield folder
+            with owned(self.root / "tmp" / uuid.uuid4().hex) as folder:
+                yield folder
         except Exception as error:
             if _no_room(error, self.root):
                 raise StoreError(
@@ -287,11 +287,6 @@ class Store:
                     "free some space or choose another place with store.root=DIR, then run the same command again"
                 ) from error
             raise
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            owner.release()
-            with suppress(OSError):
-                Path(owner.lock_file).unlink(missing_ok=True)
 
     def commit_step(self, key: str, work: Path, artifact: Artifact, record: Mapping[str, Any]) -> Entry:
         """Move a finished step (`work/artifact`) into the store under its key."""
@@ -366,13 +361,13 @@ class Store:
         """
         locks = self.root / "locks"
         with self._waiting(locks / "gc.lock", "store: another process is removing old entries"):
-            running = sum(not _free(path, remove=True) for path in locks.glob("run-*.lock"))
+            running = sum(not free(path, remove=True) for path in locks.glob("run-*.lock"))
             if running:
                 raise StoreError(f"{self.root}: {running} run(s) are using this store. Collect when they are done")
             removed = [
                 Room("left over", path, _size(path), path.stat().st_mtime)
                 for path in [*_own(self.root / "tmp"), *_own(self.root / "damaged")]
-                if path.suffix != ".lock" and _free(Path(f"{path}.lock"))
+                if path.suffix != ".lock" and free(Path(f"{path}.lock"))
             ]
             rooms = self.rooms()
             total = sum(room.size_bytes for room in rooms)
@@ -386,7 +381,7 @@ class Store:
             # No run is left that could wait for them, and a new one waits for us.
             for lock in [*locks.glob("*.lock"), *(self.root / "tmp").glob("*.lock")] if not dry_run else ():
                 if lock.name != "gc.lock":
-                    _free(lock, remove=True)
+                    free(lock, remove=True)
         return removed
 
     def _remove(self, path: Path) -> None:
@@ -425,21 +420,6 @@ def _flush(path: Path) -> None:
 def _touch(path: Path) -> None:
     with suppress(OSError):  # a store that is only readable still serves
         os.utime(path, (time.time(), time.time()))
-
-
-def _free(path: Path, *, remove: bool = False) -> bool:
-    """Whether nobody holds a lock file; a missing one is free."""
-    if not path.exists():
-        return True
-    lock = FileLock(str(path))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
-    lock.release()
-    if remove:
-        path.unlink(missing_ok=True)
-    return True
 
 
 def _size(path: Path) -> int:

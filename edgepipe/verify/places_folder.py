@@ -11,6 +11,7 @@ from pathlib import Path
 from edgepipe import children
 from edgepipe.errors import VerifyError
 from edgepipe.marks import check, claim
+from edgepipe.scratch import owned, take_away
 
 
 def installed(name: str) -> Path:
@@ -49,15 +50,14 @@ def install_into(folder: Path, fill: Callable[[Path], None]) -> None:
         VerifyError: it cannot be written, or `fill` says why not.
     """
     check(folder, "target", "targets install", _older)
-    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        part.mkdir(parents=True)
-        claim(part, "target", "targets install", _older)
-        fill(part)
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.replace(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        take_away(folder.parent, f".{folder.name}.*.part")  # hundreds of MB of an installation that was killed
+        with owned(folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")) as part:
+            claim(part, "target", "targets install", _older)
+            fill(part)
+            if folder.exists():
+                shutil.rmtree(folder)
+            part.replace(folder)
     except OSError as error:
         raise VerifyError(f"{folder}: cannot be installed: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
