@@ -44,14 +44,24 @@ class PictureSource:
     """Implements `DataSource`. Every split is shuffled by seed, so that any prefix holds all classes alike."""
 
     def __init__(
-        self, where: str, settings: PictureSettings, classes: Sequence[str], train: Pool, evaluation: Pool
+        self,
+        where: str,
+        settings: PictureSettings,
+        classes: Sequence[str],
+        train: Pool,
+        evaluation: Pool,
+        notes: Sequence[str] = (),
     ) -> None:
         """Draw the splits.
+
+        Args:
+            notes: sentences on what was left out, for people.
 
         Raises:
             DataError: too few pictures for what the settings ask, or train and evaluation overlap.
         """
         self._signature = settings.signature(tuple(classes))
+        self.notes = tuple(notes)
         self._workers = worker_count(settings.workers)
         wanted = settings.evaluation_size
         if not len(evaluation.names):

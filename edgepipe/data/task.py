@@ -32,6 +32,7 @@ class _Tasked:
 
     def __init__(self, data: DataSource, task: Task) -> None:
         self._data, self._task = data, task
+        self.notes: tuple[str, ...] = getattr(data, "notes", ())
 
     @property
     def signature(self) -> Signature:

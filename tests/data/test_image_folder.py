@@ -170,3 +170,30 @@ def test_cifar10_zip_opens_with_defaults_and_the_second_time_fast(tmp_path: Path
     batch = next(source.batches(Split.CALIBRATION, 200))
     assert batch.inputs.shape == (200, 3, 64, 64)
     assert batch.labels is not None and np.bincount(batch.labels).tolist() == [20] * 10
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluation"),
+    [("Train", "Test"), ("training", "testing"), ("TRAIN", "VAL"), ("train", "eval"), ("trn", "Dev")],
+)
+def test_folders_of_splits_are_known_by_what_people_call_them(tmp_path: Path, train: str, evaluation: str) -> None:
+    root = write(tmp_path / "r", tree({train: {"cat": 6, "dog": 6}, evaluation: {"cat": 2, "dog": 2}}))
+    data = folder(root).open(tmp_path)
+    assert data.signature.classes == ("cat", "dog")
+    assert [data.count(split) for split in (Split.TRAIN, Split.EVALUATION)] == [12, 4]
+    assert data.notes == ()  # type: ignore[attr-defined]
+
+
+def test_what_is_left_out_is_told_and_a_costly_guess_is_refused(tmp_path: Path) -> None:
+    each = {"cat": 3, "dog": 3}
+    data = folder(write(tmp_path / "three", tree({"train": each, "test": each, "val": each}))).open(tmp_path)
+    assert data.notes == (  # type: ignore[attr-defined]
+        "data.root: val/ is left out, 6 pictures: only train and test are used; data.train and data.evaluation name "
+        "others",
+    )
+    twice = write(tmp_path / "twice", tree({"train": each, "Training": each}))
+    with pytest.raises(DataError, match="Training/ and train/ both mean train by their names: say which"):
+        folder(twice).open(tmp_path)
+    mixed = write(tmp_path / "mixed", tree({"test": {"cat": 3}, "": {"horse": 3, "sheep": 3}}))
+    with pytest.raises(DataError, match="test/ looks like a split, and horse, sheep beside it like classes"):
+        folder(mixed).open(tmp_path)
