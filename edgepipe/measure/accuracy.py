@@ -160,18 +160,21 @@ def _outputs(
     alone = _depends_on_batch(onnx)
     session = runtime.open_session(onnx, threads=cores)
     feed = runtime.feed_of(session, str(onnx))
+    normalized = data.signature.preprocessing.image_size is not None
+    shown = "pictures, normalized by data.mean and data.std" if normalized else ""
+    first = next(data.batches(Split.EVALUATION, min(4, total), list(range(min(4, total))))).inputs
+    feed.check(first, shown)
     axis: int | None = 0
     single = alone and feed.batch in (None, 1)
     if not single:
-        few = next(data.batches(Split.EVALUATION, min(4, total), list(range(min(4, total))))).inputs
 
         def ask(rows: NDArray[Any]) -> NDArray[Any]:
             return _first_output(session, feed, rows)
 
-        axis = batch_axis(ask, few, feed.batch)
+        axis = batch_axis(ask, first, feed.batch)
         single = axis is None
         if single and feed.batch is None:
-            asked.neighbours = neighbours(ask, few)
+            asked.neighbours = neighbours(ask, first)
     if single and feed.batch not in (None, 1):
         raise MeasureError(
             f"{onnx}: takes {feed.batch} examples at once, and no axis of its first output counts them. Export it with "

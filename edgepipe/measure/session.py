@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from edgepipe.errors import MeasureError
+from edgepipe.errors import MeasureError, ModelError
 
 _TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -75,7 +75,34 @@ class Feed:
                 f"{self.artifact}: input {self.name!r} has {self.rank} axes, "
                 f"but the data gives {inputs.ndim}: {tuple(inputs.shape)}. Use data of the shape the model was made for"
             )
+        if np.dtype(self.dtype).kind in "iu" and inputs.dtype.kind == "f":
+            inputs = np.rint(inputs)  # 7.9999995 is 8: a cast alone would make 7 of it
         return {self.name: np.ascontiguousarray(inputs, dtype=self.dtype)}
+
+    def check(self, inputs: NDArray[Any], preprocessing: str) -> None:
+        """Whether real examples, (n, …), can be given as they are: a cast to whole numbers would make others of them.
+
+        Args:
+            preprocessing: what the data does to its examples, in words; "" for arrays given as they are.
+        Raises:
+            ModelError: they cannot; says what the model takes, what the data gives and the remedy.
+        """
+        if np.dtype(self.dtype).kind not in "iu" or not len(inputs):
+            return
+        limits: Any = np.iinfo(np.dtype(self.dtype))
+        whole = np.abs(inputs - np.rint(inputs)).max() < 1e-3
+        if whole and inputs.min() > limits.min - 0.5 and inputs.max() < limits.max + 0.5:
+            return
+        remedy = (
+            "Save the pixels that it takes as arrays of whole numbers (data=npz), or export it with a float input"
+            if preprocessing
+            else "Save the arrays as the whole numbers that the model takes"
+        )
+        raise ModelError(
+            f"{self.artifact}: its input {self.name!r} takes whole numbers ({limits.dtype.name}, {limits.min} "
+            f"to {limits.max}), but the data gives values from {inputs.min():.4g} to {inputs.max():.4g}"
+            f"{f' ({preprocessing})' if preprocessing else ''}: as whole numbers they would be others. {remedy}"
+        )
 
     def fit(self, inputs: NDArray[Any]) -> NDArray[Any]:
         """`inputs`, (n, …), repeated or cut to the batch of the model (1 when it takes any)."""

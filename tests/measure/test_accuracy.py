@@ -144,3 +144,31 @@ def test_answers_beyond_the_classes_of_the_data_are_told(tmp_path: Path) -> None
     said = unknown_classes(found, ("a", "b"))
     assert said is not None
     assert said.startswith("50% of the answers name a class beyond the 2 of the data")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.5, "gives values from 0 to 0.5"), (-1.0, "gives values from -1 to 0"), (256.0, "gives values from 0 to 256")],
+)
+def test_values_that_a_graph_of_bytes_cannot_take_are_refused_before_they_are_cast(
+    tmp_path: Path, value: float, said: str
+) -> None:
+    nodes = [helper.make_node("Cast", ["x"], ["f"], to=1), helper.make_node("Flatten", ["f"], ["y"])]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", 2, ["n", 3])],
+        [helper.make_tensor_value_info("y", 1, ["n", 3])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    inputs = np.zeros((6, 3), np.float32)
+    inputs[np.arange(6), np.arange(6) % 3] = 7.9999995  # a whole number but for its last bit
+    labels = np.arange(6, dtype=np.int64) % 3
+    assert top1(predict(tmp_path / "m.onnx", Arrays(inputs, labels), batch_size=4)) == 1.0
+    inputs[:] = 0
+    inputs[0, 0] = value
+    with pytest.raises(
+        ModelError, match=r"its input 'x' takes whole numbers \(uint8, 0 to 255\), but the data " + said
+    ):
+        predict(tmp_path / "m.onnx", Arrays(inputs, labels), batch_size=4)
