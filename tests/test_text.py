@@ -86,9 +86,10 @@ def test_no_door_lets_an_escape_or_markup_through(capfd) -> None:
 
 def test_the_log_has_one_line_per_record_and_no_password(tmp_path: Path) -> None:
     with _logged(tmp_path / "edgepipe.log"):
-        logging.getLogger("edgepipe").info("%s\n[forged] line http://me:word@host", EVIL)
+        # Without the lone surrogate: workers of the suite send what pytest caught of a log as UTF-8.
+        logging.getLogger("edgepipe").info("%s\n[forged] line http://me:word@host", EVIL.removesuffix("\udce9"))
     (line,) = (tmp_path / "edgepipe.log").read_text(encoding="utf-8").splitlines()
-    assert line.endswith(HARMLESS + r"\n[forged] line http://***@host")
+    assert line.endswith(HARMLESS.removesuffix(r"\xe9") + r"\n[forged] line http://***@host")
     assert "word" not in line
 
 
