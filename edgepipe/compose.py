@@ -37,8 +37,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from edgepipe import marks
-from edgepipe.errors import EdgepipeError, RecipeError
+from edgepipe import disk, marks
+from edgepipe.errors import EdgepipeError, InputError, RecipeError
 from edgepipe.interpolations import refuse_growing
 from edgepipe.plan import Plan, make_plan
 from edgepipe.recipe import Recipe, problems_of, validate
@@ -632,7 +632,9 @@ def _guarded(work: Callable[[], Any], ready: Sequence[str] = ()) -> Any:
         raise _explain(error, ready) from None
     except OSError as error:  # Hydra makes the run's folder
         place = error.filename or "the run's folder"
-        raise EdgepipeError(
+        if disk.full(error):
+            raise InputError(disk.said("hydra.run.dir", Path(place))) from None
+        raise InputError(
             f"hydra.run.dir: {place}: {error.strerror or error}. Choose a writable folder with hydra.run.dir=DIR"
         ) from error
     except Exception as error:

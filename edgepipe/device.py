@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from edgepipe import children
 from edgepipe.bundle.manifest import BUNDLE_FILE, Bundle, bundle_folder
+from edgepipe.disk import refuse_unwritable
 from edgepipe.errors import EdgepipeError, RecipeError, VerifyError
 from edgepipe.files import write_text
 from edgepipe.metrics import DeviceRun, read_metrics
@@ -59,6 +60,9 @@ def main_device(argv: list[str]) -> int:
     if wrong:
         return 1
     bundle = judged(folder, bundle)
+    run = folder.parent
+    if (run / "metrics.json").is_file():
+        refuse_unwritable("device run", run, "The result goes into its metrics.json: copy the run to a writable place")
     found = _read(device.shown, _run_there(device, folder, bundle, args.python, args.runs, args.threads))
     output_console().print(
         f"{found.device}: {found.machine}, {found.cores} cores, onnxruntime {found.onnxruntime}: golden outputs "
@@ -66,7 +70,6 @@ def main_device(argv: list[str]) -> int:
         f"{found.threads} thread(s)",
         markup=False,
     )
-    run = folder.parent
     if (run / "metrics.json").is_file():
         _record(run, found)
     return 0 if found.golden == "ok" else 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,14 +13,15 @@ from typing import Any
 from omegaconf import DictConfig
 
 from edgepipe.compose import current_job, current_sweep, launch, to_recipe, to_yaml
+from edgepipe.disk import full, refuse_unwritable, which
 from edgepipe.errors import EdgepipeError, RecipeError
-from edgepipe.files import near
+from edgepipe.files import near, write_text
 from edgepipe.marks import BESIDE, claim, ran_here
-from edgepipe.metrics import Metrics, read_metrics
+from edgepipe.metrics import Failure, Metrics, read_metrics
 from edgepipe.recipe import Tracking
 from edgepipe.run import describe, run
-from edgepipe.run_folder import clear
-from edgepipe.stopping import Stopped, listening
+from edgepipe.run_folder import METRICS, clear
+from edgepipe.stopping import Stopped, listening, words_of
 from edgepipe.store import held
 from edgepipe.terminal import LiveWatcher, error_console, output_console, print_error
 from edgepipe.text import printable, shown
@@ -71,12 +73,13 @@ class _OneLine(logging.Formatter):
 
 def _caught(work: Callable[[], dict[str, Any]], folder: Path) -> dict[str, Any]:
     try:
+        refuse_unwritable("hydra.run.dir", folder, "Choose a writable folder with hydra.run.dir=DIR")
         with held(folder / ".lock", "another process is writing this run's folder", _note):
             return work()
     except EdgepipeError as error:
         code, text = error.exit_code, str(error)
     except OSError as error:
-        code, text = 1, f"{folder}: {error.strerror or error}. Choose a writable folder with hydra.run.dir=DIR"
+        code, text = 1, _no_place(error, folder)
     except Exception as error:
         if os.environ.get("EDGEPIPE_DEBUG"):
             raise
@@ -87,6 +90,12 @@ def _caught(work: Callable[[], dict[str, Any]], folder: Path) -> dict[str, Any]:
         )
     print_error(text)
     return {"exit_code": code, "error": text}
+
+
+def _no_place(error: OSError, folder: Path) -> str:
+    if full(error):
+        return which(error, {"hydra.run.dir": folder})
+    return f"{folder}: {error.strerror or error}. Choose a writable folder with hydra.run.dir=DIR"
 
 
 def _note(text: str) -> None:
@@ -105,7 +114,11 @@ def _job(
     (folder / "overrides.yaml").write_text(to_yaml({"overrides": overrides}), encoding="utf-8")
     with LiveWatcher() as watcher:
         outcome = run(recipe, plan, folder, overrides=overrides, watcher=watcher)
-    _publish(outcome.metrics, folder)
+    try:
+        _publish(outcome.metrics, folder)
+    except (OSError, KeyboardInterrupt) as error:
+        _unpublish(outcome.metrics, folder, error)
+        raise
     if outcome.exit_code > 128 and current_sweep() is not None:
         raise Stopped(outcome.exit_code - 128)  # whoever stops a sweep means all of it
     failure = outcome.metrics.failure
@@ -142,6 +155,21 @@ def _attempt(what: Callable[[], str]) -> str | None:
     except EdgepipeError as error:
         _note(str(error))
         return None
+
+
+def _unpublish(metrics: Metrics, folder: Path, error: OSError | KeyboardInterrupt) -> None:
+    """A run whose report or bundle could not be written has failed, and says so; the room for saying it is made."""
+    said = _no_place(error, folder) if isinstance(error, OSError) else words_of(error)
+    name = type(error).__name__ if isinstance(error, OSError) else "KeyboardInterrupt"
+    failed = {"status": "failed", "failure": Failure(step=None, error=name, message=said), "files": {}}
+    for left in ("final", "report.html", METRICS):
+        place = folder / left
+        if place.is_dir():
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            place.unlink(missing_ok=True)
+    with suppress(OSError):  # a run without a record has not ended well either
+        write_text(folder / METRICS, metrics.model_copy(update=failed).model_dump_json(indent=1, by_alias=True))
 
 
 def _publish(metrics: Metrics, folder: Path) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgepipe.artifact import ONNX_FILE, Task, file_sha256
 from edgepipe.data.task import with_task
+from edgepipe.disk import refuse_unwritable
 from edgepipe.errors import EdgepipeError, InputError, RecipeError
 from edgepipe.files import write_text
 from edgepipe.metrics import GoalResult, Metrics, Proof, read_metrics
@@ -54,6 +55,7 @@ def main_verify(argv: list[str]) -> int:
     run = args.what if args.inputs is None and (args.what / "metrics.json").is_file() else None
     if run is not None:
         _check_unchanged(run, model)
+        refuse_unwritable("verify", run, f"Verify the file by itself: edgepipe verify {model} --inputs FILE.npz")
     store = Store(args.store or Path(ran.store.root), _note)
     from edgepipe.verify.prove import complaint, prove
 

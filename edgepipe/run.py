@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from edgepipe import disk
 from edgepipe.artifact import Artifact, Kind, canonical_json
 from edgepipe.contract import DataSource, Job, Pass, Split
 from edgepipe.data.task import with_task
@@ -273,7 +274,8 @@ class _Run:
     def show(self, number: int, label: str, artifact: Artifact) -> ArtifactRef:
         """Put the artifact into the run's folder; hard links where the file system has them."""
         place = self.folder / "steps" / f"{number:02d}_{label}"
-        copy_artifact(artifact, place)
+        with disk.kept_in("hydra.run.dir", self.folder):
+            copy_artifact(artifact, place)
         return ArtifactRef(
             kind=str(artifact.kind),
             path=place.relative_to(self.folder).as_posix(),
@@ -388,7 +390,9 @@ def run(
         failure = Failure(step=label, error="KeyboardInterrupt", message=words_of(stopped))
         error_code = code_of(stopped)
     except OSError as error:
-        failure = Failure(step=label, error=type(error).__name__, message=f"{error}. Finished steps are kept")
+        places = {"hydra.run.dir": folder, "store.root": Path(recipe.store.root)}
+        message = disk.which(error, places) if disk.full(error) else f"{error}. Finished steps are kept"
+        failure = Failure(step=label, error=type(error).__name__, message=message)
         log.info("failed", exc_info=True)
     except (Exception, SystemExit) as error:  # a defect: the traceback goes to the log, the record is still written
         failure = Failure(
@@ -492,12 +496,13 @@ def _deploy(state: _Run, artifact: Artifact) -> None:
     from edgepipe.bundle.build import build
 
     final = state.folder / "final"
-    copy_artifact(artifact, final)
     recipe = state.recipe
     browser = "browser_wasm" in (*recipe.verify, recipe.target.name)
     try:
         libraries = recipe.model.settings.libraries
-        build(final, recipe.name, artifact.signature, state.data, browser=browser, libraries=libraries)
+        with disk.kept_in("hydra.run.dir", state.folder):
+            copy_artifact(artifact, final)
+            build(final, recipe.name, artifact.signature, state.data, browser=browser, libraries=libraries)
     except BaseException:
         shutil.rmtree(final, ignore_errors=True)  # no half a bundle
         raise

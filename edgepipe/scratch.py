@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from edgepipe import room
+from edgepipe import disk
 from edgepipe.errors import StoreError
 
 _PREFIX = "edgepipe-"
@@ -39,12 +39,12 @@ def scratch(what: str) -> Iterator[Path]:
             except StoreError:
                 raise
             except Exception as error:
-                if (room.full(error) and _meant(error, base)) or room.exhausted(base):
-                    raise StoreError(room.said("TMPDIR", base)) from error
+                if (disk.full(error) and _meant(error, base)) or disk.exhausted(base):
+                    raise StoreError(disk.said("TMPDIR", base)) from error
                 raise
     except OSError as error:
-        if room.full(error) and _meant(error, base):
-            raise StoreError(room.said("TMPDIR", base)) from error
+        if disk.full(error) and _meant(error, base):
+            raise StoreError(disk.said("TMPDIR", base)) from error
         raise
 
 
@@ -53,7 +53,7 @@ def _meant(error: BaseException, base: Path) -> bool:
     named = getattr(error, "filename", None)
     if isinstance(named, (str, bytes)):
         return Path(os.fsdecode(named)).absolute().is_relative_to(base.absolute())
-    return room.exhausted(base)
+    return disk.exhausted(base)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from edgepipe.artifact import Artifact
 from edgepipe.compose import compose
 from edgepipe.contract import Job, Split
 from edgepipe.data.task import with_task
+from edgepipe.disk import refuse_unwritable
 from edgepipe.errors import DataError, EdgepipeError, RecipeError
 from edgepipe.files import write_text
 from edgepipe.marks import check, claim, ran_here
@@ -56,6 +57,7 @@ def main_sensitivity(argv: list[str]) -> int:
     prune = None if args.prune is None else _step(plan, (PruneChannels, PruneWeights), "prune_channels")
     folder = (args.out or Path("outputs/sensitivity") / recipe.name).absolute()
     check(folder, "results", "command line: --out", ran_here)  # before the work
+    refuse_unwritable("command line: --out", folder, "Choose a writable folder")
     console = output_console()
     with LiveWatcher() as watcher:
         store = Store(Path(recipe.store.root), watcher.notice)

@@ -14,6 +14,7 @@ digests. A file lock per key makes parallel runs compute a step once.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -29,12 +30,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from edgepipe import machine_lock
+from edgepipe import disk, machine_lock
 from edgepipe.artifact import Artifact, canonical_json, open_artifact
-from edgepipe.errors import StoreError
+from edgepipe.errors import InputError, StoreError
 from edgepipe.leftovers import free, take_away
 from edgepipe.marks import claim
-from edgepipe.scratch import owned
+from edgepipe.scratch import owned, scratch
 
 RECORD = "record.json"
 _KEY = "key.json"
@@ -103,7 +104,7 @@ class Store:
         notice: called with a sentence when something is worth telling (a wait, a damaged entry).
     Raises:
         InputError: the folder holds what is no store of edgepipe.
-        StoreError: the folder cannot be created or written.
+        InputError: the folder cannot be created or written, and holds nothing to read.
     """
 
     def __init__(self, root: Path, notice: Callable[[str], None] = lambda _: None) -> None:
@@ -111,24 +112,44 @@ class Store:
         self.notice = notice
         self._damaged: dict[str, str] = {}
         self._noted_machine = False
+        self._passing: Path | None = None
+        self.unwritable: str | None = None
+        """Why nothing can be kept here, in the system's words; what is kept already can be read."""
         try:
             claim(self.root, "store", "store.root", _older)
             for room in _ROOMS:
                 (self.root / room).mkdir(parents=True, exist_ok=True)
             probe = self.root / "tmp" / f"probe-{uuid.uuid4().hex}"
             probe.write_bytes(b"")
-            probe.unlink()
+            probe.unlink(missing_ok=True)
         except OSError as error:
-            raise StoreError(
-                f"store.root: {self.root} cannot be written ({error.strerror or error}). "
-                "Choose a writable folder with store.root=DIR"
-            ) from error
+            self.unwritable = error.strerror or str(error)
+            if not (self.root / "steps").is_dir():
+                raise InputError(
+                    f"store.root: {self.root} cannot be written ({self.unwritable}). "
+                    "Choose a writable folder with store.root=DIR"
+                ) from error
+            notice(f"store.root: {self.root} can only be read ({self.unwritable}): what it holds is reused")
+            return
         take_away(self.root)
+
+    def _refuse_to_write(self, what: str) -> None:
+        if self.unwritable is not None:
+            raise StoreError(
+                f"store.root: {self.root} can only be read ({self.unwritable}), and {what}. "
+                "Choose a writable folder with store.root=DIR"
+            )
 
     @property
     def cache(self) -> Path:
-        """Folder for hashes of the user's files and decoded arrays."""
-        return self.root / "cache"
+        """Folder for hashes of the user's files and decoded arrays; of a store that can only be read, a passing one."""
+        if self.unwritable is None:
+            return self.root / "cache"
+        if self._passing is None:
+            stack = ExitStack()
+            self._passing = stack.enter_context(scratch("cache"))
+            atexit.register(stack.close)
+        return self._passing
 
     @contextmanager
     def state(self, key: str) -> Iterator[Path]:
@@ -144,6 +165,7 @@ class Store:
     @contextmanager
     def lock(self, key: str, what: str) -> Iterator[None]:
         """Hold the key's lock; waits, saying so. The system drops the lock of a process that died."""
+        self._refuse_to_write(f"the result of '{what}' is not in it")
         with self._waiting(self.root / "locks" / f"{key}.lock", f"{what}: another process is computing this"):
             yield
 
@@ -174,6 +196,9 @@ class Store:
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Keep `gc` away while a run reads entries; waits for one that is collecting."""
+        if self.unwritable is not None:  # nor can anybody collect here
+            yield
+            return
         mine = self.root / "locks" / f"run-{uuid.uuid4().hex}.lock"
         lock = FileLock(str(mine))
         with self._waiting(self.root / "locks" / "gc.lock", "store: another process is removing old entries"):
@@ -261,6 +286,10 @@ class Store:
         return folder
 
     def _set_aside(self, folder: Path, why: str) -> None:
+        if self.unwritable is not None:
+            self._damaged[folder.name] = why
+            self.notice(f"{why}. The store can only be read, so the entry stays where it is")
+            return
         place = self.root / "damaged" / f"{folder.name}-{uuid.uuid4().hex[:8]}"
         place.parent.mkdir(exist_ok=True)
         self._damaged[folder.name] = why
@@ -281,10 +310,15 @@ class Store:
             with owned(self.root / "tmp" / uuid.uuid4().hex) as folder:
                 yield folder
         except Exception as error:
-            if _no_room(error, self.root):
+            if isinstance(error, StoreError):
+                raise
+            if disk.full(error):
+                raise StoreError(disk.which(error, {"store.root": self.root})) from error
+            if disk.exhausted(self.root):
+                raise StoreError(disk.said("store.root", self.root)) from error
+            if disk.read_only(error):
                 raise StoreError(
-                    f"store.root: {self.root}: no space left, or the folder is read-only. Finished steps are kept; "
-                    "free some space or choose another place with store.root=DIR, then run the same command again"
+                    f"store.root: {self.root} can only be read. Choose a writable folder with store.root=DIR"
                 ) from error
             raise
 
@@ -359,6 +393,7 @@ class Store:
         Raises:
             StoreError: a run is using the store.
         """
+        self._refuse_to_write("nothing can be removed from it")
         locks = self.root / "locks"
         with self._waiting(locks / "gc.lock", "store: another process is removing old entries"):
             running = sum(not free(path, remove=True) for path in locks.glob("run-*.lock"))
@@ -425,18 +460,6 @@ def _touch(path: Path) -> None:
 def _size(path: Path) -> int:
     files = [path] if path.is_file() else path.rglob("*")
     return sum(item.stat().st_size for item in files if item.is_file())
-
-
-def _no_room(error: BaseException, root: Path) -> bool:
-    """Whether an error comes from a full or read-only disk; libraries in C++ and Rust say so only in words."""
-    if isinstance(error, OSError) and error.errno in (28, 122, 30):  # ENOSPC, EDQUOT, EROFS
-        return True
-    if "No space left on device" in str(error):
-        return True
-    try:
-        return shutil.disk_usage(root).free < 1 << 16
-    except OSError:
-        return False
 
 
 def _leaves(value: Any, place: str = "") -> dict[str, Any]:

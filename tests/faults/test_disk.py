@@ -58,7 +58,7 @@ def test_a_full_run_folder_leaves_no_half_artifact_and_keeps_the_steps(tmp_path:
 def test_a_read_only_place_is_named(tmp_path: Path, tmpfs: Path, what: str) -> None:
     subprocess.run(["mount", "-o", "remount,ro", tmpfs], check=True)
     place = {"run": f"hydra.run.dir={tmpfs}/run", "store": f"store.root={tmpfs}/store"}[what]
-    err = finish(start(*arguments(tmp_path, "hydra.run.dir=run"), place, cwd=tmp_path), 1)
+    err = finish(start(*arguments(tmp_path, "hydra.run.dir=run"), place, cwd=tmp_path), 2)
     assert str(tmpfs) in err
     assert "Choose a writable folder" in err
 

@@ -6,8 +6,12 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+
+from edgepipe.errors import EdgepipeError, InputError, StoreError
 
 _NONE_LEFT = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _HARDLY = 1 << 16
@@ -68,3 +72,35 @@ def which(error: BaseException, places: Mapping[str, Path]) -> str:
             return said(key, known[key])
     key = min(known, key=lambda item: free_bytes(known[item]) or 0)
     return said(key, known[key])
+
+
+@contextmanager
+def kept_in(key: str, place: Path) -> Iterator[None]:
+    """Writing into a folder that a setting names.
+
+    Raises:
+        StoreError: the folder is full.
+    """
+    try:
+        yield
+    except EdgepipeError:
+        raise
+    except Exception as error:
+        if full(error):
+            raise StoreError(said(key, place)) from error
+        raise
+
+
+def refuse_unwritable(key: str, folder: Path, remedy: str) -> None:
+    """Before hours of work whose result would have no place; nothing is made or left.
+
+    Raises:
+        InputError: the folder, or the one it will be made in, cannot be written.
+    """
+    there = next((place for place in (folder, *folder.absolute().parents) if place.exists()), folder)
+    probe = there / f".edgepipe-{uuid.uuid4().hex}"
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{key}: {folder} cannot be written ({error.strerror or error}). {remedy}") from None
