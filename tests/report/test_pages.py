@@ -102,7 +102,13 @@ def test_report_verb_writes_the_page_again(run: Path) -> None:
 
 def test_compare_puts_runs_on_one_page(run: Path, tmp_path: Path) -> None:
     assert main(["compare", str(run), str(run / "metrics.json"), "--out", str(tmp_path / "c")]) == 0
-    assert {path.name for path in (tmp_path / "c").iterdir()} == {"sweep.html", "sweep.json", "sweep.csv", "sweep.md"}
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {
+        ".edgepipe",
+        "sweep.html",
+        "sweep.json",
+        "sweep.csv",
+        "sweep.md",
+    }
     assert main(["compare", str(tmp_path)]) == 2
 
 
