@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,7 +10,9 @@ from pydantic import Field, JsonValue
 from edgepipe.artifact import ONNX_FILE, Artifact, Kind, Signature, file_sha256, seal
 from edgepipe.contract import Job
 from edgepipe.errors import ModelError
+from edgepipe.models import external_data
 from edgepipe.models.settings import ModelSettings
+from edgepipe.models.written import LARGEST_BYTES, check_size, too_large
 from edgepipe.settings import PlaceText
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class OnnxModel(ModelSettings):
-    """A float ONNX file with one input; external data must lie in the file's own folder."""
+    """A float ONNX file with one input; external data lies in its own folder, or in the one that its link ends in."""
 
     kind: ClassVar[Kind] = Kind.ONNX
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
@@ -31,8 +32,9 @@ class OnnxModel(ModelSettings):
         if not path.is_file():
             raise ModelError(f"model.path: {path} is no file")
         found: dict[str, JsonValue] = {"model": file_sha256(path)}
-        for name in sorted(_external_files(_parse(path), path)):
-            found[name] = file_sha256(path.parent / name)
+        files = {place.name: place.file for place in external_data.places(_parse(path), path)}
+        for name, file in sorted(files.items()):
+            found[name if name != "model" else "./model"] = file_sha256(file)
         return found
 
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
@@ -41,9 +43,9 @@ class OnnxModel(ModelSettings):
 
         path = Path(self.path)
         network = _parse(path)
-        _external_files(network, path)
+        external_data.read(external_data.places(network, path))
+        check_size(network, f"model.path: {path}", ModelError)
         try:
-            onnx.load_external_data_for_model(network, str(path.parent))
             network.doc_string = ""
             _weights_are_no_inputs(network)
             _sizes_are_positive(network)
@@ -60,6 +62,8 @@ class OnnxModel(ModelSettings):
 def _parse(path: Path) -> onnx.ModelProto:
     import onnx
 
+    if path.is_file() and path.stat().st_size > LARGEST_BYTES:
+        raise ModelError(f"model.path: {path}: {too_large(path.stat().st_size)}")
     try:
         network = onnx.load(path, load_external_data=False)
         if not network.graph.node:
@@ -67,41 +71,6 @@ def _parse(path: Path) -> onnx.ModelProto:
     except Exception as error:
         raise ModelError(f"model.path: {path}: not an ONNX file: {str(error)[:200]}") from None
     return network
-
-
-def _tensors(network: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    from edgepipe.models.subgraphs import all_graphs
-
-    for graph in all_graphs(network.graph):
-        yield from graph.initializer
-        for node in graph.node:
-            yield from (item.t for item in node.attribute if item.HasField("t"))
-
-
-def _external_files(network: onnx.ModelProto, path: Path) -> set[str]:
-    """Names of the external data files, each inside the model's folder and as long as it has to be."""
-    from onnx import TensorProto
-
-    names: set[str] = set()
-    home = path.parent.resolve()
-    for tensor in _tensors(network):
-        if tensor.data_location != TensorProto.EXTERNAL:
-            continue
-        entry = {item.key: item.value for item in tensor.external_data}
-        name = entry.get("location", "")
-        place = (path.parent / name).resolve()
-        if not name or Path(name).is_absolute() or not place.is_relative_to(home):
-            raise ModelError(f"model.path: {path}: tensor '{tensor.name}' points outside the model's folder: '{name}'")
-        if not place.is_file():
-            raise ModelError(f"model.path: {path}: its external data file {place} is missing: copy it beside the model")
-        try:
-            end = int(entry.get("offset", "0")) + int(entry.get("length", "0"))
-        except ValueError:
-            raise ModelError(f"model.path: {path}: tensor '{tensor.name}' has no readable offset or length") from None
-        if end > place.stat().st_size or end < 0:
-            raise ModelError(f"model.path: {path}: tensor '{tensor.name}' reaches past the end of {place.name}")
-        names.add(name)
-    return names
 
 
 def _weights_are_no_inputs(network: onnx.ModelProto) -> None:

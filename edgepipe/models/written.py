@@ -60,7 +60,12 @@ def check_size(model: onnx.ModelProto, where: str, error: type[EdgepipeError] = 
     stored = sum(len(item.raw_data) for item in model.graph.initializer)
     if stored <= LARGEST_BYTES and (stored > LARGEST_BYTES // 2 or model.ByteSize() <= LARGEST_BYTES):
         return
-    raise error(
-        f"{where}: its weights take {stored / 1e9:.1f} GB; an ONNX file with its weights inside, which edgepipe works "
-        f"on, holds {LARGEST_BYTES / 1e9:.1f} GB. Take a smaller model, or one that is quantized already"
+    raise error(f"{where}: {too_large(stored)}")
+
+
+def too_large(stored: int) -> str:
+    """What to say of weights that take more bytes than one file holds."""
+    return (
+        f"its weights take {stored / 1e9:.1f} GB; an ONNX file with its weights inside, which edgepipe works on, holds "
+        f"{LARGEST_BYTES / 1e9:.1f} GB. Take a smaller model, or one that is quantized already"
     )
