@@ -42,12 +42,12 @@ from edgepipe.errors import EdgepipeError, InputError, RecipeError
 from edgepipe.interpolations import refuse_growing
 from edgepipe.plan import Plan, make_plan
 from edgepipe.recipe import Recipe, problems_of, validate
-from edgepipe.recipe_files import refuse_code, refuse_exploding, refuse_large
+from edgepipe.recipe_files import PASSWORD, refuse_code, refuse_exploding, refuse_large, refuse_passwords
 from edgepipe.recipe_text import check_text
 from edgepipe.registry import did_you_mean
 from edgepipe.settings import at_home
 from edgepipe.targets.machine import available_cores
-from edgepipe.text import printable
+from edgepipe.text import holds_password, printable
 from edgepipe.words import elements, how_to_quote, is_sweep, named, readable, swept_names, word
 
 SCHEME = "recipes"
@@ -181,6 +181,8 @@ def _prepare(overrides: list[str], *, sweeps: bool = False) -> list[str]:
     several = is_sweep(overrides, sweeps)
     for given in overrides:
         key, equals, value = given.partition("=")
+        if holds_password(given):
+            raise RecipeError(f"command line: {key}: {PASSWORD}")
         override = given if key == "recipe" else readable(given, sweeps=several, names=_names_of(key))
         value = override.partition("=")[2]
         if re.match(r"[+~]*hydra[./](job|hydra)_logging", key):
@@ -448,6 +450,7 @@ def to_recipe(
         key = getattr(error, "full_key", None) or "?"
         raise RecipeError(f"{_where(key, choices, overrides)}: {_unresolved(error)}") from None
     assert isinstance(content, dict)
+    refuse_passwords({key: value for key, value in content.items() if key != "tracking"}, "recipe or command line")
     for key in missing:
         _forget(content, key.split("."))
     plain: dict[str, Any] = {str(key): value for key, value in content.items()}

@@ -27,7 +27,7 @@ def refuse_reaching(content: Any, where: str) -> None:
     Raises:
         RecipeError: names the file, the key and what it asks for.
     """
-    for key, text in _texts(content, ""):
+    for key, text in texts(content):
         for start in _begins(text):
             if not (_OWN.match(text, start) or _RUN.match(text, start)):
                 raise RecipeError(
@@ -117,13 +117,14 @@ def _at(content: Any, place: Sequence[str]) -> Any:
     return content
 
 
-def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
+def texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """(key, text) of every text of nested plain values."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _texts(item, f"{place}.{key}" if place else str(key))
+            yield from texts(item, f"{place}.{key}" if place else str(key))
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            yield from _texts(item, f"{place}[{number}]")
+            yield from texts(item, f"{place}[{number}]")
     elif isinstance(value, str):
         yield place, value
 

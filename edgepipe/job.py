@@ -24,7 +24,7 @@ from edgepipe.run_folder import METRICS, clear
 from edgepipe.stopping import Stopped, listening, words_of
 from edgepipe.store import held
 from edgepipe.terminal import LiveWatcher, error_console, output_console, print_error
-from edgepipe.text import printable, shown
+from edgepipe.text import printable, shown, without_passwords
 
 
 def job(config: DictConfig, *, trusted: bool = False) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _caught(work: Callable[[], dict[str, Any]], folder: Path) -> dict[str, Any]:
             f"internal error: {type(error).__name__}: {error}. The traceback is in {near(folder / 'edgepipe.log')}",
         )
     print_error(text)
-    return {"exit_code": code, "error": text}
+    return {"exit_code": code, "error": without_passwords(text)}
 
 
 def _no_place(error: OSError, folder: Path) -> str:

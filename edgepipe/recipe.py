@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import urllib.parse
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
@@ -29,6 +28,7 @@ from edgepipe.passes.lower import Lower
 from edgepipe.registry import did_you_mean, pass_class, source_class
 from edgepipe.settings import PlaceText, Settings
 from edgepipe.targets.profile import Budget, Target
+from edgepipe.text import holds_password
 from edgepipe.verify.settings import AGREEMENT, EXAMPLES, TARGETS
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -109,10 +109,11 @@ class Tracking(Settings):
             return uri
         if re.match(r"[a-z][a-z0-9+.-]*://.", uri) is None or uri.startswith("file:"):
             raise ValueError("MLflow keeps runs on a server or in a database: http://HOST:5000 or sqlite:///FILE")
-        if urllib.parse.urlsplit(uri).password is not None:
+        if holds_password(uri):
             raise ValueError(
-                "a password would be written into every run's recipe.yaml: leave it out and set "
-                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the whole address as MLFLOW_TRACKING_URI"
+                "a password or token would be written into every run's files: leave it out and set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_TOKEN, or the whole address as "
+                "MLFLOW_TRACKING_URI"
             )
         return uri
 

@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from edgepipe.errors import RecipeError
-from edgepipe.interpolations import folder_inside, refuse_reaching
+from edgepipe.interpolations import folder_inside, refuse_reaching, texts
+from edgepipe.text import holds_password
 
 _MOST_NODES = 20_000
 
@@ -113,6 +114,25 @@ def refuse_code(content: Any, package: str, where: str, group: str = "recipe") -
             "into Hydra's own section or turn tracking on. Remove it, or give it on the command line"
         )
     refuse_reaching(content, where)
+    refuse_passwords(content, where)
+
+
+def refuse_passwords(content: Any, where: str) -> None:
+    """Refuse values with a password or a token in an address: a recipe's values are written into every run.
+
+    Raises:
+        RecipeError: names the place and the key, never the value.
+    """
+    for key, text in texts(content):
+        if holds_password(text):
+            raise RecipeError(f"{where}: {key}: {PASSWORD}")
+
+
+PASSWORD = (
+    "an address in it carries a password or a token, and what is given here is written into every run's files: take "
+    "it out, and give it where its reader looks for it (of MLflow: MLFLOW_TRACKING_USERNAME and "
+    "MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_TOKEN, or the whole address as MLFLOW_TRACKING_URI)"
+)
 
 
 def _refuse_tracking(section: Any, where: str, group: str) -> None:

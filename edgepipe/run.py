@@ -38,6 +38,7 @@ from edgepipe.registry import code_digest, library_versions, package_digest
 from edgepipe.run_folder import METRICS
 from edgepipe.stopping import code_of, last_words, words_of
 from edgepipe.store import Entry, Store, key_of
+from edgepipe.text import without_passwords
 
 log = logging.getLogger("edgepipe")
 
@@ -359,6 +360,7 @@ def run(
     def written(why: Failure | None) -> Metrics:
         if why is not None:
             shutil.rmtree(folder / "final", ignore_errors=True)  # what is deployed belongs to a run that ended well
+            why = why.model_copy(update={"message": without_passwords(why.message)})
         seconds = time.perf_counter() - clock
         found = _assemble(recipe, plan, state, records, why, label, started, seconds, overrides or [])
         write_text(folder / METRICS, found.model_dump_json(indent=1, by_alias=True))

@@ -32,6 +32,7 @@ from edgepipe.run import describe, run
 from edgepipe.stopping import Stopped
 from edgepipe.store import Store, held
 from edgepipe.terminal import Arguments, error_console, output_console
+from edgepipe.text import without_passwords
 
 if TYPE_CHECKING:
     from edgepipe.report.sweep import Run
@@ -377,6 +378,7 @@ def _run(search: Search, chosen: list[str], place: Path, trial: Any) -> Metrics:
         trial.study.enqueue_trial(trial.params, user_attrs=point)
         raise
     if failure is not None:
+        failure = without_passwords(failure)
         trial.set_user_attr("failure", failure)
         _say(trial, f"failed: {failure}")
         raise optuna.TrialPruned

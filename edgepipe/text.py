@@ -13,8 +13,19 @@ _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp", "Co")
 """Controls (C0, C1, escape), invisible format characters (bidi overrides, zero-width), surrogates, line separators."""
 _JOINERS = "\u200c\u200d\u00ad"
 """Zero-width (non-)joiner, soft hyphen: parts of words in scripts that need them, and harmless."""
-_PASSWORD = re.compile(r"\b(?!ssh://)([A-Za-z][\w+.-]*://)[^\s/\"'<>]*@", re.ASCII)
-_SSH_PASSWORD = re.compile(r"\b(ssh://[^\s/@:]+):[^\s/\"'<>]*@")
+_ADDRESS = re.compile(r"(?:\b[A-Za-z][\w+.-]+:/{1,2}|(?<![\w:/])//)[^\s\"<>]+", re.ASCII)
+"""With one slash too: a path of Python's makes it so."""
+_USER = re.compile(r"(?!ssh:)([A-Za-z][\w+.-]+://)[^\s/\"'<>]*@", re.ASCII)
+_SSH_PASSWORD = re.compile(r"(ssh://[^\s/@:]+):[^\s/\"'<>]*@")
+_WORD = re.compile(r"((?:[A-Za-z][\w+.-]+:)?/{1,2})[^\s/@:]*:(?!\d+(?:[/?#]|$))\S+@", re.ASCII)
+"""USER:WORD@ up to the last `@`, for a word may hold one; HOST:PORT/… is none."""
+_WEB_USER = re.compile(r"https?://[^\s/:@]+@", re.IGNORECASE)
+_PARAMETER = re.compile(
+    r"([?&;#](?:[\w.-]*(?:passw(?:or)?d|passphrase|pwd|token|secret|api[_-]?key|access[_-]?key(?:[_-]?id)?"
+    r"|credentials?|signature)|pass|key|sig|auth)=)[^&;#\s\"'<>]+",
+    re.IGNORECASE | re.ASCII,
+)
+"""A setting of an address that lets its bearer in, as `?token=…` or `&sslpassword=…`."""
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -43,10 +54,25 @@ def _escaped(letter: str) -> str:
 
 
 def without_passwords(text: str) -> str:
-    """Addresses in the text without user and password: `http://USER:WORD@HOST` becomes `http://***@HOST`."""
-    if "://" not in text:
-        return text
-    return _SSH_PASSWORD.sub(r"\1:***@", _PASSWORD.sub(r"\1***@", text))
+    """Addresses without user, password and token: `http://USER:WORD@HOST/?token=T` is `http://***@HOST/?token=***`."""
+    return _ADDRESS.sub(lambda found: _hidden(found[0]), text) if "/" in text else text
+
+
+def _hidden(address: str) -> str:
+    plain = _PARAMETER.sub(r"\1***", address)
+    if plain.startswith("ssh://"):
+        return _SSH_PASSWORD.sub(r"\1:***@", plain)
+    return _USER.sub(r"\1***@", _WORD.sub(r"\1***@", plain))
+
+
+def holds_password(text: str) -> bool:
+    """Whether an address in the text carries a password or a token; what `${…}` will fill in does not count."""
+    plain = re.sub(r"\$\{[^{}]*\}", "", text)
+    return any(
+        pattern.search(found[0])
+        for found in _ADDRESS.finditer(plain)
+        for pattern in (_WORD, _SSH_PASSWORD, _WEB_USER, _PARAMETER)
+    )
 
 
 def shown(text: str) -> str:
