@@ -80,7 +80,7 @@ def _place(tensor: onnx.TensorProto, path: Path) -> Place:
     name = entry.get("location", "")
     file = _file(tensor.name, name, path)
     what = f"model.path: {path}: external data: tensor '{tensor.name}'"
-    needed = _bytes(tensor)
+    needed = bytes_of(tensor)
     if needed is None:
         raise ModelError(f"{what} has a type or shape that no file holds: {tensor.data_type}, {list(tensor.dims)}")
     try:
@@ -126,7 +126,7 @@ def _hops(path: Path) -> Iterator[Path]:
         yield path
 
 
-def _bytes(tensor: onnx.TensorProto) -> int | None:
+def bytes_of(tensor: onnx.TensorProto) -> int | None:
     """Of a tensor's elements, by its type and shape; None: there is no such number."""
     from onnx import TensorProto, helper
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,12 +12,16 @@ from edgepipe.artifact import ONNX_FILE, Artifact, Kind, Signature, file_sha256,
 from edgepipe.contract import Job
 from edgepipe.errors import ModelError
 from edgepipe.models import external_data
+from edgepipe.models.onnx_messages import messages
 from edgepipe.models.settings import ModelSettings
 from edgepipe.models.written import LARGEST_BYTES, check_size, too_large
 from edgepipe.settings import PlaceText
 
 if TYPE_CHECKING:
     import onnx
+
+_ALIKE = 1e-5
+"""Largest difference of a graph that only says the same in other words, as a share of the largest answer."""
 
 
 class OnnxModel(ModelSettings):
@@ -38,25 +43,54 @@ class OnnxModel(ModelSettings):
         return found
 
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
-        del seed, job  # nothing here is random, nor compared
+        del seed  # nothing here is random
         import onnx
 
         path = Path(self.path)
+        where = f"model.path: {path}"
         network = _parse(path)
         external_data.read(external_data.places(network, path))
-        check_size(network, f"model.path: {path}", ModelError)
+        check_size(network, where, ModelError)
+        _weights_are_no_inputs(network)
+        _sizes_are_positive(network)
+        _check_output(network, path)
+        _check_input(network, path, signature)
+        network, notes = _in_plain_words(network, signature.input_shape, where)
         try:
             network.doc_string = ""
-            _weights_are_no_inputs(network)
-            _sizes_are_positive(network)
             onnx.save(network, out / ONNX_FILE)
             onnx.checker.check_model(str(out / ONNX_FILE))
         except Exception as error:
-            raise ModelError(f"model.path: {path}: not a valid ONNX model: {str(error)[:300]}") from None
-        _check_input(network, path, signature)
-        _check_output(network, path)
+            raise ModelError(f"{where}: not a valid ONNX model: {str(error)[:300]}") from None
         _check_runs(out / ONNX_FILE, path, signature)
+        if job is not None and notes:
+            job.add("notes", *notes)
         return seal(out, Kind.ONNX, signature)
+
+
+def _in_plain_words(
+    network: onnx.ModelProto, input_shape: tuple[int, ...], where: str
+) -> tuple[onnx.ModelProto, list[str]]:
+    """The graph as passes know one, with what people should be told; it answers as the one that was given."""
+    import onnx
+
+    from edgepipe.models.expanded import without_functions, without_sparse
+    from edgepipe.models.rewritten import difference
+
+    notes: list[str] = []
+    if not network.functions and not any(messages(network, onnx.SparseTensorProto)):
+        return network, notes
+    given = copy.deepcopy(network)
+    plain = without_functions(network, where)
+    if size := without_sparse(plain, where):
+        notes.append(f"its sparse weights are stored densely: {size:,} bytes")
+    share = difference(given, plain, input_shape, where, "")
+    if share > _ALIKE:
+        raise ModelError(
+            f"{where}: with its local functions written out and its sparse weights dense it answers otherwise, by "
+            f"{share:.2g} of the largest answer. Export it without local functions"
+        )
+    return plain, notes
 
 
 def _parse(path: Path) -> onnx.ModelProto:
@@ -76,6 +110,7 @@ def _parse(path: Path) -> onnx.ModelProto:
 def _weights_are_no_inputs(network: onnx.ModelProto) -> None:
     """Old exporters list every weight as an input too, with the weight as its default; nobody else feeds one."""
     weights = {item.name for item in network.graph.initializer}
+    weights |= {item.values.name for item in network.graph.sparse_initializer}
     inputs = [item for item in network.graph.input if item.name not in weights]
     del network.graph.input[:]
     network.graph.input.extend(inputs)
