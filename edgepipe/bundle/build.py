@@ -22,7 +22,7 @@ from edgepipe.verify.int8_graph import float_operators
 
 GOLDEN = 8
 FILES = Path(__file__).with_name("files")
-PAGE = ("index.html", "app.mjs", "serve.py")
+PAGE = ("index.html", "app.mjs", "pixels.mjs", "serve.py")
 
 
 def build(

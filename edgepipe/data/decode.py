@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,14 +16,29 @@ from edgepipe.errors import DataError
 Raw = bytes | NDArray[np.uint8]
 """One picture: an encoded file's bytes, or uint8 pixels, (height, width) or (height, width, 3)."""
 
-# Only plain raster formats: others start programs (EPS runs Ghostscript) or are rarely exercised parsers.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+# Only plain raster formats: others start programs (EPS runs Ghostscript) or are rarely exercised parsers. The bundle's
+# example.py and pixels.mjs follow the same rules; tests hold them against each other.
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "AVIF")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    *(".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".avif", ".avifs"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
 MAX_PIXELS = 89_478_485  # Pillow's own limit against decompression bombs: 256 MiB of RGB
 _RESAMPLE = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
+}
+ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
 
 
@@ -60,7 +76,7 @@ def _decode_one(name: str, raw: Raw, frame: Frame) -> NDArray[np.uint8]:
     if not isinstance(raw, bytes):
         return _fit(Image.fromarray(raw), frame)
     try:
-        with Image.open(io.BytesIO(raw), formats=FORMATS) as picture:
+        with Image.open(io.BytesIO(raw), formats=formats()) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise DataError(f"{name}: {picture.width}x{picture.height} pixels: more than {MAX_PIXELS}; shrink it")
             if picture.mode == "F" or picture.mode.startswith("I"):
@@ -68,15 +84,34 @@ def _decode_one(name: str, raw: Raw, frame: Frame) -> NDArray[np.uint8]:
                 raise DataError(
                     f"{name}: pixels of mode {picture.mode} hold more than 8 bits: save it as 8-bit grey or RGB"
                 )
-            return _fit(picture, frame)
+            return _fit(upright(picture), frame)
     except DataError:
         raise
     except Exception as error:  # Pillow's parsers raise anything on hostile bytes: struct.error, KeyError, ...
-        reason = str(error) if "BytesIO" not in str(error) else "its bytes are none of " + ", ".join(FORMATS)
+        reason = str(error) if "BytesIO" not in str(error) else "its bytes are none of " + ", ".join(formats())
         raise DataError(f"{name}: not a readable picture ({reason}): replace or remove it") from error
 
 
+@cache
+def formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow knows; AVIF came with 11.3."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """The picture as the camera was held, by its EXIF orientation; as it is where there is none, or a damaged one."""
+    picture.load()  # a PNG may say it behind its pixels; of a TIFF, Pillow turns the pixels itself
+    try:
+        turn = _TURNS.get(picture.getexif().get(ORIENTATION, 1))
+    except Exception:  # the parser raises anything on damaged bytes, which say nothing
+        return picture
+    return picture if turn is None else picture.transpose(turn)
+
+
 def _fit(picture: Image.Image, frame: Frame) -> NDArray[np.uint8]:
+    if picture.mode == "P" and "transparency" in picture.info:
+        picture = picture.convert("RGBA")  # the same colours, without Pillow's warning
     picture = picture.convert("RGB" if frame.channels == 3 else "L")
     if picture.size != (frame.width, frame.height):
         picture = picture.resize((frame.width, frame.height), _RESAMPLE[frame.interpolation])

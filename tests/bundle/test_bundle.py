@@ -285,24 +285,3 @@ def test_the_page_fills_a_fixed_batch_and_shows_probabilities_as_they_are(softma
         assert np.allclose(shown, best, atol=1e-4)
         assert browser.run("return document.querySelector('.bar b').textContent") == f"{100 * best.max():.1f}%"
     assert main(["bundle", "verify", str(bundle)]) == 0
-
-
-@pytest.mark.skipif(BROWSER is not None, reason=str(BROWSER))
-@pytest.mark.parametrize("how", ["bilinear", "bicubic", "nearest"])
-def test_the_page_resizes_as_pillow_does(bundle: Path, tmp_path: Path, how: str) -> None:
-    draw = np.random.default_rng(0)
-    code = (bundle / "app.mjs").read_text().partition("async function pixelsOf")[0]
-    module = tmp_path / "resize.mjs"
-    module.write_text(code.replace("const $", "const unused$").replace("const state", "const unusedState"))
-    for width, height, to_width, to_height in ((50, 31, 16, 24), (7, 9, 20, 13), (16, 16, 16, 8)):
-        pixels = draw.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        resample = getattr(Image.Resampling, how.upper())
-        expected = np.asarray(Image.fromarray(pixels).resize((to_width, to_height), resample))
-        script = (
-            f"import {{resize}} from '{module.as_uri()}';"
-            f"const out = resize(new Uint8Array({pixels.ravel().tolist()}), {width}, {height}, 3, {to_width},"
-            f" {to_height}, '{how}'); console.log(JSON.stringify(Array.from(out)));"
-        )
-        node = ["node", "--input-type=module", "-e", script]
-        found = json.loads(subprocess.run(node, capture_output=True, text=True, check=True).stdout)
-        assert np.array_equal(np.array(found, np.uint8).reshape(expected.shape), expected)

@@ -6,11 +6,14 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+from edgepipe.verify.chromium import chromium
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the protocol's name for "this is an element"
 
@@ -27,7 +30,8 @@ class Browser:
         self.url = f"http://127.0.0.1:{port}"
         rights = ["--no-sandbox"] if os.geteuid() == 0 else []
         arguments = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", f"--window-size={size}", *rights]
-        wanted = {"browserName": "chrome", "goog:chromeOptions": {"args": arguments}}
+        found = {"binary": shutil.which(chromium() or "chromium"), "args": arguments}
+        wanted = {"browserName": "chrome", "goog:chromeOptions": {key: value for key, value in found.items() if value}}
         made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
         self.session = f"/session/{made['sessionId']}"
 

@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from edgepipe.data.decode import Frame, Work, decode
+from edgepipe.data.listing import is_picture
 from edgepipe.errors import DataError
 from tests.data.drawing import png
+from tests.data.files import HEIGHT, RGB, TURNING, TURNS, WIDTH, readable, refused, saved, turned
 
 
 def one(raw: bytes, size: int = 8, channels: int = 3) -> np.ndarray:
@@ -38,11 +40,33 @@ def test_what_is_no_picture_is_named(raw: bytes, message: str) -> None:
         one(raw)
 
 
-def test_sixteen_bit_pictures_are_refused_and_not_clipped_to_white() -> None:
-    stream = io.BytesIO()
-    Image.fromarray(np.full((8, 8), 3000, np.uint16)).save(stream, "PNG")
-    with pytest.raises(DataError, match="more than 8 bits"):
-        one(stream.getvalue())
+@pytest.mark.parametrize("name", refused())
+def test_what_is_no_picture_of_eight_bits_is_refused_and_not_clipped_to_white(name: str) -> None:
+    raw, message = refused()[name]
+    with pytest.raises(DataError, match=message):
+        one(raw)
+
+
+def test_every_kind_of_file_is_read_by_its_suffix_and_content() -> None:
+    for name, raw in readable().items():
+        found = decode(Work([name], [raw], Frame(HEIGHT, WIDTH, 3, "nearest")))
+        assert found.shape == (1, HEIGHT, WIDTH, 3)
+        assert "_" in name.partition(".")[0] or is_picture(f"cat/{name}"), name
+
+
+@pytest.mark.parametrize("kind", TURNING)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_as_the_camera_was_held(kind: str, orientation: int) -> None:
+    plain = np.asarray(Image.open(io.BytesIO(turned(kind, 1))).convert("RGB"))
+    expected = TURNS.get(orientation, lambda pixels: pixels)(plain)
+    frame = Frame(expected.shape[0], expected.shape[1], 3, "bilinear")
+    assert np.array_equal(decode(Work(["1"], [turned(kind, orientation)], frame))[0], expected)
+
+
+def test_damaged_exif_says_nothing() -> None:
+    plain = np.asarray(Image.open(io.BytesIO(saved(Image.fromarray(RGB), "JPEG", quality=95))))
+    for name in ("broken_exif.jpg", "cut_exif.jpg", "orientation_9.jpg"):
+        assert np.array_equal(decode(Work([name], [readable()[name]], Frame(HEIGHT, WIDTH, 3, "nearest")))[0], plain)
 
 
 def test_grey_pictures_are_repeated_over_three_channels() -> None:

@@ -1,75 +1,8 @@
 // The page of an edgepipe bundle: everything runs here, no picture leaves the browser.
+import {pixelsOf, resize} from "./pixels.mjs";
+
 const $ = (id) => document.getElementById(id);
 const state = (word) => { document.body.dataset.state = word; };
-
-// Resizing exactly as Pillow does it, so that the answer is the one of training and of the device.
-function weights(from, to, filter, support) {
-  const scale = from / to, stretch = Math.max(scale, 1), reach = support * stretch, rows = [];
-  for (let i = 0; i < to; i++) {
-    const centre = (i + 0.5) * scale;
-    const first = Math.max(0, Math.trunc(centre - reach + 0.5));
-    const last = Math.min(from, Math.trunc(centre + reach + 0.5));
-    const row = [];
-    for (let x = first; x < last; x++) row.push(filter((x - centre + 0.5) / stretch));
-    const sum = row.reduce((a, b) => a + b, 0);
-    rows.push([first, row.map((w) => { const k = w / sum * 4194304; return Math.trunc(k < 0 ? k - 0.5 : k + 0.5); })]);
-  }
-  return rows;
-}
-const bilinear = (x) => Math.max(0, 1 - Math.abs(x));
-const bicubic = (x) => {
-  const a = -0.5; x = Math.abs(x);
-  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
-  return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
-};
-const byte = (sum) => Math.min(255, Math.max(0, Math.floor((sum + 2097152) / 4194304)));
-
-export function resize(pixels, width, height, channels, toWidth, toHeight, how) {
-  if (width === toWidth && height === toHeight) return pixels;
-  const out = new Uint8Array(toWidth * toHeight * channels);
-  if (how === "nearest") {
-    for (let y = 0; y < toHeight; y++) for (let x = 0; x < toWidth; x++) {
-      const sx = Math.floor((x + 0.5) * width / toWidth), sy = Math.floor((y + 0.5) * height / toHeight);
-      for (let c = 0; c < channels; c++) out[(y * toWidth + x) * channels + c] = pixels[(sy * width + sx) * channels + c];
-    }
-    return out;
-  }
-  const [filter, support] = how === "bicubic" ? [bicubic, 2] : [bilinear, 1];
-  let middle = pixels;
-  if (width !== toWidth) {
-    const across = weights(width, toWidth, filter, support);
-    middle = new Uint8Array(toWidth * height * channels);
-    for (let y = 0; y < height; y++) for (let x = 0; x < toWidth; x++) for (let c = 0; c < channels; c++) {
-      const [first, row] = across[x];
-      let sum = 0;
-      for (let k = 0; k < row.length; k++) sum += row[k] * pixels[(y * width + first + k) * channels + c];
-      middle[(y * toWidth + x) * channels + c] = byte(sum);
-    }
-  }
-  if (height === toHeight) return middle;
-  const down = weights(height, toHeight, filter, support);
-  for (let y = 0; y < toHeight; y++) for (let x = 0; x < toWidth; x++) for (let c = 0; c < channels; c++) {
-    const [first, row] = down[y];
-    let sum = 0;
-    for (let k = 0; k < row.length; k++) sum += row[k] * middle[((first + k) * toWidth + x) * channels + c];
-    out[(y * toWidth + x) * channels + c] = byte(sum);
-  }
-  return out;
-}
-
-async function pixelsOf(blob, channels) {
-  const picture = await createImageBitmap(blob, {colorSpaceConversion: "none", imageOrientation: "none"});
-  const canvas = new OffscreenCanvas(picture.width, picture.height);
-  const context = canvas.getContext("2d", {willReadFrequently: true});
-  context.drawImage(picture, 0, 0);
-  const rgba = context.getImageData(0, 0, picture.width, picture.height).data;
-  const pixels = new Uint8Array(picture.width * picture.height * channels);
-  for (let i = 0, j = 0; i < rgba.length; i += 4) {
-    if (channels === 3) { pixels[j++] = rgba[i]; pixels[j++] = rgba[i + 1]; pixels[j++] = rgba[i + 2]; }
-    else pixels[j++] = (rgba[i] * 19595 + rgba[i + 1] * 38470 + rgba[i + 2] * 7471 + 32768) >> 16;
-  }
-  return [pixels, picture.width, picture.height];
-}
 
 let bundle, ort, session, threads;
 

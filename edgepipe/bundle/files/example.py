@@ -3,7 +3,7 @@
 
 pip install onnxruntime numpy pillow
 python3 example.py                        checks the golden outputs and measures the time
-python3 example.py picture.jpg ...        says what is in the pictures
+python3 example.py picture.jpg ...        says what is in the pictures; exit 2 where one cannot be read
 python3 example.py --json [--runs 50] [--threads 1]
 """
 
@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from pathlib import Path
 
@@ -22,6 +23,24 @@ HERE = Path(__file__).resolve().parent
 BUNDLE = json.loads((HERE / "bundle.json").read_text(encoding="utf-8"))
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(bool)": bool}
 TYPES |= {f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+
+# Pictures are read as they were for training: plain raster formats only, turned as the camera was held, 8 bits a value.
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "AVIF")
+MAX_PIXELS = 89_478_485
+ORIENTATION = 0x0112  # EXIF's tag
+TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+
+
+class Refused(ValueError):
+    """What was given cannot be answered; a sentence for people."""
 
 
 def open_model(threads):
@@ -40,18 +59,56 @@ def answer(session, example):
 
 
 def read_picture(path):
-    """float32, (channels, height, width), prepared as for training."""
-    from PIL import Image
-
+    """float32, (channels, height, width), prepared as for training. Refused: it is no picture that can be read so."""
     how = BUNDLE["signature"]["preprocessing"]
-    filters = {name: getattr(Image.Resampling, name.upper()) for name in ("nearest", "bilinear", "bicubic")}
-    picture = Image.open(path).convert("RGB" if how["channels"] == 3 else "L")
+    if not how.get("image_size") or not how.get("mean"):
+        raise Refused("this model takes no pictures: its inputs are arrays, as in golden.npz")
     height, width = how["image_size"]
-    if picture.size != (width, height):
-        picture = picture.resize((width, height), filters[how["interpolation"]])
-    pixels = np.asarray(picture, np.float32).reshape(height, width, -1).transpose(2, 0, 1) / np.float32(255)
+    pixels = decode(path, how["channels"], (width, height), how["interpolation"]).reshape(height, width, -1)
+    pixels = pixels.astype(np.float32).transpose(2, 0, 1) / np.float32(255)
     mean, std = (np.asarray(how[name], np.float32).reshape(-1, 1, 1) for name in ("mean", "std"))
     return (pixels - mean) / std
+
+
+def decode(path, channels, size, interpolation):
+    """uint8, (height, width) or (height, width, 3); size: (width, height)."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise Refused("pictures need Pillow: pip install pillow") from None
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]  # an older Pillow has no AVIF
+    try:
+        with Path(path).open("rb") as stream, Image.open(stream, formats=formats) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise Refused(f"{picture.width}x{picture.height} pixels: more than {MAX_PIXELS}: shrink it")
+            if picture.mode == "F" or picture.mode.startswith("I"):
+                raise Refused(f"pixels of mode {picture.mode} hold more than 8 bits: save it as 8-bit grey or RGB")
+            picture.load()
+            try:
+                turn = TURNS.get(picture.getexif().get(ORIENTATION))
+            except Exception:  # damaged EXIF says nothing
+                turn = None
+            upright = picture if turn is None else picture.transpose(getattr(Image.Transpose, turn))
+            if upright.mode == "P" and "transparency" in upright.info:
+                upright = upright.convert("RGBA")
+            upright = upright.convert("RGB" if channels == 3 else "L")
+            if upright.size != size:
+                upright = upright.resize(size, getattr(Image.Resampling, interpolation.upper()))
+            return np.asarray(upright, np.uint8)
+    except Refused:
+        raise
+    except OSError as error:
+        unknown = "identify" in str(error)
+        why = f"its bytes are none of {', '.join(formats)}" if unknown else error
+        raise Refused(error.strerror or f"not a readable picture ({why})") from error
+    except Exception as error:  # Pillow's parsers raise anything on damaged bytes
+        raise Refused(f"not a readable picture ({error})") from error
+
+
+def printable(text):
+    """A name from elsewhere as one line: no control of a terminal, no byte that is no letter."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def in_words(scores):
@@ -63,7 +120,7 @@ def in_words(scores):
     if not BUNDLE["probabilities"]:
         shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
     best, names = int(scores.argmax()), BUNDLE["signature"]["classes"]
-    return f"{names[best] if best < len(names) else best} ({shares[best]:.1%})"
+    return f"{printable(names[best]) if best < len(names) else best} ({shares[best]:.1%})"
 
 
 def check(session, runs):
@@ -97,14 +154,21 @@ def main():
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
+    sys.stdout.reconfigure(errors="backslashreplace")
     session = open_model(args.threads)
+    refused = 0
     for path in args.pictures:
         began = time.perf_counter()
-        scores = np.asarray(answer(session, read_picture(path)), np.float64)
+        try:
+            scores = np.asarray(answer(session, read_picture(path)), np.float64)
+        except Refused as error:
+            refused += 1
+            print(f"error: {printable(path)}: {printable(str(error))}", file=sys.stderr)
+            continue
         took = 1000 * (time.perf_counter() - began)
-        print(f"{path}: {in_words(scores)}, {took:.1f} ms with decoding")
+        print(f"{printable(path)}: {in_words(scores)}, {took:.1f} ms with decoding")
     if args.pictures:
-        return 0
+        return 2 if refused else 0
     found = check(session, args.runs)
     found |= {
         "host": platform.node(),
