@@ -1,7 +1,8 @@
-"""An ONNX graph in plain words: local functions written out, sparse weights made dense; both within bounds."""
+"""An ONNX graph in plain words: functions written out, sparse weights dense (both within bounds), nodes in order."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -131,6 +132,32 @@ def _give_defaults(network: onnx.ModelProto, functions: dict[_Key, onnx.Function
         function = functions.get(_called(node))
         given = {item.name for item in node.attribute}
         node.attribute.extend(item for item in (function.attribute_proto if function else ()) if item.name not in given)
+
+
+def in_order(network: onnx.ModelProto, where: str) -> None:
+    """Put nodes behind those that they read, in place, as ONNX wants it and not every tool writes it.
+
+    Raises:
+        ModelError: a node reads what is made of its own result.
+    """
+    from edgepipe.models.subgraphs import all_graphs, captured
+
+    for graph in all_graphs(network.graph):
+        made = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
+        wants = {
+            place: sorted({made[name] for name in (*node.input, *captured(node)) if name in made})
+            for place, node in enumerate(graph.node)
+        }
+        if all(before < place for place, found in wants.items() for before in found):
+            continue
+        try:
+            order = list(TopologicalSorter(wants).static_order())
+        except CycleError as error:
+            ring = " -> ".join(graph.node[place].output[0] for place in error.args[1][:6])
+            raise ModelError(f"{where}: its nodes read each other in a ring: {ring}") from None
+        nodes = [copy.deepcopy(graph.node[place]) for place in order]
+        del graph.node[:]
+        graph.node.extend(nodes)
 
 
 def without_sparse(network: onnx.ModelProto, where: str) -> int:

@@ -46,6 +46,8 @@ class OnnxModel(ModelSettings):
         del seed  # nothing here is random
         import onnx
 
+        from edgepipe.models.expanded import in_order
+
         path = Path(self.path)
         where = f"model.path: {path}"
         network = _parse(path)
@@ -55,7 +57,9 @@ class OnnxModel(ModelSettings):
         _sizes_are_positive(network)
         _check_output(network, path)
         _check_input(network, path, signature)
+        in_order(network, where)
         network, notes = _in_plain_words(network, signature.input_shape, where)
+        notes += _in_float32(network, signature.input_shape, where)
         try:
             network.doc_string = ""
             onnx.save(network, out / ONNX_FILE)
@@ -91,6 +95,33 @@ def _in_plain_words(
             f"{share:.2g} of the largest answer. Export it without local functions"
         )
     return plain, notes
+
+
+def _in_float32(network: onnx.ModelProto, input_shape: tuple[int, ...], where: str) -> list[str]:
+    """Make a graph of another float type one of float32, in place; what people should be told."""
+    from edgepipe.models.in_float32 import kinds, other_float, to_float32
+    from edgepipe.models.rewritten import difference
+
+    kind = other_float(network)
+    if kind is None:
+        return []
+    name, allowed = kinds()[kind]
+    given, size = copy.deepcopy(network), network.ByteSize()
+    try:
+        to_float32(network)
+    except Exception as error:
+        raise ModelError(f"{where}: a {name} graph, which cannot be made float32: {str(error)[:200]}") from None
+    check_size(network, where, ModelError)
+    share = difference(given, network, input_shape, where, f"a {name} graph (edgepipe works on float32): ")
+    if share > allowed:
+        raise ModelError(
+            f"{where}: a {name} graph, which in float32 answers otherwise, by {share:.2g} of the largest answer (at "
+            f"most {allowed:g}). Export it in float32"
+        )
+    return [
+        f"the graph is {name} and came in as float32, which answers alike (largest difference {share:.2g} of the "
+        f"largest answer): the baseline's size and times are those of float32, the {name} graph has {size:,} bytes"
+    ]
 
 
 def _parse(path: Path) -> onnx.ModelProto:

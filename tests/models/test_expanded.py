@@ -118,6 +118,18 @@ def test_local_functions_are_written_out(kind: str, tmp_path: Path) -> None:
     assert np.allclose(session_answers(artifact.onnx)(X), answers(GRAPHS[kind]), rtol=1e-6)
 
 
+def test_nodes_in_any_order_are_put_in_order(tmp_path: Path) -> None:
+    network = graph([node("Add", ["h", "x"], ["y"]), node("Neg", ["r"], ["h"]), node("Relu", ["x"], ["r"])])
+    artifact = load(network, tmp_path)
+    assert [item.op_type for item in onnx.load(artifact.onnx).graph.node] == ["Relu", "Neg", "Add"]
+    assert np.allclose(session_answers(artifact.onnx)(X), answers(network), rtol=1e-6)
+
+
+def test_nodes_in_a_ring_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"its nodes read each other in a ring: (h -> y -> h|y -> h -> y)"):
+        load(graph([node("Neg", ["y"], ["h"]), node("Add", ["h", "x"], ["y"])]), tmp_path)
+
+
 def doubling(depth: int, stored: int = 0) -> onnx.ModelProto:
     """Functions that each call the next one twice: two to the power of `depth` additions."""
     functions = [function(f"F{depth}", [node("Add", ["a", "a"], ["b"])])]
