@@ -39,6 +39,7 @@ from pydantic import ValidationError
 
 from edgepipe import disk, marks
 from edgepipe.errors import EdgepipeError, InputError, RecipeError
+from edgepipe.files import write_text
 from edgepipe.interpolations import refuse_growing
 from edgepipe.plan import Plan, make_plan
 from edgepipe.recipe import Recipe, problems_of, validate
@@ -61,6 +62,7 @@ _STRUCTURE: dict[str, Any] = {
         "run": {"dir": "outputs/${hydra:runtime.choices.recipe}/${now:%Y-%m-%d_%H-%M-%S_%f}"},
         "sweep": {"dir": "outputs/sweeps/${now:%Y-%m-%d_%H-%M-%S_%f}", "subdir": "${hydra:job.num}"},
         "job": {"name": "edgepipe", "chdir": False},
+        "output_subdir": None,  # `keep_config` writes it: Hydra would before anybody has looked at the folder
         # Without a root Hydra leaves logging alone. It would close every handler of the process, and one of absl's
         # then closes the standard error that it was given: the end of a test suite that runs a recipe.
         "job_logging": {"root": None},
@@ -786,6 +788,23 @@ def current_job() -> tuple[dict[str, str], list[str], Path]:
     hydra = HydraConfig.get()
     choices = {str(key): str(value) for key, value in hydra.runtime.choices.items()}
     return choices, _plain_overrides(list(hydra.overrides.task)), Path(hydra.runtime.output_dir)
+
+
+def keep_config(config: DictConfig, folder: Path) -> None:
+    """Write what a job was composed of beside it, as Hydra does: `.hydra/config.yaml`, `hydra.yaml`, `overrides.yaml`.
+
+    Args:
+        config: the job's, without Hydra's own section.
+    """
+    hydra = HydraConfig.get()
+    place = folder / ".hydra"
+    place.mkdir(exist_ok=True)
+    for name, content in (
+        ("config", config),
+        ("hydra", OmegaConf.create({"hydra": hydra})),
+        ("overrides", hydra.overrides.task),
+    ):
+        write_text(place / f"{name}.yaml", OmegaConf.to_yaml(content))
 
 
 def current_sweep() -> str | None:

@@ -12,11 +12,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from edgepipe.compose import current_job, current_sweep, launch, to_recipe, to_yaml
+from edgepipe.compose import current_job, current_sweep, keep_config, launch, to_recipe, to_yaml
 from edgepipe.disk import full, refuse_unwritable, which
 from edgepipe.errors import EdgepipeError, RecipeError
 from edgepipe.files import near, write_text
-from edgepipe.marks import BESIDE, claim, ran_here
+from edgepipe.marks import BESIDE, check, claim, ran_here
 from edgepipe.metrics import Failure, Metrics, read_metrics
 from edgepipe.recipe import Tracking
 from edgepipe.run import describe, run
@@ -73,6 +73,7 @@ class _OneLine(logging.Formatter):
 
 def _caught(work: Callable[[], dict[str, Any]], folder: Path) -> dict[str, Any]:
     try:
+        check(folder, "results", _place_key(), ran_here, BESIDE)  # before anything is put there, a lock included
         refuse_unwritable("hydra.run.dir", folder, "Choose a writable folder with hydra.run.dir=DIR")
         with held(folder / ".lock", "another process is writing this run's folder", _note):
             return work()
@@ -92,6 +93,11 @@ def _caught(work: Callable[[], dict[str, Any]], folder: Path) -> dict[str, Any]:
     return {"exit_code": code, "error": without_passwords(text)}
 
 
+def _place_key() -> str:
+    """The setting that named the folder of the job that runs now."""
+    return "hydra.run.dir" if current_sweep() is None else "hydra.sweep.dir and hydra.sweep.subdir"
+
+
 def _no_place(error: OSError, folder: Path) -> str:
     if full(error):
         return which(error, {"hydra.run.dir": folder})
@@ -105,8 +111,9 @@ def _note(text: str) -> None:
 def _job(
     config: DictConfig, choices: dict[str, str], overrides: list[str], folder: Path, trusted: bool
 ) -> dict[str, Any]:
-    claim(folder, "results", "hydra.run.dir", ran_here, BESIDE)
+    claim(folder, "results", _place_key(), ran_here, BESIDE)
     clear(folder)
+    keep_config(config, folder)
     recipe, plan = to_recipe(config, choices, overrides, trusted=trusted)
     if recipe.tracking is not None:
         _before_tracking(recipe.tracking)

@@ -19,6 +19,9 @@ Kind = Literal["results", "store", "target"]
 BESIDE = frozenset({".hydra", ".lock", "edgepipe.log", "multirun.yaml", MARK})
 """What Hydra and a run's own lock and log put into a new folder before it can be looked at."""
 
+_WRITTEN = BESIDE | {"study.db", "study.lock", "trials", "cheap"}
+"""What is opened as it is found, not put anew in the place of what was there."""
+
 
 def check(folder: Path, kind: Kind, key: str, older: Callable[[Path], bool], beside: Collection[str] = ()) -> None:
     """Refuse a folder that is neither new, nor empty, nor made by edgepipe.
@@ -30,6 +33,12 @@ def check(folder: Path, kind: Kind, key: str, older: Callable[[Path], bool], bes
     Raises:
         InputError: names what was found there, and the remedy.
     """
+    linked = sorted(name for name in _WRITTEN if (folder / name).is_symlink())
+    if linked:
+        raise InputError(
+            f"{key}: {folder}: {', '.join(linked)} there is a link, and what is written to it would land elsewhere. "
+            "Name a folder that is new or empty"
+        )
     try:
         names = sorted(path.name for path in folder.iterdir() if path.name not in beside and path.name != MARK)
     except FileNotFoundError:

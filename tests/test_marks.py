@@ -45,15 +45,23 @@ def test_a_folder_of_the_users_own_stays_as_it_is_and_the_exit_code_is_2(tmp_pat
     err = capfd.readouterr().err
     assert "edgepipe did not make" in err
     assert "new or empty" in err
-    after = content(mine)
-    assert {name: after[name] for name in before} == before
-    assert (
-        not set(after)
-        - set(before)
-        - {".lock", "edgepipe.log", *(f".hydra/{x}.yaml" for x in ("config", "hydra", "overrides"))}
-    )
-    if how in ("run", "sweep", "search", "sensitivity"):
-        assert after == before
+    assert content(mine) == before
+
+
+def test_the_jobs_of_a_sweep_that_have_folders_of_their_own_run_and_keep_what_they_were_composed_of(
+    tmp_path: Path, capfd
+) -> None:
+    before = thesis(tmp_path / "s" / "0")
+    assert main(["-m", *arguments(tmp_path), f"hydra.sweep.dir={tmp_path}/new/s", "seed=3", "hydra.verbose=true"]) == 0
+    (tmp_path / "s" / "multirun.yaml").write_text("")
+    assert main(["-m", *arguments(tmp_path), f"hydra.sweep.dir={tmp_path}/s", "seed=3,4"]) == 1
+    assert "hydra.sweep.subdir: " in capfd.readouterr().err
+    assert content(tmp_path / "s" / "0") == before
+    for kept in (tmp_path / "s" / "1", tmp_path / "new" / "s" / "0"):
+        assert {path.name for path in (kept / ".hydra").iterdir()} == {"config.yaml", "hydra.yaml", "overrides.yaml"}
+        assert "seed: " in (kept / ".hydra" / "config.yaml").read_text()
+        assert "hydra:" in (kept / ".hydra" / "hydra.yaml").read_text()
+        assert (kept / ".hydra" / "overrides.yaml").read_text().startswith("- recipe=ptq\n")
 
 
 def test_new_empty_and_marked_folders_and_those_of_earlier_versions_are_taken(tmp_path: Path) -> None:
@@ -72,6 +80,23 @@ def test_new_empty_and_marked_folders_and_those_of_earlier_versions_are_taken(tm
     (tmp_path / "run" / MARK).write_text("edgepipe store: of another kind")
     with pytest.raises(InputError, match="did not make"):
         check(tmp_path / "run", "results", "--out", ran_here)
+
+
+@pytest.mark.parametrize("name", [".lock", ".hydra", "edgepipe.log"])
+def test_a_marked_folder_from_elsewhere_leads_no_writing_out_of_it(tmp_path: Path, name: str, capfd) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "profile").write_text("mine")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / MARK).write_text("edgepipe results: made by edgepipe")
+    (run / name).symlink_to(tmp_path / "home" / ("" if name == ".hydra" else "profile"))
+    (run / "report.html").symlink_to(tmp_path / "home" / "profile")
+    argv = arguments(tmp_path, f"hydra.run.dir={run}")
+    assert main(argv) == 2
+    assert f"{name} there is a link" in capfd.readouterr().err
+    (run / name).unlink()
+    assert main(argv) == 0
+    assert content(tmp_path / "home") == {"profile": "mine"}
 
 
 def test_the_store_leaves_alone_what_is_not_named_as_it_names(tmp_path: Path) -> None:
