@@ -49,15 +49,20 @@ class ImageFolderData(PictureSettings):
 
         where = f"data.root={self.root}"
         listing = list_root(self.root, cache, trust_stat=self.digest == "stat")
+        left = listing.note()
         if not listing.hashes:
-            raise DataError(f"{where}: no pictures in it (.jpg, .png, ...): give a root with one folder per class")
+            raise DataError(
+                f"{where}: no pictures in it{f': {left}' if left else ' (.jpg, .png, ...)'}: give a root with one "
+                "folder per class"
+            )
         layout = find_layout(where, listing, self.train, self.evaluation)
+        notes = (*layout.notes, *([f"data.root: {left}"] if left else []))
         classes, train = _pool(where, listing, layout.train) if layout.train is not None else ([], None)
         if layout.evaluation is None:
             assert train is not None
             count = max(1, round(self.evaluation_share * len(train.names)))
             kept, held = hold_out(train.hashes, train.labels, self.seed, count)
-            return PictureSource(where, self, classes, train.take(kept), train.take(held), layout.notes)
+            return PictureSource(where, self, classes, train.take(kept), train.take(held), notes)
         found, evaluation = _pool(where, listing, layout.evaluation)
         if train is None:
             classes, train = found, evaluation.take(np.empty(0, np.intp))
@@ -65,7 +70,7 @@ class ImageFolderData(PictureSettings):
             sides = ((layout.train, set(classes) - set(found)), (layout.evaluation, set(found) - set(classes)))
             text = "; ".join(f"only in {name}: {', '.join(sorted(some)[:5])}" for name, some in sides if some)
             raise DataError(f"{where}: train and evaluation have different classes: {text}. Both need the same folders")
-        return PictureSource(where, self, classes, train, evaluation, layout.notes)
+        return PictureSource(where, self, classes, train, evaluation, notes)
 
 
 class Layout(NamedTuple):

@@ -4,37 +4,88 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgepipe.artifact import file_sha256
 from edgepipe.data.decode import SUFFIXES
 from edgepipe.data.hashes import cache_file, recall, remember, stamp
 from edgepipe.errors import DataError
+from edgepipe.text import printable
 
 MAX_RATIO = 200  # uncompressed / compressed bytes; pictures are compressed already, so their ratio is near 1
 MAX_FILE_BYTES = 256 << 20
 BOMB_FROM_BYTES = 10 << 20  # below, a high ratio is a blank picture and not an attack
+UNIX = 3
+"""The system that a member of an archive says it was packed on."""
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+CLUTTER = ("thumbs.db", "desktop.ini")
+"""What systems put beside pictures; nobody misses it, and nothing is said of it."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Pictures of one root. `hashes`: path (with /) to hex SHA-256; `folders`: all folders, empty ones included."""
+    """Pictures of one root.
+
+    Attributes:
+        hashes: path (with /) to hex SHA-256.
+        folders: all folders, empty ones included.
+        left: what is left out: kind (a suffix, or `HIDDEN`) to number of files.
+    """
 
     hashes: dict[str, str]
     folders: set[str]
     read: Callable[[str], bytes]
+    left: Counter[str] = field(default_factory=Counter)
+
+    def note(self) -> str | None:
+        """A sentence on what is left out; None: nothing."""
+        parts = []
+        others = sorted((kind for kind in self.left if kind != HIDDEN), key=lambda kind: (-self.left[kind], kind))
+        if others:
+            count = sum(self.left[kind] for kind in others)
+            named = ", ".join(f"{self.left[kind]} {printable(kind)}" for kind in others[:5])
+            more = f" and {len(others) - 5} other kinds" if len(others) > 5 else ""
+            parts.append(f"{count} file{'s' * (count > 1)} that the suffix makes no picture of ({named}{more})")
+        if self.left[HIDDEN]:
+            parts.append(f"{self.left[HIDDEN]} hidden picture{'s' * (self.left[HIDDEN] > 1)}")
+        if not parts:
+            return None
+        return f"{' and '.join(parts)} left out; pictures are {', '.join(SUFFIXES)}"
+
+
+HIDDEN = "hidden"
+"""The kind of pictures that a name with a dot in front hides, or a folder of such a name."""
 
 
 def is_picture(name: str) -> bool:
     """Whether a path looks like a picture: its suffix says so and no part is hidden."""
-    parts = name.split("/")
-    return name.lower().endswith(SUFFIXES) and not any(part.startswith((".", "__MACOSX")) for part in parts)
+    return name.lower().endswith(SUFFIXES) and not _hidden(name)
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def _kind(name: str) -> str | None:
+    """What a file that is not listed is counted as; None: a picture, or what a system put there."""
+    base = name.rpartition("/")[2]
+    if base.lower() in CLUTTER or base.startswith("._") or "__MACOSX" in name.split("/") or is_picture(name):
+        return None
+    if _hidden(name):
+        return HIDDEN if base.lower().endswith(SUFFIXES) else None
+    _, dot, suffix = base.rpartition(".")
+    return f".{suffix.lower()}" if dot else "without a suffix"
 
 
 def list_root(root: Path, cache: Path, trust_stat: bool) -> Listing:
@@ -55,7 +106,8 @@ def list_root(root: Path, cache: Path, trust_stat: bool) -> Listing:
 def _list_folder(root: Path, file: Path, trust_stat: bool) -> Listing:
     stamps: dict[str, list[int]] = {}
     folders: set[str] = set()
-    _walk(root, "", 0, stamps, folders)
+    left: Counter[str] = Counter()
+    _walk(root, "", 0, stamps, folders, left)
     known = recall(file) if trust_stat else None
     known = known if isinstance(known, dict) else {}
     hashes: dict[str, str] = {}
@@ -71,25 +123,37 @@ def _list_folder(root: Path, file: Path, trust_stat: bool) -> Listing:
         raise DataError(f"data.root={root}: {error}: make it readable, or remove it") from error
     if fresh or len(known) != len(hashes):
         remember(file, {name: [*stamps[name], hashes[name]] for name in stamps})
-    return Listing(hashes, folders, lambda name: _read_file(root / name))
+    return Listing(hashes, folders, lambda name: _read_file(root / name), left)
 
 
-def _walk(root: Path, inside: str, depth: int, stamps: dict[str, list[int]], folders: set[str]) -> None:
+def _walk(
+    root: Path, inside: str, depth: int, stamps: dict[str, list[int]], folders: set[str], left: Counter[str]
+) -> None:
     """Collect stamps and folders; links to folders are followed to the class folders, where loops cannot be."""
     try:
         with os.scandir(root / inside) as entries:
             for entry in entries:
                 name = f"{inside}/{entry.name}" if inside else entry.name
-                if entry.name.startswith("."):
-                    continue
                 if entry.is_dir(follow_symlinks=depth < 3):
+                    if _hidden(name):
+                        left.update(_hidden_pictures(root / name))
+                        continue
                     folders.add(name)
-                    _walk(root, name, depth + 1, stamps, folders)
+                    _walk(root, name, depth + 1, stamps, folders, left)
+                elif kind := _kind(name):
+                    left[kind] += 1
                 elif is_picture(name) and not entry.is_dir():
                     status = entry.stat()
                     stamps[name] = [status.st_size, status.st_mtime_ns]
     except OSError as error:
         raise DataError(f"data.root={root}: {error}: make it readable, or remove it") from error
+
+
+def _hidden_pictures(folder: Path) -> Iterator[str]:
+    if folder.name == "__MACOSX":
+        return
+    for _, _, names in os.walk(folder):  # what cannot be read is passed over
+        yield from (HIDDEN for name in names if _kind(f".hidden/{name}"))
 
 
 def _read_file(path: Path) -> bytes:
@@ -102,11 +166,28 @@ def _read_file(path: Path) -> bytes:
 def _list_zip(root: Path, file: Path, trust_stat: bool) -> Listing:
     archive = _Archive(root)
     found = recall(file) if trust_stat else None
-    if not isinstance(found, dict) or found.get("stamp") != stamp(root):
+    state = {"stamp": stamp(root), "rules": [2, *SUFFIXES]}  # what was listed by other rules is listed again
+    if not isinstance(found, dict) or any(found.get(key) != value for key, value in state.items()):
         # Taken before reading: should the file change meanwhile, the next run sees another stamp.
-        found = {"stamp": stamp(root), **archive.scan()}
+        found = {**state, **archive.scan()}
         remember(file, found)
-    return Listing(found["hashes"], set(found["folders"]), archive.read)
+    archive.written = found["written"]
+    return Listing(found["hashes"], set(found["folders"]), archive.read, Counter(found["left"]))
+
+
+def normal_name(member: zipfile.ZipInfo) -> str:
+    """A member's path as every program means it: with /, without `./`, in its own letters; a folder ends in /.
+
+    Programs of Windows write backslashes, some of Unix UTF-8 without the flag that says so, or bytes of no encoding.
+    """
+    name = member.filename
+    if not member.flag_bits & 0x800 and not name.isascii():
+        raw = name.encode("cp437")  # how zipfile decoded it
+        with suppress(UnicodeDecodeError):
+            name = raw.decode("utf-8", "surrogateescape" if member.create_system == UNIX else "strict")
+    name = name.replace("\\", "/")
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    return ("/" if name.startswith("/") else "") + "/".join(parts) + ("/" if name.endswith("/") and parts else "")
 
 
 class _Archive:
@@ -114,6 +195,8 @@ class _Archive:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.written: dict[str, str] = {}
+        """Normal name to the name in the archive, where the two differ."""
         self._file: zipfile.ZipFile | None = None
 
     def file(self) -> zipfile.ZipFile:
@@ -126,7 +209,7 @@ class _Archive:
 
     def read(self, name: str) -> bytes:
         try:
-            return self.file().read(name)
+            return self.file().read(self.written.get(name, name))
         except (
             OSError,
             KeyError,
@@ -139,25 +222,27 @@ class _Archive:
             raise DataError(f"{self.root}/{name}: cannot be unpacked ({error}): download the archive again") from error
 
     def scan(self) -> dict[str, object]:
-        members = self.file().infolist()
+        named = [(normal_name(member), member) for member in self.file().infolist()]
+        members = [(name, member) for name, member in named if name]  # "./" is the root itself
         self._refuse_hostile(members)
-        folders = {name for member in members for name in parents(member.filename)}
-        pictures = [member.filename for member in members if not member.is_dir() and is_picture(member.filename)]
-        hashes = {name: hashlib.sha256(self.read(name)).hexdigest() for name in pictures}
-        return {"hashes": hashes, "folders": sorted(folders)}
+        folders = {folder for name, _ in members for folder in parents(name)}
+        files = [(name, member) for name, member in members if not name.endswith("/")]
+        self.written = {name: member.filename for name, member in files if name != member.filename}
+        hashes = {name: hashlib.sha256(self.read(name)).hexdigest() for name, _ in files if is_picture(name)}
+        left = Counter(kind for name, _ in files if (kind := _kind(name)))
+        return {"hashes": hashes, "folders": sorted(folders), "written": self.written, "left": left}
 
-    def _refuse_hostile(self, members: Sequence[zipfile.ZipInfo]) -> None:
+    def _refuse_hostile(self, members: Sequence[tuple[str, zipfile.ZipInfo]]) -> None:
         seen: set[str] = set()
-        for member in members:
-            name = member.filename
+        for name, member in members:
             problem = None
-            if name.startswith("/") or "\\" in name or ":" in name.split("/")[0] or ".." in name.split("/"):
+            if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
                 problem = "its path leads out of the archive"
             elif stat.S_ISLNK(member.external_attr >> 16):
                 problem = "it is a symbolic link"
             elif member.flag_bits & 1:
                 problem = "it is encrypted"
-            elif name in seen:
+            elif name in seen and not name.endswith("/"):
                 problem = "the name occurs twice"
             elif is_picture(name) and (
                 member.file_size > MAX_FILE_BYTES or _is_bomb(member.file_size, member.compress_size)
@@ -165,10 +250,11 @@ class _Archive:
                 problem = f"{member.compress_size} bytes unpack to {member.file_size}, as in a decompression bomb"
             if problem:
                 raise DataError(
-                    f"data.root={self.root}: member {name!r}: {problem}. Pack the pictures again without it"
+                    f"data.root={self.root}: member '{printable(member.filename)}': {problem}. Pack the pictures again "
+                    "without it"
                 )
             seen.add(name)
-        total = sum(member.file_size for member in members if is_picture(member.filename))  # the rest stays packed
+        total = sum(member.file_size for name, member in members if is_picture(name))  # the rest stays packed
         # Members that overlap each look harmless, but their sum cannot come out of a file of this size.
         if _is_bomb(total, self.root.stat().st_size):
             raise DataError(f"data.root={self.root}: unpacks to {total} bytes, as in a decompression bomb: refused")

@@ -197,3 +197,25 @@ def test_what_is_left_out_is_told_and_a_costly_guess_is_refused(tmp_path: Path) 
     mixed = write(tmp_path / "mixed", tree({"test": {"cat": 3}, "": {"horse": 3, "sheep": 3}}))
     with pytest.raises(DataError, match="test/ looks like a split, and horse, sheep beside it like classes"):
         folder(mixed).open(tmp_path)
+
+
+def test_files_of_another_suffix_are_told_where_there_are_pictures_and_where_there_are_none(tmp_path: Path) -> None:
+    files = tree({"": {"cat": 6, "dog": 6}})
+    data = folder(write(tmp_path / "r", {**files, "cat/7.heic": b"x", "dog/8.jp2": b"x"})).open(tmp_path)
+    (note,) = data.notes  # type: ignore[attr-defined]
+    assert note.startswith("data.root: 2 files that the suffix makes no picture of (1 .heic, 1 .jp2) left out")
+    with pytest.raises(DataError, match=r"no pictures in it: 1 file that the suffix makes no picture of \(1 .heic\)"):
+        folder(write(tmp_path / "none", {"cat/7.heic": b"x"})).open(tmp_path)
+
+
+def test_a_zip_of_windows_gives_the_digests_of_the_folder(tmp_path: Path) -> None:
+    files = tree(SPLIT)
+    roots = (
+        write(tmp_path / "plain", files),
+        pack(tmp_path / "a.zip", {f"pets\\{name}".replace("/", "\\"): content for name, content in files.items()}),
+        pack(tmp_path / "b.zip", {"./": b"", **{f"./{name}": content for name, content in files.items()}}),
+    )
+    sources = [folder(root).open(tmp_path / "cache") for root in roots]
+    assert len({source.digest(Split.TRAIN) for source in sources}) == 1
+    pixels = [next(source.batches(Split.TRAIN, 8)).inputs.tobytes() for source in sources]
+    assert len(set(pixels)) == 1

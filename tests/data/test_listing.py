@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -7,10 +8,13 @@ import pytest
 
 from edgepipe.data.listing import list_root
 from edgepipe.errors import DataError
-from tests.data.drawing import pack, png
+from tests.data.drawing import pack, png, write
 
 
-@pytest.mark.parametrize("name", ["../evil.png", "a/../../evil.png", "/etc/evil.png", "C:/evil.png"])
+@pytest.mark.parametrize(
+    "name",
+    ["../evil.png", "a/../../evil.png", "/etc/evil.png", "C:/evil.png", "..\\evil.png", "\\etc\\evil.png", "./../evil.png", "c:evil.png"],
+)
 def test_names_that_lead_out_of_a_zip_are_refused(tmp_path: Path, name: str) -> None:
     root = pack(tmp_path / "x.zip", {"a/1.png": png(1), name: png(2)})
     with pytest.raises(DataError, match=r"evil\.png.*leads out of the archive"):
@@ -42,9 +46,86 @@ def test_a_damaged_member_is_named(tmp_path: Path) -> None:
         list_root(root, tmp_path, True)
 
 
-def test_hidden_files_and_other_suffixes_are_no_pictures(tmp_path: Path) -> None:
-    files = {"a/1.PNG": png(1), "a/.2.png": png(2), "__MACOSX/a/._1.png": png(3), "a/notes.txt": b"x"}
-    assert list(list_root(pack(tmp_path / "x.zip", files), tmp_path, True).hashes) == ["a/1.PNG"]
+CLUTTERED = {
+    "a/1.PNG": png(1),
+    "a/.2.png": png(2),
+    ".old/a/3.png": png(3),
+    "a/notes.txt": b"x",
+    "b/1.heic": b"x",
+    "b/2.HEIC": b"x",
+    "b/list": b"x",
+    "__MACOSX/a/._1.png": png(4),
+    "a/._1.png": png(4),
+    ".DS_Store": b"x",
+    "a/Thumbs.db": b"x",
+    ".git/config": b"x",
+}
+
+
+@pytest.mark.parametrize("make", [pack, write])
+def test_hidden_files_and_other_suffixes_are_no_pictures_and_are_counted(tmp_path: Path, make) -> None:
+    root = make(tmp_path / "x.zip", CLUTTERED)
+    for _ in range(2):  # the second time from the cache
+        found = list_root(root, tmp_path / "cache", True)
+        assert list(found.hashes) == ["a/1.PNG"]
+        assert found.left == {"hidden": 2, ".txt": 1, ".heic": 2, "without a suffix": 1}
+    said = str(found.note())
+    assert said.startswith("4 files that the suffix makes no picture of (2 .heic, 1 .txt, 1 without a suffix))")
+    assert " and 2 hidden pictures left out" in said and ".jfif" in said
+
+
+def test_a_scan_by_other_rules_is_made_again(tmp_path: Path) -> None:
+    root = pack(tmp_path / "x.zip", {"a/1.png": png(1), "a/2.jfif": png(2)})
+    list_root(root, tmp_path / "cache", True)
+    (file,) = (tmp_path / "cache").iterdir()
+    known = json.loads(file.read_text())
+    known["value"] |= {"hashes": {}, "rules": [1, ".png"]}
+    file.write_text(json.dumps(known))
+    assert len(list_root(root, tmp_path / "cache", True).hashes) == 2
+
+
+def test_names_of_members_are_what_every_program_means_by_them(tmp_path: Path) -> None:
+    names = {
+        "./cat/1.png": "cat/1.png",
+        "cat\\2.png": "cat/2.png",
+        "cat/./3.png": "cat/3.png",
+        "cat//4.png": "cat/4.png",
+        ".\\dog\\5.png": "dog/5.png",
+        "12:30/6.png": "12:30/6.png",
+    }
+    folders = {"./": b"", "cat\\": b"", "./cat/": b"", "cat/": b""}
+    root = pack(tmp_path / "x.zip", {**folders, **{name: png(row) for row, name in enumerate(names)}})
+    for _ in range(2):
+        found = list_root(root, tmp_path / "cache", True)
+        assert sorted(found.hashes) == sorted(names.values())
+        assert found.folders == {"cat", "dog", "12:30"}
+        assert [found.read(name) for name in names.values()] == [png(row) for row in range(len(names))]
+    assert not found.left
+
+
+@pytest.mark.parametrize("names", [("a/1.png", "./a/1.png"), ("a/1.png", "a\\1.png"), ("a//1.png", "a/1.png")])
+def test_two_members_of_one_meaning_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    root = pack(tmp_path / "x.zip", {name: png(row) for row, name in enumerate(names)})
+    with pytest.raises(DataError, match="the name occurs twice"):
+        list_root(root, tmp_path / "cache", True)
+
+
+def test_names_in_other_letters_survive(tmp_path: Path) -> None:
+    names = {"K\u00e4se/1.png".encode(): 3, b"caf\xe9/2.png": 3, b"caf\x82/3.png": 0}
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, (name, system) in enumerate(names.items()):
+            member = zipfile.ZipInfo(f"{number}" * len(name))
+            member.create_system = system  # 3: Unix, whose names are bytes; 0: DOS, whose letters are code page 437
+            archive.writestr(member, png(number))
+    content = path.read_bytes()
+    for number, name in enumerate(names):  # without the flag that says UTF-8
+        content = content.replace(f"{number}".encode() * len(name), name)
+    path.write_bytes(content)
+    for _ in range(2):
+        found = list_root(path, tmp_path / "cache", True)
+        assert list(found.hashes) == ["K\u00e4se/1.png", "caf\udce9/2.png", "caf\u00e9/3.png"]
+        assert [found.read(name) for name in found.hashes] == [png(0), png(1), png(2)]
 
 
 def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
