@@ -11,10 +11,11 @@ from edgepipe.errors import DataError
 from tests.data.drawing import pack, png, write
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["../evil.png", "a/../../evil.png", "/etc/evil.png", "C:/evil.png", "..\\evil.png", "\\etc\\evil.png", "./../evil.png", "c:evil.png"],
-)
+LEADING_OUT = ["../evil.png", "a/../../evil.png", "/etc/evil.png", "C:/evil.png"]
+LEADING_OUT += ["..\\evil.png", "\\etc\\evil.png", "./../evil.png", "c:evil.png"]
+
+
+@pytest.mark.parametrize("name", LEADING_OUT)
 def test_names_that_lead_out_of_a_zip_are_refused(tmp_path: Path, name: str) -> None:
     root = pack(tmp_path / "x.zip", {"a/1.png": png(1), name: png(2)})
     with pytest.raises(DataError, match=r"evil\.png.*leads out of the archive"):
