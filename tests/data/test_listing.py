@@ -10,7 +10,6 @@ from edgepipe.data.listing import list_root
 from edgepipe.errors import DataError
 from tests.data.drawing import pack, png, write
 
-
 LEADING_OUT = ["../evil.png", "a/../../evil.png", "/etc/evil.png", "C:/evil.png"]
 LEADING_OUT += ["..\\evil.png", "\\etc\\evil.png", "./../evil.png", "c:evil.png"]
 
@@ -71,7 +70,7 @@ def test_hidden_files_and_other_suffixes_are_no_pictures_and_are_counted(tmp_pat
         assert list(found.hashes) == ["a/1.PNG"]
         assert found.left == {"hidden": 2, ".txt": 1, ".heic": 2, "without a suffix": 1}
     said = str(found.note())
-    assert said.startswith("4 files that the suffix makes no picture of (2 .heic, 1 .txt, 1 without a suffix))")
+    assert said.startswith("4 files that the suffix makes no picture of (2 .heic, 1 .txt, 1 without a suffix)")
     assert " and 2 hidden pictures left out" in said and ".jfif" in said
 
 
