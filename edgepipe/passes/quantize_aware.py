@@ -46,6 +46,9 @@ class QuantizeAware(TaughtPass):
     observer: Literal["min_max", "percentile", "mse"] = Field("mse", description="how the first ranges are chosen")
     saturation_safe: bool = Field(True, description="weights that AVX2's 16-bit sums cannot overflow")
     exclude: tuple[str, ...] = Field((), description="node names or operator types that stay float")
+    far_apart: Literal["float", "int8"] = Field(
+        "float", description="what has a few steps of an int8 scale that larger values share: as in quantize_static"
+    )
     parity: float = Field(0.995, ge=0, le=1, description="share of answers on which simulation and file must agree")
 
     @model_validator(mode="after")
@@ -71,6 +74,7 @@ class QuantizeAware(TaughtPass):
 
         graph = prepare(model.onnx, job.label)
         placement = place(graph, excluded_nodes(graph, self.exclude, job.label))
+        placement = self._without_apart(graph, placement, job)
         if not placement.nodes:
             raise PassError(
                 f"passes.{job.label}: nothing to quantize: the model has no convolution or matrix product with "
@@ -90,6 +94,25 @@ class QuantizeAware(TaughtPass):
         job.facts["kept_float"] = dict(sorted(placement.kept_float.items()))
         job.facts["parity"] = dict(self._compare(network, job))
         return job.seal(Kind.ONNX, model.signature)
+
+    def _without_apart(self, graph, placement: Placement, job: Job) -> Placement:  # type: ignore[no-untyped-def]
+        """The placement without tensors in which some values have too few steps: no training gives them more."""
+        from edgepipe.quant.answers import batch_of
+        from edgepipe.quant.apart import shared_scales
+        from edgepipe.quant.exclude import excluded_nodes
+        from edgepipe.quant.placement import place
+        from edgepipe.quant.static import How, StaticQuantizer, without_apart
+
+        if not shared_scales(graph, placement):
+            return placement
+        how = How(observer=self.observer, batch_size=batch_of(graph, job.data, 25))
+        quantizer = StaticQuantizer(graph, job.data, how, job.label, lambda _share, text: job.progress(0.0, text))
+        excluded = excluded_nodes(graph, self.exclude, job.label)
+        again = None if self.far_apart == "int8" else lambda barred: place(graph, excluded, "auto", barred)
+        placement, _, said = without_apart(quantizer, placement, again)
+        for text in said:
+            job.add("notes", text)
+        return placement
 
     def _takes_batches(self, network, graph, model: Artifact, job: Job) -> None:  # type: ignore[no-untyped-def]
         """Training shows more than one example at once, and a graph made for one may have that in its constants.

@@ -12,6 +12,8 @@ from edgepipe.contract import Job, Pass, Split
 from edgepipe.errors import PassError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import onnx
 
     from edgepipe.quant.placement import Placement
@@ -70,6 +72,11 @@ class QuantizeStatic(Pass):
         description="auto: what int8 would not make faster stays float, by a table of kernel costs; measured: as a "
         "time_int8 before this step found fastest",
     )
+    far_apart: Literal["float", "int8"] = Field(
+        "float",
+        description="what a Concat joins, or a Slice or Split takes out, though it has a few steps of the one int8 "
+        "scale: float leaves such a region as it is; int8 quantizes it, and its smaller values are lost",
+    )
     keep_worst: int = Field(
         0, ge=0, description="so many layers stay float: those that alone in int8 hurt most, on calibration examples"
     )
@@ -94,12 +101,13 @@ class QuantizeStatic(Pass):
 
         from edgepipe.models.lower import clean
         from edgepipe.models.written import write
-        from edgepipe.quant.placement import NOT_WORTH_IT
+        from edgepipe.quant.placement import NOT_WORTH_IT, TOO_FAR_APART
 
         quantizer, excluded = self.quantizer(model, job)
         placement = self.placed(quantizer.network, excluded, model, job.label)
+        placement, barred = self._without_apart(quantizer, placement, excluded, model, job)
         if self.keep_worst and placement.nodes:
-            placement = self._without_worst(quantizer, placement, excluded, model, job)
+            placement = self._without_worst(quantizer, placement, excluded, barred, model, job)
         if self.percentile != _PERCENTILE and quantizer.how.observer not in ("percentile", "least_error"):
             job.add(
                 "notes",
@@ -107,8 +115,10 @@ class QuantizeStatic(Pass):
                 "set observer=percentile, or leave it out",
             )
         job.facts["kept_float"] = dict(sorted(placement.kept_float.items()))
-        if not placement.nodes and NOT_WORTH_IT in placement.kept_float.values():
-            job.add("notes", "int8 would not be faster than float for this model: it stays float")
+        reasons = set(placement.kept_float.values())
+        if not placement.nodes and reasons & {NOT_WORTH_IT, TOO_FAR_APART}:
+            if NOT_WORTH_IT in reasons:
+                job.add("notes", "int8 would not be faster than float for this model: it stays float")
             job.facts["int8_nodes"] = 0
             if self._tables(quantizer.network, excluded, job):
                 clean(quantizer.network)
@@ -163,11 +173,19 @@ class QuantizeStatic(Pass):
             )
         return count
 
-    def placed(self, network: onnx.ModelProto, excluded: set[str], model: Artifact, label: str) -> Placement:
+    def placed(
+        self,
+        network: onnx.ModelProto,
+        excluded: set[str],
+        model: Artifact,
+        label: str,
+        barred: Collection[str] = (),
+    ) -> Placement:
         """What runs in int8.
 
         Args:
             network: `model`, prepared.
+            barred: activation tensors that are not quantized.
         Raises:
             PassError: keep_float=measured, and no time_int8 has measured directly before.
         """
@@ -176,9 +194,9 @@ class QuantizeStatic(Pass):
 
         mode = measured_times(model, label).choice if self.keep_float == "measured" else self.keep_float
         if mode == "float":
-            able = place(network, excluded, "never")
+            able = place(network, excluded, "never", barred)
             return Placement(kept_float=dict.fromkeys(able.nodes, NOT_WORTH_IT) | able.kept_float)
-        return place(network, excluded, mode)
+        return place(network, excluded, mode, barred)
 
     def quantizer(self, model: Artifact, job: Job) -> tuple[StaticQuantizer, set[str]]:
         """The model prepared and equalized, not yet calibrated; and the names of the nodes that `exclude` names."""
@@ -216,8 +234,33 @@ class QuantizeStatic(Pass):
         )
         return StaticQuantizer(network, job.data, how, job.label, job.progress), excluded
 
-    def _without_worst(
+    def _without_apart(
         self, quantizer: StaticQuantizer, placement: Placement, excluded: set[str], model: Artifact, job: Job
+    ) -> tuple[Placement, set[str]]:
+        """The placement without tensors in which some values have too few steps, and these tensors; says which."""
+        from edgepipe.quant.static import without_apart
+
+        placement, barred, said = without_apart(
+            quantizer,
+            placement,
+            None
+            if self.far_apart == "int8"
+            else lambda barred: self.placed(quantizer.network, excluded, model, job.label, barred),
+        )
+        for text in said:
+            job.add("notes", text)
+        if barred and self.keep_float == "measured":
+            job.add("notes", "time_int8 timed the placement with them in int8: compare the speeds of the steps")
+        return placement, barred
+
+    def _without_worst(
+        self,
+        quantizer: StaticQuantizer,
+        placement: Placement,
+        excluded: set[str],
+        barred: set[str],
+        model: Artifact,
+        job: Job,
     ) -> Placement:
         """The placement with the layers in float that hurt most alone; measured on calibration examples."""
         from edgepipe.quant.answers import answers, examples_of
@@ -244,7 +287,7 @@ class QuantizeStatic(Pass):
                 "notes", "time_int8 timed the placement without these layers in float: compare the speeds of the steps"
             )
         kept = {str(item.node): "keep_worst: alone in int8 it hurts most" for item in worst}
-        without = self.placed(quantizer.network, excluded | kept.keys(), model, job.label)
+        without = self.placed(quantizer.network, excluded | kept.keys(), model, job.label, barred)
         without.kept_float.update(kept)
         more = [name for name in singles if name not in without.nodes and name not in kept]
         if more:

@@ -42,6 +42,7 @@ PASSING = (
 CLIPPING = ("Relu", "Clip")
 """Operators that the quantization range itself performs, when the zero point sits at their lower bound."""
 NOT_WORTH_IT = "int8 would not be faster here"
+TOO_FAR_APART = "values that are far apart would share one int8 scale"
 
 
 @dataclass
@@ -63,17 +64,23 @@ class Placement:
     kept_float: dict[str, str] = field(default_factory=dict)
 
 
-def place(model: onnx.ModelProto, excluded: Iterable[str], keep_float: KeepFloat = "auto") -> Placement:
+def place(
+    model: onnx.ModelProto,
+    excluded: Iterable[str],
+    keep_float: KeepFloat = "auto",
+    barred: Collection[str] = (),
+) -> Placement:
     """Decide for a prepared float model.
 
     Args:
         excluded: names of nodes that stay float.
         keep_float: `auto` leaves in float what int8 would not make faster; `never` runs every convolution and
             matrix product in int8 that has a kernel, and what lies between them as is cheapest.
+        barred: activation tensors that are not quantized.
     """
     wiring = Wiring(model)
     placement = Placement()
-    units = list(_units(wiring, set(excluded), placement.kept_float))
+    units = list(_units(wiring, set(excluded), placement.kept_float, barred))
     chosen = cheapest(model, wiring, units, forced=keep_float == "never")
     for unit in units:
         if unit.node.name not in chosen and unit.node.op_type in ANCHORS:
@@ -100,9 +107,14 @@ def milliseconds(model: onnx.ModelProto) -> Callable[[set[str]], float]:
     return predicted(model, wiring, list(_units(wiring, set(), {})))
 
 
-def _units(wiring: Wiring, skipped: set[str], kept_float: dict[str, str]) -> Iterator[Unit]:
+def _units(
+    wiring: Wiring, skipped: set[str], kept_float: dict[str, str], barred: Collection[str] = ()
+) -> Iterator[Unit]:
     """What has an int8 kernel and inputs that may be int8, in the graph's order; says why anchors have none."""
     reasons = {node.name: _why_float(node, wiring) for node in wiring.graph.node if node.op_type in ANCHORS}
+    for node in wiring.graph.node if barred else ():
+        if reasons.get(node.name, "") is None and _touches(node, barred, clip_behind(node, wiring, skipped)):
+            reasons[node.name] = TOO_FAR_APART
     # Tensors that are int8 or may become it at the cost of quantizing them.
     within = {
         node.input[0] for node in wiring.graph.node if node.name not in skipped and reasons.get(node.name, "") is None
@@ -133,8 +145,16 @@ def _units(wiring: Wiring, skipped: set[str], kept_float: dict[str, str]) -> Ite
             unit = Unit(node, (node.input[0],), (node.output[0],))
         else:
             continue
-        within.update(unit.writes)
+        if not unit.hands_out_float and any(name in barred for name in unit.writes):
+            continue
+        within.update(name for name in unit.writes if name not in barred)
         yield unit
+
+
+def _touches(layer: onnx.NodeProto, barred: Collection[str], clip: onnx.NodeProto | None) -> bool:
+    """Whether a layer reads a barred tensor in int8, or would have to write one so."""
+    written = layer.output[0] if clip is None else clip.output[0]
+    return layer.input[0] in barred or (layer.op_type == "Conv" and written in barred)
 
 
 def _is_looked_up(node: onnx.NodeProto, wiring: Wiring) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgepipe.contract import DataSource, Progress, Split
 from edgepipe.errors import PassError
 from edgepipe.models.lower import clean
+from edgepipe.quant.apart import Apart, far_apart, shared_scales, with_probes
 from edgepipe.quant.calibrate import calibrate, stream
 from edgepipe.quant.choose import choose_ranges
 from edgepipe.quant.curves import lookups
@@ -20,7 +21,7 @@ from edgepipe.quant.fit import fit
 from edgepipe.quant.guards import guard_floats
 from edgepipe.quant.moments import watch
 from edgepipe.quant.observers import UNLIMITED
-from edgepipe.quant.placement import Placement
+from edgepipe.quant.placement import Placement, Wiring
 from edgepipe.quant.qdq import QdqWriter, Weight, WeightKey
 
 _COLUMNS = 16_384
@@ -32,14 +33,14 @@ class How:
     """The settings of `quantize_static` that say how, with the preset's filled in."""
 
     observer: str
-    percentile: float
-    per_channel: bool
-    saturation_safe: bool
-    weight_search: bool
-    learned: bool
-    bias_correction: bool
-    examples: int
     batch_size: int
+    percentile: float = 99.99
+    per_channel: bool = True
+    saturation_safe: bool = True
+    weight_search: bool = True
+    learned: bool = False
+    bias_correction: bool = False
+    examples: int = 64
 
 
 class StaticQuantizer:
@@ -57,6 +58,7 @@ class StaticQuantizer:
         self.gain: dict[str, float] = {}
         self._typical: dict[str, float] = {}
         self._ranges: dict[str, tuple[float, float]] = {}
+        self._spans: dict[str, tuple[float, float]] = {}  # of values that share another tensor's range
         self._weights: dict[WeightKey, Weight] = {}
         self._biases: dict[str, NDArray[np.float32]] = {}
 
@@ -107,6 +109,31 @@ class StaticQuantizer:
         )
         self._ranges |= ranges
         self.observers |= names
+
+    def apart(self, placement: Placement) -> list[Apart]:
+        """Where parts of a quantized tensor of a calibrated placement have too few steps of its scale.
+
+        Raises:
+            PassError: a tensor holds NaN or infinity.
+        """
+        shares = shared_scales(self.network, placement)
+        names = {part.tensor for share in shares for part in share.parts}
+        wiring = Wiring(self.network)
+        held = {name: value for name in names if (value := wiring.array(name)) is not None}
+        self._spans |= {name: (float(value.min()), float(value.max())) for name, value in held.items()}
+        missing = sorted(names - self._ranges.keys() - self._spans.keys())
+        if missing:
+            observers = calibrate(
+                with_probes(self.network, shares),
+                missing,
+                self.data,
+                batch_size=self.how.batch_size,
+                histogram=True,
+                label=self.label,
+                progress=lambda share, text: self.progress(0.4 + 0.1 * share, f"comparing spans {text}"),
+            )
+            self._spans |= {name: watched.range("relative_mse") for name, watched in observers.items()}
+        return far_apart(self.network, shares, self._spans | self._ranges, placement)
 
     def fit(self, placement: Placement) -> None:
         """Round the weights and correct the biases of a calibrated placement to what its layers compute.
@@ -179,6 +206,32 @@ class StaticQuantizer:
 
     def _broken(self, error: Any) -> PassError:
         return PassError(f"passes.{self.label}: {error}. The float model is broken there")
+
+
+def without_apart(
+    quantizer: StaticQuantizer, placement: Placement, again: Callable[[set[str]], Placement] | None
+) -> tuple[Placement, set[str], list[str]]:
+    """A placement in which no values have too few steps of the scale that they share.
+
+    Args:
+        again: makes the placement without some tensors; None: it stays as it is.
+    Returns:
+        The placement, calibrated; the tensors that are not quantized for that; and what to tell people.
+    Raises:
+        PassError: a tensor holds NaN or infinity.
+    """
+    barred: set[str] = set()
+    said: dict[str, str] = {}
+    while placement.nodes:
+        quantizer.calibrate([placement])
+        found = quantizer.apart(placement)
+        said |= {item.node.name: item.said(again is not None) for item in found}
+        more = {name for item in found for name in item.barred} - barred
+        if again is None or not more:
+            break
+        barred |= more
+        placement = again(barred)
+    return placement, barred, list(said.values())
 
 
 def write_untuned(network: onnx.ModelProto, placement: Placement) -> onnx.ModelProto:

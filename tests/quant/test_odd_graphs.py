@@ -464,7 +464,7 @@ def test_equalizing_balances_the_branches_of_a_concat(desk: Desk, kept: bool) ->
     reading = numpy_helper.from_array(np.concatenate([numpy_helper.to_array(part) for part in parts], axis=1), "wc")
     made = [weight("wa", 16, 16, 3, 3, scale=0.1), weight("wb", 16, 16, 3, 3, scale=10)]
     model = desk.load(nodes, [weight("w1", 16, 3, 3, 3), *made, reading, *stored])
-    plain, _ = desk.run(model, QuantizeStatic(keep_float="never"))
+    plain, _ = desk.run(model, QuantizeStatic(keep_float="never", far_apart="int8"))
     balanced, job = desk.run(model, QuantizeStatic(keep_float="never", equalize=True))
     assert job.facts["equalized"] == 1
     assert desk.error(model, balanced) < 0.05
