@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepipe.models.subgraphs import Readers
@@ -19,15 +20,25 @@ _LARGE = 1_000_000
 def quantize_tables(model: onnx.ModelProto, exclude: Collection[str] = ()) -> int:
     """Rewrite `Gather(table, rows)` so that int8 rows are looked up and scaled; returns how many tables.
 
-    The error of a value is at most half of its row's largest magnitude / 127. Small tables, and tables that something
-    else reads too, stay float.
+    The error of a value is at most half of its row's largest magnitude / 127. A table that several Gathers read is
+    stored once. Small tables, and tables that something else reads too, stay float.
 
     Args:
         exclude: names of nodes that stay float.
     """
     graph = model.graph
-    weights = {item.name: item for item in graph.initializer}
     readers = Readers(graph)
+    stored = {item.name for item in graph.initializer}
+    tables = {
+        item.name: item
+        for item in graph.initializer
+        if item.data_type == TensorProto.FLOAT
+        and len(item.dims) == 2
+        and prod(item.dims) >= _SMALLEST
+        and item.name not in readers.outputs | readers.inside
+        and readers.nodes.get(item.name)
+        and all(_looks_up(node, item.name, stored, exclude) for node in readers.nodes[item.name])
+    }
     taken = tensor_names(graph)
 
     def named(name: str) -> str:
@@ -35,44 +46,47 @@ def quantize_tables(model: onnx.ModelProto, exclude: Collection[str] = ()) -> in
         taken.add(found)
         return found
 
+    written: dict[str, tuple[str, str]] = {}
     nodes: list[onnx.NodeProto] = []
-    gone: set[str] = set()
     for node in graph.node:
-        table = weights.get(node.input[0]) if node.op_type == "Gather" else None
-        axis = next((item.i for item in node.attribute if item.name == "axis"), 0)
-        if (
-            table is None
-            or table.data_type != TensorProto.FLOAT
-            or len(table.dims) != 2
-            or table.dims[0] * table.dims[1] < _SMALLEST
-            or axis != 0
-            or node.name in exclude
-            or readers.sole(table.name) is None
-            or node.input[1] in weights
-        ):
+        if node.op_type != "Gather" or node.input[0] not in tables:
             nodes.append(node)
             continue
-        values = numpy_helper.to_array(table)
-        scales = np.maximum(np.abs(values).max(axis=1, keepdims=True), 1e-12) / np.float32(127)
-        integers = np.clip(np.rint(values / scales), -127, 127).astype(np.int8)
-        name, output = table.name, node.output[0]
-        gone.add(name)
-        rows, row_scales = named(f"{name}_quantized"), named(f"{name}_scale")
-        graph.initializer.append(numpy_helper.from_array(integers, rows))
-        graph.initializer.append(numpy_helper.from_array(scales.astype(np.float32), row_scales))
+        name, output = node.input[0], node.output[0]
+        if name not in written:
+            written[name] = named(f"{name}_quantized"), named(f"{name}_scale")
+            for value, kept in zip(by_rows(numpy_helper.to_array(tables[name])), written[name], strict=True):
+                graph.initializer.append(numpy_helper.from_array(value, kept))
+            tag = name
+        else:
+            tag = f"{name}_{output}"
+        rows, row_scales = written[name]
         read, plain, scale = named(f"{output}_int8"), named(f"{output}_float"), named(f"{output}_scale")
         nodes += [
-            helper.make_node("Gather", [rows, node.input[1]], [read], f"{name}_rows", axis=0),
-            helper.make_node("Cast", [read], [plain], f"{name}_cast", to=TensorProto.FLOAT),
-            helper.make_node("Gather", [row_scales, node.input[1]], [scale], f"{name}_scales", axis=0),
-            helper.make_node("Mul", [plain, scale], [output], f"{name}_scaled"),
+            helper.make_node("Gather", [rows, node.input[1]], [read], f"{tag}_rows", axis=0),
+            helper.make_node("Cast", [read], [plain], f"{tag}_cast", to=TensorProto.FLOAT),
+            helper.make_node("Gather", [row_scales, node.input[1]], [scale], f"{tag}_scales", axis=0),
+            helper.make_node("Mul", [plain, scale], [output], f"{tag}_scaled"),
         ]
     del graph.node[:]
     graph.node.extend(nodes)
-    kept = [item for item in graph.initializer if item.name not in gone]
+    kept_tensors = [item for item in graph.initializer if item.name not in written]
     del graph.initializer[:]
-    graph.initializer.extend(kept)
-    return len(gone)
+    graph.initializer.extend(kept_tensors)
+    return len(written)
+
+
+def by_rows(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """int8 of the same shape, and float32 (..., 1): a scale for each row, along the last axis."""
+    scales = np.maximum(np.abs(values).max(axis=-1, keepdims=True), 1e-12) / np.float32(127)
+    return np.clip(np.rint(values / scales), -127, 127).astype(np.int8), scales.astype(np.float32)
+
+
+def _looks_up(node: onnx.NodeProto, table: str, stored: Collection[str], exclude: Collection[str]) -> bool:
+    """Whether all that a node does with a table is to take rows of it, which the example chooses."""
+    axis = next((item.i for item in node.attribute if item.name == "axis"), 0)
+    whole = node.op_type == "Gather" and axis in (0, -2) and node.input[0] == table != node.input[1]
+    return whole and node.name not in exclude and node.input[1] not in stored
 
 
 def float_tables(model: onnx.ModelProto) -> dict[str, int]:

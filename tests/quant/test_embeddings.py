@@ -57,6 +57,27 @@ def test_small_and_shared_tables_stay_float() -> None:
         assert model.SerializeToString() == content
 
 
+def test_a_table_that_two_gathers_read_is_stored_once_and_read_by_both() -> None:
+    model = looked_up(TABLE)
+    model.graph.node.insert(1, helper.make_node("Gather", ["t", "ids"], ["again"]))
+    model.graph.node.append(helper.make_node("Neg", ["again"], ["z"]))
+    model.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, None))
+    before, ids = len(model.SerializeToString()), RNG.integers(0, 300, (20, 5))
+    assert quantize_tables(model) == 1
+    assert len(model.SerializeToString()) < 0.32 * before
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    one, other = session.run(["y", "z"], {"ids": ids})
+    steps = np.abs(TABLE[ids]).max(axis=-1, keepdims=True) / 127
+    assert (np.abs(-other - TABLE[ids]) <= 0.501 * steps).all()
+    assert np.array_equal(one, np.maximum(-other, 0))
+
+
+def test_a_table_of_two_gathers_stays_float_whole_where_one_is_excluded() -> None:
+    model = looked_up(TABLE)
+    model.graph.node.append(helper.make_node("Gather", ["t", "ids"], ["z"], "kept"))
+    assert quantize_tables(model, {"kept"}) == 0
+
+
 class Tokens(Arrays):
     """The same sentences to calibrate on and to judge by."""
 
@@ -68,9 +89,8 @@ def network(table: np.ndarray, *, tied: bool) -> onnx.ModelProto:
     nodes = [helper.make_node("Gather", ["t", "ids"], ["g"]), helper.make_node("MatMul", ["g", "w"], ["m"], name="m")]
     nodes += [helper.make_node("ReduceMean", ["m"], ["p"], axes=[1], keepdims=0)]
     if tied:
-        nodes += [helper.make_node("Slice", ["ids", "zero", "one", "one"], ["first"])]
-        nodes += [helper.make_node("Gather", ["t", "first"], ["h"])]
-        nodes += [helper.make_node("ReduceMean", ["h"], ["q"], axes=[1], keepdims=0)]
+        nodes += [helper.make_node("Einsum", ["p", "t"], ["h"], equation="nd,vd->nv")]
+        nodes += [helper.make_node("ReduceMean", ["h"], ["q"], axes=[1])]
         nodes += [helper.make_node("Add", ["p", "q"], ["y"])]
     else:
         nodes += [helper.make_node("Identity", ["p"], ["y"])]
@@ -83,8 +103,6 @@ def network(table: np.ndarray, *, tied: bool) -> onnx.ModelProto:
         [
             numpy_helper.from_array(table, "t"),
             numpy_helper.from_array(np.eye(width, dtype=np.float32), "w"),
-            numpy_helper.from_array(np.array([0]), "zero"),
-            numpy_helper.from_array(np.array([1]), "one"),
         ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
