@@ -70,10 +70,11 @@ HIDDEN = "hidden"
 
 def is_picture(name: str) -> bool:
     """Whether a path looks like a picture: its suffix says so and no part is hidden."""
-    return name.lower().endswith(SUFFIXES) and not _hidden(name)
+    return name.lower().endswith(SUFFIXES) and not is_hidden(name)
 
 
-def _hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a part of the path begins with a dot, or is macOS's folder of things that are no files."""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
@@ -82,7 +83,7 @@ def _kind(name: str) -> str | None:
     base = name.rpartition("/")[2]
     if base.lower() in CLUTTER or base.startswith("._") or "__MACOSX" in name.split("/") or is_picture(name):
         return None
-    if _hidden(name):
+    if is_hidden(name):
         return HIDDEN if base.lower().endswith(SUFFIXES) else None
     _, dot, suffix = base.rpartition(".")
     return f".{suffix.lower()}" if dot else "without a suffix"
@@ -135,7 +136,7 @@ def _walk(
             for entry in entries:
                 name = f"{inside}/{entry.name}" if inside else entry.name
                 if entry.is_dir(follow_symlinks=depth < 3):
-                    if _hidden(name):
+                    if is_hidden(name):
                         left.update(_hidden_pictures(root / name))
                         continue
                     folders.add(name)

@@ -197,6 +197,8 @@ def test_what_is_left_out_is_told_and_a_costly_guess_is_refused(tmp_path: Path) 
     mixed = write(tmp_path / "mixed", tree({"test": {"cat": 3}, "": {"horse": 3, "sheep": 3}}))
     with pytest.raises(DataError, match="test/ looks like a split, and horse, sheep beside it like classes"):
         folder(mixed).open(tmp_path)
+    there = folder(mixed, train=".").open(tmp_path)  # the remedy: all of them are classes
+    assert there.signature.classes == ("horse", "sheep", "test")
 
 
 def test_files_of_another_suffix_are_told_where_there_are_pictures_and_where_there_are_none(tmp_path: Path) -> None:

@@ -1,0 +1,234 @@
+"""Which folders of a root are splits and which are classes: by their names; where a guess would cost, refused."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from edgepipe.data.listing import Listing, parents
+from edgepipe.errors import DataError
+from edgepipe.text import printable
+
+TRAIN_NAMES = ("train", "training", "trn")
+EVALUATION_FAMILIES = (
+    ("test", "testing", "tst"),
+    ("eval", "evaluation"),
+    ("val", "valid", "validation"),
+    ("dev",),
+)
+"""What folders of splits are called, in any case of letters; of several families the first that is there is taken."""
+ROOT = "."
+"""The name by which a recipe says that the class folders lie right in the root."""
+_FAMILIES = {"train": (TRAIN_NAMES,), "evaluation": EVALUATION_FAMILIES}
+_KINDS = {name: kind for kind, families in _FAMILIES.items() for family in families for name in family}
+_FILLERS = (
+    "set",
+    "sets",
+    "split",
+    "data",
+    "dataset",
+    "image",
+    "images",
+    "img",
+    "imgs",
+    "picture",
+    "pictures",
+    "photos",
+)
+_HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_CLASSES_TOO = ("train", "valid")
+"""Words for things as well: a train stands beside `bus` and `tram`, `valid` beside `invalid`."""
+
+
+class Layout(NamedTuple):
+    """Folders that hold the class folders ("" is the root); None where there is none of the kind.
+
+    `notes`: sentences on what is left out or guessed. `apart`: folders within `train` that are no classes.
+    """
+
+    train: str | None
+    evaluation: str | None
+    notes: tuple[str, ...]
+    apart: frozenset[str] = frozenset()
+
+
+class _Tops(NamedTuple):
+    """The folders below a prefix that hold pictures: names, their paths, and those with pictures right in them."""
+
+    prefix: str
+    paths: dict[str, str]
+    direct: set[str]
+
+
+def find_layout(where: str, listing: Listing, train: str | None, evaluation: str | None) -> Layout:
+    """Find the folders of train and evaluation, by their given or usual names.
+
+    Args:
+        train: a folder's name, `.` for the root itself, or None: by its usual names.
+        evaluation: likewise, without `.`.
+
+    Raises:
+        DataError: a given name is not there, or which folders are splits and which are classes cannot be told.
+    """
+    tops = _tops(listing, {train, evaluation})
+    names = list(tops.paths)
+    for key, name in (("train", train), ("evaluation", evaluation)):
+        if name not in (None, *names) and (key, name) != ("train", ROOT):
+            raise DataError(
+                f"{where}: data.{key}={_shown([name])}: no such folder with pictures; there are: {_shown(names)}"
+            )
+    if train == ROOT:
+        held = frozenset(() if evaluation is None else (tops.paths[evaluation],))
+        return Layout(tops.prefix, tops.paths[evaluation] if evaluation else None, (), held)
+    kinds = split_kinds([name for name in names if name not in (train, evaluation)], tops.direct)
+    notes: tuple[str, ...] = ()
+    if train is None and evaluation is None:
+        notes = _check_direct(where, tops, kinds)
+    given = train is not None or evaluation is not None
+    train = train or _only(where, kinds, "train", tops)
+    evaluation = evaluation or _only(where, kinds, "evaluation", tops)
+    if train is None and evaluation is None:
+        _refuse_repeated(where, listing, tops)
+        return Layout(tops.prefix, None, notes)
+    left = [name for name in names if name not in (train, evaluation)]
+    _refuse_lone(where, tops, train, evaluation, left, given)
+    counts = {name: sum(path.startswith(f"{tops.paths[name]}/") for path in listing.hashes) for name in left}
+    notes += tuple(
+        f"data.root: {printable(name)}/ is left out, {counts[name]} pictures: "
+        f"only {printable(' and '.join(filter(None, (train, evaluation))))} are used; data.train and "
+        "data.evaluation name others"
+        for name in left
+    )
+    return Layout(tops.paths[train] if train else None, tops.paths[evaluation] if evaluation else None, notes)
+
+
+def _tops(listing: Listing, given: set[str | None]) -> _Tops:
+    """The folders that the question is about: below a single folder around everything, where there is one."""
+    filled = {folder for name in listing.hashes for folder in parents(name)}
+    direct = {name.rpartition("/")[0] for name in listing.hashes}  # folders with pictures right in them
+    prefix = ""
+    while True:
+        paths = {path.rpartition("/")[2]: path for path in children(listing.folders, prefix) if path in filled}
+        here = _Tops(prefix, dict(sorted(paths.items())), {name for name, path in paths.items() if path in direct})
+        if len(paths) != 1 or here.direct or prefix in direct or given & set(paths):
+            return here
+        (name, path), *_ = paths.items()
+        if split_kinds([name], set()):
+            inner = [child.rpartition("/")[2] for child in children(listing.folders, path) if child in filled]
+            if len(set(split_kinds(inner, set()).values())) < 2:
+                return here  # `train` alone, with class folders; but `training_data/train` and `…/test` are looked into
+        prefix = path
+
+
+def split_kinds(names: Sequence[str], direct: set[str]) -> dict[str, str]:
+    """Names that say a split, `train` or `evaluation`: alone (`Test`, `val2017`, `set_train`), or beside their like.
+
+    `mnist_train` and `mnist_test` say it together, where neither has pictures right in it (`direct`); `steam_train`
+    does not.
+    """
+    said = {name: found for name in names if (found := _said(name))}
+    kinds = {name: _KINDS[word] for name, (word, rest) in said.items() if not rest}
+    for rest in {rest for _, rest in said.values() if rest}:
+        like = {name: _KINDS[word] for name, (word, other) in said.items() if other == rest and name not in direct}
+        if len(set(like.values())) == 2:
+            kinds |= like
+    return kinds
+
+
+def _said(name: str) -> tuple[str, tuple[str, ...]] | None:
+    """The word of a split in a name, and its other words without those that say nothing; None: not one such word."""
+    words = [_bare(word) for word in re.findall(r"[^\W\d_]+", _HUMPS.sub(" ", name).casefold())]
+    splits = [word for word in words if word in _KINDS]
+    return (splits[0], tuple(word for word in words if word not in (*splits, *_FILLERS))) if len(splits) == 1 else None
+
+
+def _bare(word: str) -> str:
+    """`trainset` is `train`; `dataset` stays."""
+    for filler in _FILLERS:
+        for rest in (word.removesuffix(filler), word.removeprefix(filler)):
+            if rest in _KINDS:
+                return rest
+    return word
+
+
+def _check_direct(where: str, tops: _Tops, kinds: dict[str, str]) -> tuple[str, ...]:
+    """What to say of folders named as splits that have pictures right in them, as classes have.
+
+    Raises:
+        DataError: they are likely splits without class folders, which would become classes.
+    """
+    flat = [name for name in kinds if name in tops.direct]
+    if not flat:
+        return ()
+    classes = [name for name in tops.paths if name not in kinds]
+    if classes and len(flat) == len(kinds) == 1 and flat[0].casefold() in _CLASSES_TOO:
+        return (f"data.root: {printable(flat[0])}/ is taken as a class, for it has pictures right in it",)
+    beside = f" (beside {_shown(classes)})" if classes else ""
+    raise DataError(
+        f"{where}: {_shown(flat, '/', ' and ')}: by name no class but a split, with pictures right in it{beside} and "
+        "not in a folder per class: sort them into folders (train/CLASS, test/CLASS), leave them out of the root, "
+        f"or set data.train={ROOT} if all of these are classes"
+    )
+
+
+def _only(where: str, kinds: dict[str, str], kind: str, tops: _Tops) -> str | None:
+    """The folder that is this split by its name.
+
+    Raises:
+        DataError: two of them mean the same.
+    """
+    able = [name for name, found in kinds.items() if found == kind and name not in tops.direct]
+    for family in _FAMILIES[kind]:
+        found = [name for name in able if (said := _said(name)) and said[0] in family]
+        if len(found) > 1:
+            raise DataError(
+                f"{where}: {_shown(found, '/', ' and ')} both mean {kind} by their names: "
+                f"say which, data.{kind}={printable(found[0])}, or join them"
+            )
+        if found:
+            return found[0]
+    return None
+
+
+def _refuse_lone(
+    where: str, tops: _Tops, train: str | None, evaluation: str | None, left: list[str], given: bool
+) -> None:
+    """Folders beside a single split that look like the classes themselves, or that it could be trained with."""
+    lone = [name for name in left if name in tops.direct] if train is not None else left
+    if lone and None in (train, evaluation) and not given:
+        raise DataError(
+            f"{where}: {printable(train or evaluation or '')}/ looks like a split, and {_shown(lone)} beside it like "
+            "classes: say which it is: data.train=NAME and data.evaluation=NAME, or move the classes into folders of a "
+            f"split; data.train={ROOT} takes the folders of the root as classes"
+        )
+
+
+def _refuse_repeated(where: str, listing: Listing, tops: _Tops) -> None:
+    """Folds (`1`, `2`, `3`) or splits of names unknown: each holds the same folders, as no classes do."""
+    if len(tops.paths) < 2 or tops.direct:
+        return
+    inner = []
+    for path in tops.paths.values():
+        start = len(path) + 1
+        within = (name[start:] for name in listing.hashes if name.startswith(f"{path}/"))
+        inner.append(frozenset(name.partition("/")[0] for name in within if "/" in name))
+    alike, times = Counter(inner).most_common(1)[0]
+    if len(alike) > 1 and times == len(inner):
+        raise DataError(
+            f"{where}: {_shown(list(tops.paths))} each hold the same folders ({_shown(sorted(alike))}), as splits or "
+            "folds do and classes do not: say which are which, data.train=NAME and data.evaluation=NAME, or set "
+            f"data.train={ROOT} if these are the classes"
+        )
+
+
+def children(folders: set[str], parent: str) -> list[str]:
+    """Paths of the folders right in another one."""
+    start = f"{parent}/" if parent else ""
+    return [name for name in folders if name.startswith(start) and "/" not in name[len(start) :]]
+
+
+def _shown(names: Sequence[str | None], after: str = "", between: str = ", ") -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return between.join(f"{printable(str(name))}{after}" for name in names[:5]) + more
