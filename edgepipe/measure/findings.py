@@ -24,6 +24,7 @@ NO_INT8_KERNEL = {
 }
 """Operators that ONNX Runtime's CPU provider computes in float only."""
 
+_LSTM = "quantize_dynamic runs LSTM in int8, quantize_static does not"
 _QDQ = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -174,7 +175,7 @@ def _still_float(now: Measurements, audit: Audit) -> Iterator[str]:
         spent = sum(row.share for row in audit.operators if row.operator in kinds)
         yield (
             f"{' and '.join(kinds)} run in float: {part:.0%} of the multiply-accumulates, {spent:.0%} of the time; "
-            "static quantization has no kernel for recurrent layers"
+            + (_LSTM if "LSTM" in kinds else "there is no int8 kernel for them")
         )
     if not any_int8 and audit.leftover_qdq > 2:
         yield f"{audit.leftover_qdq} quantize and dequantize nodes run, but no layer runs in int8"

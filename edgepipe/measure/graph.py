@@ -65,12 +65,13 @@ class Graph:
         return values.astype(np.float32) if values.dtype.kind == "V" else values
 
     def weight_behind(self, tensor: str) -> TensorProto | None:
-        """The stored tensor that `tensor` is made of through Q/DQ, casts and reshapes; None: an activation."""
+        """The stored tensor that `tensor` is made of through Q/DQ, casts, scales and reshapes; None: an activation."""
         for _ in range(8):  # a chain longer than this is not a weight's
             if tensor in self.stored:
                 return self.stored[tensor]
             node = self.producer.get(tensor)
-            if node is None or node.op_type not in MOVES | {"DequantizeLinear", "QuantizeLinear"}:
+            scaled = node is not None and node.op_type == "Mul" and node.input[1] in self.stored
+            if node is None or not (scaled or node.op_type in MOVES | {"DequantizeLinear", "QuantizeLinear"}):
                 return None
             tensor = node.input[0]
         return None

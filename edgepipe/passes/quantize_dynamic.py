@@ -13,12 +13,15 @@ from edgepipe.errors import PassError
 if TYPE_CHECKING:
     import onnx
 
+_INT8 = ("MatMulInteger", "ConvInteger", "DynamicQuantizeLSTM")
+
 
 class QuantizeDynamic(Pass):
-    """Store the weights of matrix products as int8 and quantize their inputs on the fly; no calibration.
+    """Store the weights of matrix products and LSTMs as int8 and quantize their inputs on the fly; no calibration.
 
-    Right for transformers; convolutions only on request, they get much slower, but for a transformer's first one over
-    patches, which becomes a matrix product. An LSTM or GRU stays float.
+    Right for transformers and LSTMs; convolutions only on request, they get much slower, but for a transformer's first
+    one over patches, which becomes a matrix product. A GRU or RNN has no int8 kernel: its weights are stored as int8,
+    and it computes in float.
     Source: ONNX Runtime, "Quantize ONNX models", dynamic quantization.
     """
 
@@ -46,6 +49,7 @@ class QuantizeDynamic(Pass):
         from edgepipe.quant.patches import patches_to_products
         from edgepipe.quant.prepare import prepare
         from edgepipe.quant.products import gemms_to_products, part_shared
+        from edgepipe.quant.recurrent import part_shared_recurrent, store_recurrent
 
         network = prepare(model.onnx, job.label)
         excluded = named_nodes(network, self.exclude, job.label)
@@ -54,7 +58,9 @@ class QuantizeDynamic(Pass):
         # The tool transposes the weight of a Gemm where it lies, once for each of its readers.
         gemms_to_products(network, 1, excluded)
         part_shared(network)
-        kinds = ["MatMul", "Gemm", *(["Conv"] if self.convolutions else [])]
+        part_shared_recurrent(network)
+        stored = store_recurrent(network, excluded)
+        kinds = ["MatMul", "Gemm", "LSTM", *(["Conv"] if self.convolutions else [])]
         # The quantizer's shape inference stumbles over stored inner shapes of dynamic batches.
         del network.graph.value_info[:]
         file = job.out / ONNX_FILE
@@ -85,18 +91,25 @@ class QuantizeDynamic(Pass):
         finally:
             log.setLevel(level)
         written = onnx.load(file)
-        count = sum(node.op_type in ("MatMulInteger", "ConvInteger") for node in written.graph.node)
-        if count == 0:
+        count = sum(node.op_type in _INT8 for node in written.graph.node)
+        if count == 0 and stored == 0:
             file.unlink()
             raise PassError(
-                f"passes.{job.label}: nothing to quantize: the model has no matrix product with a constant weight that "
-                "is not excluded. For convolutions use quantize_static, or set convolutions=true (slower)"
+                f"passes.{job.label}: nothing to quantize: the model has no matrix product or LSTM with constant "
+                "weights that is not excluded. For convolutions use quantize_static, or set convolutions=true (slower)"
             )
         if self.embeddings:
             job.facts["int8_tables"] = quantize_tables(written, excluded)
         clean(written)
         write(written, file, f"passes.{job.label}")
         job.facts["int8_nodes"] = count
+        if stored:
+            job.facts["int8_stored"] = stored
+            job.add(
+                "notes",
+                f"{stored} recurrent {'layers compute' if stored > 1 else 'layer computes'} in float, with weights "
+                "stored as int8: ONNX Runtime has an int8 kernel for LSTM only",
+            )
         return job.seal(Kind.ONNX, model.signature)
 
 

@@ -102,6 +102,7 @@ class QuantizeStatic(Pass):
         from edgepipe.models.lower import clean
         from edgepipe.models.written import write
         from edgepipe.quant.placement import NOT_WORTH_IT, TOO_FAR_APART
+        from edgepipe.quant.recurrent import ADVICE, kinds_in
 
         quantizer, excluded = self.quantizer(model, job)
         placement = self.placed(quantizer.network, excluded, model, job.label)
@@ -115,7 +116,9 @@ class QuantizeStatic(Pass):
                 "set observer=percentile, or leave it out",
             )
         job.facts["kept_float"] = dict(sorted(placement.kept_float.items()))
-        reasons = set(placement.kept_float.values())
+        reasons, recurrent = set(placement.kept_float.values()), kinds_in(quantizer.network)
+        if recurrent:
+            job.add("notes", f"{' and '.join(recurrent)} stay float here: {ADVICE['LSTM' in recurrent]}")
         if not placement.nodes and reasons & {NOT_WORTH_IT, TOO_FAR_APART}:
             if NOT_WORTH_IT in reasons:
                 job.add("notes", "int8 would not be faster than float for this model: it stays float")
@@ -135,7 +138,7 @@ class QuantizeStatic(Pass):
                     if why
                     else "the model has no convolution or matrix product"
                 )
-                + ". Remove this step"
+                + (f". {' and '.join(recurrent)}: {ADVICE['LSTM' in recurrent]}" if recurrent else ". Remove this step")
             )
         quantizer.calibrate([placement])
         job.progress(0.6, "quantizing")

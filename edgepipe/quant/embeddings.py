@@ -55,8 +55,9 @@ def quantize_tables(model: onnx.ModelProto, exclude: Collection[str] = ()) -> in
         name, output = node.input[0], node.output[0]
         if name not in written:
             written[name] = named(f"{name}_quantized"), named(f"{name}_scale")
-            for value, kept in zip(by_rows(numpy_helper.to_array(tables[name])), written[name], strict=True):
-                graph.initializer.append(numpy_helper.from_array(value, kept))
+            integers, scales = by_rows(numpy_helper.to_array(tables[name]))
+            graph.initializer.append(numpy_helper.from_array(integers, written[name][0]))
+            graph.initializer.append(numpy_helper.from_array(scales, written[name][1]))
             tag = name
         else:
             tag = f"{name}_{output}"

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from edgepipe.errors import PassError
+from edgepipe.quant.recurrent import RECURRENT
 from edgepipe.quant.wiring import ANCHORS, Wiring
 
 
@@ -19,7 +20,7 @@ def int8_layers(file: Path) -> int:
     }
     weights = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in eight}
     return sum(
-        node.op_type in ("MatMulInteger", "ConvInteger", "QLinearConv", "QLinearMatMul")
+        node.op_type in ("MatMulInteger", "ConvInteger", "DynamicQuantizeLSTM", "QLinearConv", "QLinearMatMul")
         or (node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1] in weights)
         for node in graph.node
     )
@@ -33,8 +34,11 @@ def check_weights(model: onnx.ModelProto, label: str) -> None:
     """
     wiring = Wiring(model)
     for node in model.graph.node:
-        weight = wiring.array(node.input[1]) if node.op_type in ANCHORS else None
-        if weight is not None and not np.isfinite(weight).all():
-            raise PassError(
-                f"passes.{label}: the weight '{node.input[1]}' holds NaN or infinity. The float model is broken there"
-            )
+        for name in (
+            node.input[1:3] if node.op_type in RECURRENT else node.input[1:2] if node.op_type in ANCHORS else ()
+        ):
+            weight = wiring.array(name)
+            if weight is not None and not np.isfinite(weight).all():
+                raise PassError(
+                    f"passes.{label}: the weight '{name}' holds NaN or infinity. The float model is broken there"
+                )
