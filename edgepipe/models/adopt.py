@@ -50,7 +50,7 @@ def adopt(
     if output is None and len(wanted) != 1:
         raise ModelError(f"{what}: has {len(wanted)} outputs ({', '.join(wanted)}); edgepipe needs exactly one")
     _keep_output(model, output or wanted[0])
-    _arrange_input(model, input_shape, layout, what)
+    arrange_input(model, input_shape, layout, what)
     linear_to_gemm(model)
     _drop_unused(model)
     for number, node in enumerate(model.graph.node):
@@ -118,7 +118,19 @@ def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
                 item.name = new
 
 
-def _arrange_input(model: onnx.ModelProto, input_shape: tuple[int, ...], layout: Layout, what: str) -> None:
+def arrange_input(
+    model: onnx.ModelProto,
+    input_shape: tuple[int, ...],
+    layout: Layout,
+    what: str,
+    name: str = INPUT,
+    batch: str | int = "batch",
+) -> None:
+    """Give the graph an input of that name, (batch, *input_shape), in place; what its own input takes is made of it.
+
+    Raises:
+        ModelError: it has not one input.
+    """
     stored = {item.name for item in model.graph.initializer}
     inputs = [item for item in model.graph.input if item.name not in stored]
     if len(inputs) != 1:
@@ -126,11 +138,11 @@ def _arrange_input(model: onnx.ModelProto, input_shape: tuple[int, ...], layout:
         raise ModelError(f"{what}: has {len(inputs)} inputs ({names}); edgepipe needs exactly one")
     element, old = inputs[0].type.tensor_type.elem_type, inputs[0].name
     del model.graph.input[:]
-    inner = INPUT if layout == "same" else f"{old}_{layout}"
+    inner = name if layout == "same" else f"{old}_{layout}"
     _rename(model, old, inner)
-    if inner != INPUT:
-        _rename(model, INPUT, f"{INPUT}_inner")  # some tensor inside may have it
-    model.graph.input.append(helper.make_tensor_value_info(INPUT, element, ["batch", *input_shape]))
+    if inner != name:
+        _rename(model, name, f"{name}_inner")  # some tensor inside may have it
+    model.graph.input.append(helper.make_tensor_value_info(name, element, [batch, *input_shape]))
     if layout == "same":
         return
     readers = Readers(model.graph)
@@ -140,12 +152,12 @@ def _arrange_input(model: onnx.ModelProto, input_shape: tuple[int, ...], layout:
     ):
         for node in undone:  # channels first again at once: both go
             model.graph.node.remove(node)
-            read_instead(model.graph, node.output[0], INPUT)
+            read_instead(model.graph, node.output[0], name)
         return
     front = (
-        helper.make_node("Transpose", [INPUT], [inner], "to_channels_last", perm=[0, 2, 3, 1])
+        helper.make_node("Transpose", [name], [inner], "to_channels_last", perm=[0, 2, 3, 1])
         if layout == "nhwc"
-        else helper.make_node("Flatten", [INPUT], [inner], "to_features", axis=1)
+        else helper.make_node("Flatten", [name], [inner], "to_features", axis=1)
     )
     model.graph.node.insert(0, front)
 

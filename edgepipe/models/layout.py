@@ -20,16 +20,17 @@ def layout_of(given: Sequence[int], wanted: Sequence[int | None], *, pictures: b
         pictures: the data gives (channels, height, width), so channels last is tried first. Arrays of
             unknown meaning are taken as they are where they fit.
     """
-    fits: dict[Layout, bool] = {"same": _fits(given, wanted)}
+    possible: dict[Layout, bool] = {"same": fits(given, wanted)}
     if len(given) == 3:
-        fits["nhwc"] = _fits((given[1], given[2], given[0]), wanted)
+        possible["nhwc"] = fits((given[1], given[2], given[0]), wanted)
     if len(given) != 1 and len(wanted) == 1:
-        fits["flat"] = wanted[0] in (None, prod(given))
+        possible["flat"] = wanted[0] in (None, prod(given))
     order: tuple[Layout, ...] = ("nhwc", "same", "flat") if pictures else ("same", "nhwc", "flat")
-    return next((layout for layout in order if fits.get(layout)), None)
+    return next((layout for layout in order if possible.get(layout)), None)
 
 
-def _fits(given: Sequence[int], wanted: Sequence[int | None]) -> bool:
+def fits(given: Sequence[int], wanted: Sequence[int | None]) -> bool:
+    """Whether an example's shape is one that is wanted, where None stands for any size."""
     return len(given) == len(wanted) and all(w in (None, g) for g, w in zip(given, wanted, strict=True))
 
 

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 from edgepipe.artifact import ONNX_FILE, Artifact, Kind, Signature, file_sha256, seal
 from edgepipe.contract import Job
 from edgepipe.errors import ModelError
-from edgepipe.models import external_data
+from edgepipe.models import external_data, onnx_ends
 from edgepipe.models.onnx_messages import messages
 from edgepipe.models.settings import ModelSettings
 from edgepipe.models.written import LARGEST_BYTES, check_size, too_large
@@ -54,19 +54,20 @@ class OnnxModel(ModelSettings):
         external_data.read(external_data.places(network, path))
         check_size(network, where, ModelError)
         _weights_are_no_inputs(network)
-        _sizes_are_positive(network)
-        _check_output(network, path)
-        _check_input(network, path, signature)
+        onnx_ends.check(network, where)
         in_order(network, where)
-        network, notes = _in_plain_words(network, signature.input_shape, where)
-        notes += _in_float32(network, signature.input_shape, where)
+        layout = onnx_ends.layout(network, signature, where)
+        shape = onnx_ends.shape_in(layout, signature)
+        network, notes = _in_plain_words(network, shape, where)
+        notes += _in_float32(network, shape, where)
+        notes += onnx_ends.arrange(network, layout, signature, where)
+        onnx_ends.declare(network, signature, where)
         try:
             network.doc_string = ""
             onnx.save(network, out / ONNX_FILE)
             onnx.checker.check_model(str(out / ONNX_FILE))
         except Exception as error:
             raise ModelError(f"{where}: not a valid ONNX model: {str(error)[:300]}") from None
-        _check_runs(out / ONNX_FILE, path, signature)
         if job is not None and notes:
             job.add("notes", *notes)
         return seal(out, Kind.ONNX, signature)
@@ -146,52 +147,3 @@ def _weights_are_no_inputs(network: onnx.ModelProto) -> None:
     del network.graph.input[:]
     network.graph.input.extend(inputs)
     network.ir_version = max(network.ir_version, 4)  # before, weights had to be inputs
-
-
-def _sizes_are_positive(network: onnx.ModelProto) -> None:
-    """Some exporters write -1 or 0 for any size; whoever takes that for a number makes an array of it."""
-    for item in (*network.graph.input, *network.graph.output, *network.graph.value_info):
-        for dim in item.type.tensor_type.shape.dim:
-            if dim.HasField("dim_value") and dim.dim_value <= 0:
-                dim.Clear()
-
-
-def _check_output(network: onnx.ModelProto, path: Path) -> None:
-    names = [item.name for item in network.graph.output]
-    if len(names) != 1:
-        raise ModelError(
-            f"model.path: {path}: has {len(names)} outputs ({', '.join(names)}); edgepipe needs exactly one"
-        )
-    if names[0] in {item.name for item in network.graph.input}:
-        raise ModelError(f"model.path: {path}: its output '{names[0]}' is its input: there is nothing to compress")
-
-
-def _check_input(network: onnx.ModelProto, path: Path, signature: Signature) -> None:
-    inputs = list(network.graph.input)
-    if len(inputs) != 1:
-        names = ", ".join(item.name for item in inputs)
-        raise ModelError(f"model.path: {path}: has {len(inputs)} inputs ({names}); edgepipe needs exactly one")
-    dims = inputs[0].type.tensor_type.shape.dim
-    wants = [dim.dim_value or None for dim in dims][1:]
-    gets = list(signature.input_shape)
-    if len(wants) != len(gets) or any(want not in (None, got) for want, got in zip(wants, gets, strict=True)):
-        shown = ["any" if want is None else want for want in wants]
-        raise ModelError(
-            f"model.path: {path}: its input '{inputs[0].name}' is {shown} per example, the data gives {gets}. "
-            "Set data.image_size (or the arrays) to match"
-        )
-
-
-def _check_runs(file: Path, path: Path, signature: Signature) -> None:
-    import numpy as np
-    import onnxruntime as ort
-
-    from edgepipe.models import lower
-
-    try:
-        session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-        first = session.get_inputs()[0]
-        batch = first.shape[0] if isinstance(first.shape[0], int) else 1
-        session.run(None, {first.name: np.zeros((batch, *signature.input_shape), lower.numpy_type(first.type))})
-    except Exception as error:
-        raise ModelError(f"model.path: {path}: ONNX Runtime cannot run it: {str(error)[:300]}") from None

@@ -8,28 +8,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.errors import ModelError
+from edgepipe.models.layout import Layout, arranged
 
 if TYPE_CHECKING:
     import onnx
 
 
 def difference(
-    given: onnx.ModelProto, made: onnx.ModelProto, input_shape: tuple[int, ...], where: str, why: str
+    given: onnx.ModelProto,
+    made: onnx.ModelProto,
+    input_shape: tuple[int, ...],
+    where: str,
+    why: str,
+    layout: Layout = "same",
 ) -> float:
     """Largest difference between both graphs' answers to drawn examples, as a share of the largest answer.
 
     Args:
-        input_shape: of one example, as the graphs take it.
+        input_shape: of one example, as the other graph takes it.
         why: what kind of graph was given, for the message where the runtime does not take it.
+        layout: how the given graph takes such an example.
     Raises:
         ModelError: the runtime does not run one of them, or they answer in other shapes.
     """
     try:
-        wanted = _answers(given, input_shape)
+        wanted = _answers(given, input_shape, layout)
     except Exception as error:
         raise ModelError(f"{where}: {why}ONNX Runtime cannot run it: {str(error)[:300]}") from None
     try:
-        found = _answers(made, input_shape)
+        found = _answers(made, input_shape, "same")
     except Exception as error:
         raise ModelError(f"{where}: {why}rewritten, ONNX Runtime cannot run it: {str(error)[:300]}") from None
     if wanted.shape != found.shape:
@@ -41,7 +48,7 @@ def difference(
     return float(off / max(np.abs(wanted[usual]).max(), 1e-12)) if np.isfinite(off) else float("inf")
 
 
-def _answers(model: onnx.ModelProto, input_shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _answers(model: onnx.ModelProto, input_shape: tuple[int, ...], layout: Layout) -> NDArray[np.float64]:
     import onnxruntime as ort
 
     from edgepipe.models.lower import numpy_type
@@ -51,14 +58,18 @@ def _answers(model: onnx.ModelProto, input_shape: tuple[int, ...]) -> NDArray[np
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     first = session.get_inputs()[0]
     fixed = first.shape[0] if first.shape and isinstance(first.shape[0], int) else None
+
+    def ask(count: int) -> NDArray[np.float64]:
+        examples = _drawn(count, input_shape, numpy_type(first.type))
+        given = np.ascontiguousarray(arranged(examples, layout))
+        return np.asarray(session.run(None, {first.name: given})[0], np.float64)
+
+    if fixed is not None:
+        return ask(fixed)
     try:
-        examples = _drawn(fixed or 2, input_shape, numpy_type(first.type))
-        answers = session.run(None, {first.name: examples})[0]
+        return ask(2)
     except Exception:
-        if fixed is not None:
-            raise
-        answers = session.run(None, {first.name: _drawn(1, input_shape, numpy_type(first.type))})[0]
-    return np.asarray(answers, np.float64)
+        return ask(1)
 
 
 def _drawn(count: int, input_shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
