@@ -96,12 +96,27 @@ def resident_bytes(pid: int) -> int:
     return 0
 
 
-def memory_bytes() -> float:
-    """Of this machine; infinite where the system does not say."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, OSError, ValueError):
-        return float("inf")
+def memory_bytes(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
+    """What this process may use: the machine's, or less where its control group or one above has less; else infinite.
+
+    Args:
+        root, own: where Linux tells of control groups, of versions 1 and 2.
+    """
+    found = [float("inf")]
+    with suppress(AttributeError, OSError, ValueError):
+        found.append(float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
+    groups = {""}  # inside of a container its own group is the root, whatever it is called outside
+    with suppress(OSError):
+        for line in own.read_text(errors="replace").splitlines():
+            controllers, _, group = line.partition(":")[2].partition(":")
+            if controllers == "" or "memory" in controllers.split(","):
+                parts = group.strip("/").split("/")
+                groups |= {"/".join(parts[: depth + 1]) for depth in range(len(parts))}
+    for group in groups:
+        for file in (root / group / "memory.max", root / "memory" / group / "memory.limit_in_bytes"):
+            with suppress(OSError, ValueError):  # "max": it has no limit
+                found.append(float(int(file.read_text())))
+    return min(found)
 
 
 def end_all() -> None:

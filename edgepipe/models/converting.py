@@ -8,10 +8,6 @@ real examples; here the graph is made to take what the data gives and must answe
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,16 +15,17 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field, JsonValue
 
-from edgepipe import children
 from edgepipe.artifact import ONNX_FILE, Artifact, Kind, Signature, file_sha256, seal
 from edgepipe.children import memory_bytes
 from edgepipe.contract import Job, Split
 from edgepipe.errors import ModelError
+from edgepipe.models.bounded import Bound, answer
 from edgepipe.models.settings import ModelSettings
 from edgepipe.scratch import scratch
 from edgepipe.settings import PlaceText
 
 _EXAMPLES = 256
+_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 
 
 class ConvertedModel(ModelSettings):
@@ -58,8 +55,14 @@ class ConvertedModel(ModelSettings):
         None, gt=0, description="memory (10^9 bytes) the conversion may take; null: three quarters of the machine's"
     )
 
-    def _gigabytes(self) -> float:
-        return self.most_gigabytes or 0.75 * memory_bytes() / 1e9
+    def _bound(self) -> Bound:
+        return Bound(
+            self.most_minutes,
+            self.most_gigabytes or 0.75 * memory_bytes() / 1e9,
+            "converting it",
+            "Give it longer with model.most_minutes",
+            "Allow more with model.most_gigabytes, or convert it on a larger machine",
+        )
 
     @abstractmethod
     def check(self, path: Path) -> None:
@@ -104,7 +107,7 @@ class ConvertedModel(ModelSettings):
                 "classes": list(signature.classes),
                 **self.request(),
             }
-            reply = _convert(self.converter, folder, asked, str(path), self.most_minutes, self._gigabytes())
+            reply = answer(self.converter, folder, asked, f"model.path: {path}", self._bound(), _ENVIRONMENT)
             answers = np.load(folder / "answers.npy", allow_pickle=False)
             facts = adopt(
                 folder / ONNX_FILE,
@@ -127,42 +130,3 @@ def _examples(signature: Signature, job: Job | None) -> Any:
     if job is not None and (count := min(_EXAMPLES, job.data.count(Split.EVALUATION))):
         return next(job.data.batches(Split.EVALUATION, count, range(count))).inputs
     return np.random.default_rng(0).standard_normal((16, *signature.input_shape)).astype(np.float32)
-
-
-def _convert(
-    converter: str, folder: Path, asked: dict[str, Any], shown: str, minutes: float, gigabytes: float
-) -> dict[str, Any]:
-    """Run the converter; its reply is `reply.json` in the folder."""
-    (folder / "request.json").write_text(json.dumps(asked), encoding="utf-8")
-    home = str(Path(__file__).parents[2])
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH", "")) if part),
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "KERAS_BACKEND": "tensorflow",
-    }
-    command = [sys.executable, "-m", converter, str(folder)]
-    most = int(gigabytes * 1e9)
-    try:
-        ended = children.run(command, cwd=folder, env=environment, timeout=minutes * 60, most_bytes=most)
-    except subprocess.TimeoutExpired:
-        raise ModelError(
-            f"model.path: {shown}: converting it took longer than {minutes:g} minutes and was ended. "
-            "Give it longer with model.most_minutes"
-        ) from None
-    except MemoryError:
-        raise ModelError(
-            f"model.path: {shown}: converting it took more than {gigabytes:.1f} GB of memory and was ended. "
-            "Allow more with model.most_gigabytes, or convert it on a larger machine"
-        ) from None
-    file = folder / "reply.json"
-    if not file.is_file():
-        words = ended.stderr.strip()[-600:] or f"exit code {ended.returncode}"
-        if ended.returncode == -9:
-            words = "the system killed it, as it does where memory runs out"
-        raise ModelError(f"model.path: {shown}: the process that converts it ended without a word: {words}")
-    reply: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    if "error" in reply:
-        raise ModelError(f"model.path: {shown}: {reply['error']}")
-    return reply

@@ -30,7 +30,16 @@ class OnnxModel(ModelSettings):
     kind: ClassVar[Kind] = Kind.ONNX
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
 
+    # How much the first run may take says nothing of its result.
+    located: ClassVar[frozenset[str]] = frozenset({"path", "weights", "most_minutes", "most_gigabytes"})
+
     path: PlaceText = Field(description="the .onnx file")
+    most_minutes: float | None = Field(
+        None, gt=0, description="how long its first load and run may take; null: a minute, and one per 500 MB of it"
+    )
+    most_gigabytes: float | None = Field(
+        None, gt=0, description="memory (10^9 bytes) that may take; null: 4 and 8 times its size, 3/4 of the machine's"
+    )
 
     def digests(self) -> dict[str, JsonValue]:
         path = Path(self.path)
@@ -43,15 +52,17 @@ class OnnxModel(ModelSettings):
         return found
 
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
-        del seed  # nothing here is random
         import onnx
 
+        from edgepipe.models import first_run
         from edgepipe.models.expanded import in_order
 
         path = Path(self.path)
         where = f"model.path: {path}"
         network = _parse(path)
-        external_data.read(external_data.places(network, path))
+        found = external_data.places(network, path)
+        first_run.tried(self, network, signature, seed, job)  # nothing is read or written out before
+        external_data.read(found)
         check_size(network, where, ModelError)
         _weights_are_no_inputs(network)
         onnx_ends.check(network, where)

@@ -18,6 +18,7 @@ from edgepipe.contract import DataSource, Progress, Split
 from edgepipe.errors import EdgepipeError, VerifyError
 from edgepipe.files import reserve, write_text
 from edgepipe.metrics import Proof
+from edgepipe.models.first_run import TRIED, tried_file
 from edgepipe.registry import package_digest
 from edgepipe.store import Store, key_of
 from edgepipe.targets.machine import fingerprint
@@ -102,6 +103,7 @@ class _Work:
         if self._inputs is None:
             self._inputs = self.folder / "inputs.npy"
             self.examples.write(self._inputs)
+            tried_file(self.model, np.load(self._inputs, mmap_mode="r")[:TRIED], str(self.model))
         work = self.folder / f"place-{len(list(self.folder.iterdir()))}"
         work.mkdir()
         count = self.examples.count

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgepipe import files
+from edgepipe import children, files
 from edgepipe.data.npz_file import read_npz
 from edgepipe.errors import DataError, ModelError
 from edgepipe.models.torch_artifact import read_checkpoint
@@ -36,3 +36,28 @@ def test_a_tensor_that_claims_more_than_its_bytes_is_refused(tmp_path: Path, kin
         read_checkpoint(tmp_path / "w.pth")
     torch.save({"w": torch.zeros(4, 4).T, "b": torch.zeros(3)}, tmp_path / "w.pth")
     assert read_checkpoint(tmp_path / "w.pth")["w"].shape == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("group", "limits", "expected"),
+    [
+        ("0::/", {"memory.max": "1000000"}, 1_000_000),  # in a container
+        ("0::/jobs/one", {"jobs/memory.max": "2000000", "jobs/one/memory.max": "max"}, 2_000_000),
+        ("0::/jobs/one", {"jobs/memory.max": "2000000", "jobs/one/memory.max": "1000000"}, 1_000_000),
+        ("9:memory:/docker/a", {"memory/docker/a/memory.limit_in_bytes": "3000000"}, 3_000_000),
+        ("9:memory:/not/seen/inside", {"memory/memory.limit_in_bytes": "3000000"}, 3_000_000),
+        ("9:cpu,memory:/a\n1:cpu:/b", {"memory/b/memory.limit_in_bytes": "3000000"}, None),
+        ("0::/", {"memory.max": "9223372036854771712"}, None),
+        ("", {}, None),
+    ],
+)
+def test_the_memory_is_what_the_control_group_leaves(
+    tmp_path: Path, group: str, limits: dict[str, str], expected: int | None
+) -> None:
+    (tmp_path / "own").write_text(group)
+    for name, text in limits.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    found = children.memory_bytes(tmp_path, tmp_path / "own")
+    nowhere = children.memory_bytes(tmp_path / "no", tmp_path / "no")
+    assert found == (nowhere if expected is None else expected)
