@@ -5,16 +5,20 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import sys
 import zipfile
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from edgepipe.errors import InputError
+from edgepipe.text import printable
 
 Record = TypeVar("Record", bound=BaseModel)
+_NO_LETTER = re.compile("[\ud800-\udfff]")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -30,6 +34,23 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def writable(record: Record) -> Record:
+    """The record itself; where a name in it has bytes that are no letters, which JSON cannot hold, one with `\\xe9`."""
+    try:
+        record.model_dump_json()
+    except PydanticSerializationError:
+        return type(record).model_validate(_lettered(record.model_dump(by_alias=True)))
+    return record
+
+
+def _lettered(value: Any) -> Any:
+    if isinstance(value, str):
+        return _NO_LETTER.sub(lambda found: printable(found[0]), value)
+    if isinstance(value, dict):
+        return {_lettered(key): _lettered(item) for key, item in value.items()}
+    return type(value)(map(_lettered, value)) if type(value) in (list, tuple) else value
 
 
 def near(path: Path) -> str:

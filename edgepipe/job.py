@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from edgepipe.compose import current_job, current_sweep, keep_config, launch, to_recipe, to_yaml
 from edgepipe.disk import full, refuse_unwritable, which
 from edgepipe.errors import EdgepipeError, RecipeError
-from edgepipe.files import near, write_text
+from edgepipe.files import near, writable, write_text
 from edgepipe.marks import BESIDE, check, claim, ran_here
 from edgepipe.metrics import Failure, Metrics, read_metrics
 from edgepipe.recipe import Tracking
@@ -176,7 +176,8 @@ def _unpublish(metrics: Metrics, folder: Path, error: OSError | KeyboardInterrup
         else:
             place.unlink(missing_ok=True)
     with suppress(OSError):  # a run without a record has not ended well either
-        write_text(folder / METRICS, metrics.model_copy(update=failed).model_dump_json(indent=1, by_alias=True))
+        record = writable(metrics.model_copy(update=failed))
+        write_text(folder / METRICS, record.model_dump_json(indent=1, by_alias=True))
 
 
 def _publish(metrics: Metrics, folder: Path) -> None:

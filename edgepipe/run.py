@@ -18,7 +18,7 @@ from edgepipe.artifact import Artifact, Kind, canonical_json
 from edgepipe.contract import DataSource, Job, Pass, Split
 from edgepipe.data.task import with_task
 from edgepipe.errors import DataError, EdgepipeError, PassError, RecipeError
-from edgepipe.files import near, write_text
+from edgepipe.files import near, writable, write_text
 from edgepipe.metrics import (
     ArtifactRef,
     Estimate,
@@ -362,7 +362,7 @@ def run(
             shutil.rmtree(folder / "final", ignore_errors=True)  # what is deployed belongs to a run that ended well
             why = why.model_copy(update={"message": without_passwords(why.message)})
         seconds = time.perf_counter() - clock
-        found = _assemble(recipe, plan, state, records, why, label, started, seconds, overrides or [])
+        found = writable(_assemble(recipe, plan, state, records, why, label, started, seconds, overrides or []))
         write_text(folder / METRICS, found.model_dump_json(indent=1, by_alias=True))
         return found
 

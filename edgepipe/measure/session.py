@@ -44,11 +44,20 @@ def open_session(model: Path | bytes, *, threads: int = 1, chosen: Any = None, n
     Raises:
         MeasureError: the runtime cannot open the model; names it.
     """
-    source = str(model) if isinstance(model, Path) else model
     try:
+        source = _source(model) if isinstance(model, Path) else model
         return onnxruntime.InferenceSession(source, chosen or options(threads), providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's exceptions share no base below Exception
         raise MeasureError(f"{name or model!s}: ONNX Runtime cannot open it: {error}") from error
+
+
+def _source(file: Path) -> str | bytes:
+    """A file as the runtime takes it: by its path, or its content where bytes of the path are no letters."""
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        return file.read_bytes()
+    return str(file)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgepipe.artifact import Signature
 from edgepipe.metrics import Measurements, Metrics, quality
-from edgepipe.report.table import markdown_table, percent
+from edgepipe.report.table import markdown_table, markdown_text, percent
 
 
 def _answers(final: Measurements) -> list[str]:
@@ -23,7 +23,7 @@ def model_card(metrics: Metrics, signature: Signature | None) -> str:
     Source: Mitchell et al., Model Cards for Model Reporting, FAT* 2019, arXiv:1810.03993.
     """
     final = metrics.final
-    lines = [f"# {metrics.recipe}", ""]
+    lines = [f"# {markdown_text(metrics.recipe)}", ""]
     if final is not None:
         lines += [
             f"- size: {final.size_bytes:,} bytes ({final.gzip_bytes:,} gzipped)",

@@ -15,7 +15,7 @@ from edgepipe.files import write_text
 from edgepipe.metrics import LayerEffect, Sensitivity
 from edgepipe.report.page import page, table
 from edgepipe.report.svg import Bar, bars
-from edgepipe.report.table import markdown_rows, percent
+from edgepipe.report.table import markdown_rows, markdown_text, percent
 
 _COSTS = ("MMACs", "float: kB more", "float: ms more")
 _SAVES = ("MMACs less", "kB less")
@@ -93,7 +93,9 @@ def rich_sensitivity(found: Sensitivity) -> Group:
 
 def markdown_sensitivity(found: Sensitivity) -> str:
     """For a pull request."""
-    return "\n".join(f"**{text}**\n\n{markdown_rows(columns, rows)}\n" for text, columns, rows in _tables(found))
+    return "\n".join(
+        f"**{markdown_text(text)}**\n\n{markdown_rows(columns, rows)}\n" for text, columns, rows in _tables(found)
+    )
 
 
 def layers_section(layers: Sequence[LayerEffect], kept: Sequence[str] = ()) -> Iterator[str]:

@@ -201,34 +201,38 @@ def rich_proofs(proofs: Sequence[Proof]) -> Group:
     return Group(table, *[Text(f"- {note}") for note in proof_notes(proofs)])
 
 
+_MARKS = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
+"""What Markdown takes for marks; an underscore within a word is none."""
+
+
 def markdown_text(text: str) -> str:
     """Text that Markdown shows as it is, HTML and emphasis included."""
-    return re.sub(r"([\\`*\[\]|~])", r"\\\1", html.escape(text, quote=False)).replace("\n", " ")
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return _MARKS.sub(r"\\\g<0>", html.escape(text, quote=False)).replace("\n", " ")
 
 
 def markdown_rows(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A Markdown table; the first column is aligned left, the others right."""
     head = "| " + " | ".join(columns) + " |"
     rule = "|" + "|".join([":---"] + ["---:"] * (len(columns) - 1)) + "|"
-    return "\n".join([head, rule, *("| " + " | ".join(map(_cell, cells)) + " |" for cells in rows)])
+    return "\n".join([head, rule, *("| " + " | ".join(map(markdown_text, cells)) + " |" for cells in rows)])
 
 
 def markdown_table(metrics: Metrics) -> str:
     """The closing table, findings and goals as Markdown."""
     text = [
-        f"**{_cell(headline(metrics))}**",
+        f"**{markdown_text(headline(metrics))}**",
         "",
         markdown_rows(columns(metrics), [row(step) for step in metrics.passes]),
     ]
-    found = [f"- `{step.label}`: {_cell(finding)}" for step in metrics.passes for finding in step.findings]
+    found = [
+        f"- {markdown_text(step.label)}: {markdown_text(finding)}"
+        for step in metrics.passes
+        for finding in step.findings
+    ]
     if found:
         text += ["", *found]
     if metrics.goal:
-        text += ["", *(f"- {'✔' if result.met else '✘'} {goal_line(result)}" for result in metrics.goal)]
+        text += ["", *(f"- {'✔' if result.met else '✘'} {markdown_text(goal_line(result))}" for result in metrics.goal)]
     if metrics.proofs:
         text += ["", markdown_proofs(metrics.proofs)]
     return "\n".join(text) + "\n"
@@ -236,5 +240,5 @@ def markdown_table(metrics: Metrics) -> str:
 
 def markdown_proofs(proofs: Sequence[Proof]) -> str:
     """The table of proofs as Markdown."""
-    notes = [f"- {_cell(note)}" for note in proof_notes(proofs)]
+    notes = [f"- {markdown_text(note)}" for note in proof_notes(proofs)]
     return "\n".join([markdown_rows(PROOF_COLUMNS, [proof_row(proof) for proof in proofs]), *notes])

@@ -85,7 +85,7 @@ def test_the_example_says_a_sentence_on_what_it_cannot_read(bundle: Path, tmp_pa
     for line, path, (_, message) in zip(lines, paths[1:], refused().values(), strict=False):
         assert line.startswith(f"error: {path}: ") and message in line
     assert [line.rpartition(": ")[2] for line in lines[-3:-1]] == ["Is a directory", "No such file or directory"]
-    assert "bad\\x1b[31m\\nname.png: No such file" in lines[-1]
+    assert "bad\\x1b[31m\\x0aname.png: No such file" in lines[-1]
 
 
 @pytest.mark.skipif(NODE is not None, reason=str(NODE))

@@ -11,6 +11,7 @@ import pytest
 
 from edgepipe.__main__ import main
 from edgepipe.metrics import Metrics, WrongAnswer
+from edgepipe.report.card import model_card
 from edgepipe.report.html import write_report
 from edgepipe.report.svg import Dot, scatter
 from edgepipe.report.sweep import _names, pareto, write_sweep
@@ -71,10 +72,23 @@ def test_names_from_outside_are_escaped(run: Path, tmp_path: Path) -> None:
         )
         for step in found.passes
     ]
-    write_report(found.model_copy(update={"recipe": evil, "passes": steps, "overrides": [evil]}), tmp_path / "r.html")
+    evil_run = found.model_copy(update={"recipe": evil, "passes": steps, "overrides": [evil]})
+    write_report(evil_run, tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     assert "<script" not in text
     assert "<blink>" not in text
+
+
+def test_markdown_shows_names_from_outside_as_they_are(run: Path) -> None:
+    found = Metrics.model_validate_json((run / "metrics.json").read_text())
+    evil = "<b>x</b> [a](http:) `c` *d* __e__ f_g | $h$ ~~i~~\nj"
+    shown = r"&lt;b&gt;x&lt;/b&gt; \[a\](http:) \`c\` \*d\* \_\_e\_\_ f_g \| \$h\$ \~\~i\~\~ j"
+    steps = [step.model_copy(update={"findings": [evil], "label": evil}) for step in found.passes]
+    told = model_card(found.model_copy(update={"recipe": evil, "passes": steps}), None)
+    assert told.startswith(f"# {shown}\n")
+    assert f"- {shown}: {shown}\n" in told
+    assert f"| {shown} |" in told
+    assert evil[:8] not in told and evil[9:18] not in told
 
 
 def test_the_card_says_how_to_feed_the_model_and_names_every_file(run: Path) -> None:

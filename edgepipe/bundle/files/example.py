@@ -47,7 +47,9 @@ def open_model(threads):
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
-    return ort.InferenceSession(str(HERE / BUNDLE["model"]), options, providers=["CPUExecutionProvider"])
+    file = HERE / BUNDLE["model"]
+    model = str(file) if str(file).isprintable() else file.read_bytes()  # the runtime takes no path of other bytes
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def answer(session, example):
@@ -108,7 +110,12 @@ def decode(path, channels, size, interpolation):
 
 def printable(text):
     """A name from elsewhere as one line: no control of a terminal, no byte that is no letter."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() else escaped(c) for c in text)
+
+
+def escaped(letter):
+    code = ord(letter) - 0xDC00 if 0xDC80 <= ord(letter) <= 0xDCFF else ord(letter)  # a byte of a file's name
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
 
 
 def in_words(scores):
