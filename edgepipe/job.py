@@ -18,7 +18,7 @@ from edgepipe.errors import EdgepipeError, RecipeError
 from edgepipe.files import near, writable, write_text
 from edgepipe.marks import BESIDE, check, claim, ran_here
 from edgepipe.metrics import Failure, Metrics, read_metrics
-from edgepipe.recipe import Tracking
+from edgepipe.recipe import Tracking, with_pixels
 from edgepipe.run import describe, run
 from edgepipe.run_folder import METRICS, clear
 from edgepipe.stopping import Stopped, listening, words_of
@@ -115,6 +115,7 @@ def _job(
     clear(folder)
     keep_config(config, folder)
     recipe, plan = to_recipe(config, choices, overrides, trusted=trusted)
+    recipe = with_pixels(recipe)
     if recipe.tracking is not None:
         _before_tracking(recipe.tracking)
     (folder / "recipe.yaml").write_text(to_yaml({**describe(recipe), "tracking": None}), encoding="utf-8")

@@ -20,7 +20,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from edgepipe.artifact import Task
 from edgepipe.contract import Pass
-from edgepipe.data.settings import DataSettings
+from edgepipe.data.settings import DataSettings, PictureSettings
 from edgepipe.errors import RecipeError
 from edgepipe.measure.settings import MeasureSettings
 from edgepipe.metrics import GATED, Tolerance
@@ -341,3 +341,12 @@ def validate(content: Mapping[str, Any]) -> Recipe:
         ValidationError: with every problem at once; see `problems_of`.
     """
     return Recipe.model_validate(dict(content))
+
+
+def with_pixels(recipe: Recipe) -> Recipe:
+    """The recipe, its pictures given as whole numbers where the model takes such: preprocessing follows the model."""
+    settings = recipe.data.settings
+    if not isinstance(settings, PictureSettings) or not recipe.model.settings.takes_pixels():
+        return recipe
+    data = recipe.data.model_copy(update={"settings": settings.as_pixels()})
+    return recipe.model_copy(update={"data": data})

@@ -20,6 +20,7 @@ from edgepipe.passes.prune_channels import PruneChannels
 from edgepipe.passes.prune_weights import PruneWeights
 from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.plan import Plan, PlannedStep
+from edgepipe.recipe import with_pixels
 from edgepipe.registry import library_versions, module_digest, package_digest
 from edgepipe.run import incoming
 from edgepipe.store import Store, key_of
@@ -53,6 +54,7 @@ def main_sensitivity(argv: list[str]) -> int:
     if args.prune is not None and not 0 < args.prune < 1:
         raise RecipeError(f"command line: --prune: a share between 0 and 1, found {args.prune:g}")
     recipe, plan = compose(args.overrides)
+    recipe = with_pixels(recipe)
     quantize = _step(plan, (QuantizeStatic,), "quantize_static")
     prune = None if args.prune is None else _step(plan, (PruneChannels, PruneWeights), "prune_channels")
     folder = (args.out or Path("outputs/sensitivity") / recipe.name).absolute()

@@ -12,6 +12,10 @@ from edgepipe.artifact import Preprocessing, Signature
 from edgepipe.contract import DataSource
 from edgepipe.settings import Settings
 
+PIXEL = 0.003921568393707275
+"""The largest float32 below 1/255. A byte of a picture, scaled to [0, 1] and divided by it, is that byte or a hair
+more: a cast to whole numbers, which cuts, gives each of the 256 back."""
+
 Side = Annotated[int, Field(ge=1, le=4096)]
 Trust = Literal["stat", "content"]
 OnOverlap = Literal["error", "drop"]
@@ -78,6 +82,10 @@ class PictureSettings(DataSettings):
             mean=self._per_channel(self.mean),
             std=self._per_channel(self.std),
         )
+
+    def as_pixels(self) -> PictureSettings:
+        """The same pictures as whole numbers of 0 to 255, for a model that normalizes them itself."""
+        return self.model_copy(update={"mean": (0.0,) * self.channels, "std": (PIXEL,) * self.channels})
 
     def _per_channel(self, values: tuple[float, ...]) -> tuple[float, ...]:
         return values if len(values) == self.channels else (round(sum(values) / len(values), 6),)

@@ -72,6 +72,15 @@ def layout(network: onnx.ModelProto, signature: Signature, where: str) -> Layout
     return "nhwc" if _runs(network, turned_shape) else "same"
 
 
+def takes_pixels(network: onnx.ModelProto) -> bool:
+    """Whether its only input takes whole numbers that a byte fits into."""
+    from onnx import TensorProto
+
+    stored = {item.name for item in network.graph.initializer}
+    kinds = [item.type.tensor_type.elem_type for item in network.graph.input if item.name not in stored]
+    return len(kinds) == 1 and kinds[0] in (TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64)
+
+
 def shape_in(found: Layout, signature: Signature) -> tuple[int, ...]:
     """Of one example, as the graph takes it."""
     shape = signature.input_shape

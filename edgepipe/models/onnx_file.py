@@ -51,6 +51,12 @@ class OnnxModel(ModelSettings):
             found[name if name != "model" else "./model"] = file_sha256(file)
         return found
 
+    def takes_pixels(self) -> bool:
+        try:
+            return onnx_ends.takes_pixels(_parse(Path(self.path)))
+        except ModelError:  # which whoever loads it tells
+            return False
+
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
         import onnx
 
@@ -72,6 +78,11 @@ class OnnxModel(ModelSettings):
         network, notes = _in_plain_words(network, shape, where)
         notes += _in_float32(network, shape, where)
         notes += onnx_ends.arrange(network, layout, signature, where)
+        if signature.preprocessing.image_size is not None and onnx_ends.takes_pixels(network):
+            notes.append(
+                "the graph takes whole numbers: pictures are given as their pixels, 0 to 255, and data.mean and "
+                "data.std are not used; the bundle does the same"
+            )
         onnx_ends.declare(network, signature, where)
         try:
             network.doc_string = ""

@@ -27,6 +27,10 @@ class ModelSettings(Settings):
     def digests(self) -> dict[str, JsonValue]:
         """What the loaded network depends on besides the settings: digests of files and code; quick."""
 
+    def takes_pixels(self) -> bool:
+        """Whether the network takes whole numbers: of pictures the bytes that they are, not normalized floats."""
+        return False
+
     def problems(self) -> list[tuple[str, str]]:
         """(setting, sentence) of what is named and exists nowhere; asked before the first step that is computed."""
         return []

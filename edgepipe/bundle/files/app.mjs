@@ -1,5 +1,5 @@
 // The page of an edgepipe bundle: everything runs here, no picture leaves the browser.
-import {pixelsOf, resize} from "./pixels.mjs";
+import {pixelsOf, resize, typed} from "./pixels.mjs";
 
 const $ = (id) => document.getElementById(id);
 const state = (word) => { document.body.dataset.state = word; };
@@ -50,7 +50,8 @@ async function show(blob) {
     for (let i = 0; i < size; i++) input[c * size + i] = f(f(f(pixels[i * channels + c] / 255) - mean) / std);
   }
   for (let row = 1; row < batch; row++) input.copyWithin(row * one, 0, one);  // a fixed batch is filled up
-  const feed = {[session.inputNames[0]]: new ort.Tensor("float32", input, [batch, channels, height, width])};
+  const type = session.inputMetadata[0].type;
+  const feed = {[session.inputNames[0]]: new ort.Tensor(type, typed(input, type), [batch, channels, height, width])};
   await session.run(feed);  // the first run is slower: buffers are made
   const began = performance.now();
   const data = (await session.run(feed))[session.outputNames[0]].data;

@@ -163,6 +163,14 @@ function rgbaOf(picture, format) {
   return rgba;
 }
 
+// A model that takes whole numbers gets the pixels themselves: the bundle's `std` makes 0 to 255 of them, or a hair more.
+export function typed(values, type) {
+  if (type === "uint8") return Uint8Array.from(values, Math.round);
+  if (type === "int32") return Int32Array.from(values, Math.round);
+  if (type === "int64") return BigInt64Array.from(values, (x) => BigInt(Math.round(x)));
+  return values;
+}
+
 // Pixels of a picture's file, upright: [Uint8Array (height, width, channels), width, height].
 export async function pixelsOf(blob, channels) {
   const {format, orientation, parts} = inspect(new Uint8Array(await blob.arrayBuffer()));
