@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgepipe.errors import PassError
 from edgepipe.models.lower import Answers
+from edgepipe.models.tensor_types import cast
 
 XML = "openvino.xml"
 _LAYERS = {"Convolution", "GroupConvolution", "FullyConnected", "MatMul"}
@@ -56,7 +57,7 @@ def write(onnx_file: Path, out: Path, int8_layers: int) -> tuple[list[Path], Ans
         step = len(inputs) if shape[0].is_dynamic else shape[0].get_length()
         rows = []
         for start in range(0, len(inputs), step):
-            part = inputs[start : start + step].astype(wanted)
+            part = cast(inputs[start : start + step], wanted, XML)
             found = request.infer([np.resize(part, (step, *part.shape[1:]))])[output]
             rows.append(np.array(found)[: len(part)])
         return np.concatenate(rows)

@@ -12,16 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgepipe.errors import MeasureError, ModelError
-
-_TYPES: dict[str, type[np.generic]] = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(uint8)": np.uint8,
-    "tensor(int8)": np.int8,
-    "tensor(int32)": np.int32,
-    "tensor(int64)": np.int64,
-}
+from edgepipe.models.tensor_types import TYPES, cast, lost_as
 
 
 def options(threads: int) -> Any:
@@ -84,9 +75,7 @@ class Feed:
                 f"{self.artifact}: input {self.name!r} has {self.rank} axes, "
                 f"but the data gives {inputs.ndim}: {tuple(inputs.shape)}. Use data of the shape the model was made for"
             )
-        if np.dtype(self.dtype).kind in "iu" and inputs.dtype.kind == "f":
-            inputs = np.rint(inputs)  # 7.9999995 is 8: a cast alone would make 7 of it
-        return {self.name: np.ascontiguousarray(inputs, dtype=self.dtype)}
+        return {self.name: cast(inputs, self.dtype, self.artifact)}
 
     def check(self, inputs: NDArray[Any], preprocessing: str) -> None:
         """Whether real examples, (n, …), can be given as they are: a cast to whole numbers would make others of them.
@@ -96,11 +85,8 @@ class Feed:
         Raises:
             ModelError: they cannot; says what the model takes, what the data gives and the remedy.
         """
-        if np.dtype(self.dtype).kind not in "iu" or not len(inputs):
-            return
-        limits: Any = np.iinfo(np.dtype(self.dtype))
-        whole = np.abs(inputs - np.rint(inputs)).max() < 1e-3
-        if whole and inputs.min() > limits.min - 0.5 and inputs.max() < limits.max + 0.5:
+        lost = lost_as(inputs, self.dtype)
+        if lost is None:
             return
         remedy = (
             "Save the pixels that it takes as arrays of whole numbers (data=npz), or export it with a float input"
@@ -108,9 +94,8 @@ class Feed:
             else "Save the arrays as the whole numbers that the model takes"
         )
         raise ModelError(
-            f"{self.artifact}: its input {self.name!r} takes whole numbers ({limits.dtype.name}, {limits.min} "
-            f"to {limits.max}), but the data gives values from {inputs.min():.4g} to {inputs.max():.4g}"
-            f"{f' ({preprocessing})' if preprocessing else ''}: as whole numbers they would be others. {remedy}"
+            f"{self.artifact}: its input {self.name!r} {lost}{f' ({preprocessing})' if preprocessing else ''}: "
+            f"as whole numbers they would be others. {remedy}"
         )
 
     def fit(self, inputs: NDArray[Any]) -> NDArray[Any]:
@@ -130,12 +115,12 @@ def feed_of(session: Any, artifact: str) -> Feed:
         names = ", ".join(repr(item.name) for item in inputs)
         raise MeasureError(f"{artifact}: has {len(inputs)} inputs ({names}); only models with one are measured")
     wanted = inputs[0]
-    if wanted.type not in _TYPES:
-        raise MeasureError(f"{artifact}: input {wanted.name!r} is {wanted.type}; expected one of {', '.join(_TYPES)}")
+    if wanted.type not in TYPES:
+        raise MeasureError(f"{artifact}: input {wanted.name!r} is {wanted.type}; expected one of {', '.join(TYPES)}")
     shape: Sequence[int | str | None] = wanted.shape or ()
     first = shape[0] if shape else None
     batch = first if isinstance(first, int) and first > 0 else None
-    return Feed(artifact, wanted.name, batch, _TYPES[wanted.type], len(shape) or None)
+    return Feed(artifact, wanted.name, batch, TYPES[wanted.type], len(shape) or None)
 
 
 def run(session: Any, feed: dict[str, NDArray[Any]], artifact: str) -> list[Any]:

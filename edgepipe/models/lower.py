@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgepipe.contract import DataSource, Split
 from edgepipe.errors import ParityError, PassError
 from edgepipe.models.batch_axis import batch_axis, one_each
+from edgepipe.models.tensor_types import cast, numpy_type
 from edgepipe.targets.machine import available_cores
 
 if TYPE_CHECKING:
@@ -131,16 +132,6 @@ def answers_of(network: nn.Module, inputs: NDArray[np.float32]) -> NDArray[np.fl
     return logits
 
 
-def numpy_type(name: str) -> np.dtype[Any]:
-    """The numpy type of a tensor type as ONNX Runtime writes it, `tensor(int64)`; float32 where there is none."""
-    inner = name.removeprefix("tensor(").removesuffix(")")
-    return np.dtype(
-        {"float": "float32", "double": "float64", "float16": "float16"}.get(
-            inner, inner if inner[:3] in ("int", "uin") else "f4"
-        )
-    )
-
-
 class SessionAnswers:
     """Answers of an ONNX (or ORT format) file, whatever its batch size and input type, in ONNX Runtime."""
 
@@ -153,7 +144,7 @@ class SessionAnswers:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # its callers compute between runs
         self._session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         first = self._session.get_inputs()[0]
-        self._name, self._dtype = first.name, numpy_type(first.type)
+        self._file, self._name, self._dtype = file, first.name, numpy_type(first.type)
         self._fixed = first.shape[0] if isinstance(first.shape[0], int) else None
         self._axis: list[int | None] = []
 
@@ -167,7 +158,7 @@ class SessionAnswers:
         return self._axis[0]
 
     def _run(self, inputs: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(self._session.run(None, {self._name: inputs.astype(self._dtype, copy=False)})[0])
+        return np.asarray(self._session.run(None, {self._name: cast(inputs, self._dtype, self._file.name)})[0])
 
     def __call__(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, ...), whatever axis of the output counts the examples."""

@@ -179,6 +179,6 @@ def _session(network: onnx.ModelProto) -> Any:
 
 
 def _zeros(session: Any, count: int, shape: Any) -> NDArray[Any]:
-    from edgepipe.models.lower import numpy_type
+    from edgepipe.models.tensor_types import numpy_type
 
     return np.zeros((count, *shape), numpy_type(session.get_inputs()[0].type))

@@ -51,7 +51,7 @@ def difference(
 def _answers(model: onnx.ModelProto, input_shape: tuple[int, ...], layout: Layout) -> NDArray[np.float64]:
     import onnxruntime as ort
 
-    from edgepipe.models.lower import numpy_type
+    from edgepipe.models.tensor_types import numpy_type
 
     options = ort.SessionOptions()
     options.log_severity_level = 4

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgepipe.contract import DataSource, Progress, Split
 from edgepipe.errors import EdgepipeError, PassError
-from edgepipe.models.lower import numpy_type
+from edgepipe.models.tensor_types import cast, numpy_type
 from edgepipe.quant.observers import COUNTED, NotFiniteError, Observer
 from edgepipe.quant.summaries import Summaries
 from edgepipe.targets.machine import available_cores
@@ -171,7 +171,7 @@ def open_probe(model: onnx.ModelProto, at_once: int = 1) -> tuple[Run, int | Non
     kind = numpy_type(first.type)
 
     def run(rows: NDArray[np.float32]) -> Values:
-        values: Values = session.run(None, {first.name: rows.astype(kind, copy=False)})
+        values: Values = session.run(None, {first.name: cast(rows, kind, "the network")})
         return values
 
     return run, first.shape[0] if isinstance(first.shape[0], int) else None

@@ -10,8 +10,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from edgepipe.models.lower import numpy_type
 from edgepipe.models.subgraphs import captured, subgraphs
+from edgepipe.models.tensor_types import cast, numpy_type
 from edgepipe.quant.calibrate import probe_session
 from edgepipe.quant.worth import shapes_of
 
@@ -48,7 +48,7 @@ class Trunk:
             part = rows[start : start + size]
             fed = part if fixed is None else np.resize(part, (fixed, *part.shape[1:]))
             self._counts.append(len(part))
-            self._values.append({first.name: fed.astype(kind, copy=False)})
+            self._values.append({first.name: cast(fed, kind, "the network")})
         self._at = 0
 
     def start_of(self, tensors: Sequence[str]) -> int:

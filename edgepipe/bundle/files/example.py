@@ -56,8 +56,21 @@ def answer(session, example):
     """example: one preprocessed input, without the batch axis."""
     wanted = session.get_inputs()[0]
     batch = wanted.shape[0] if wanted.shape and isinstance(wanted.shape[0], int) else 1
-    fed = np.repeat(example[None], batch, axis=0).astype(TYPES.get(wanted.type, example.dtype))
+    fed = as_type(np.repeat(example[None], batch, axis=0), np.dtype(TYPES.get(wanted.type, example.dtype)))
     return session.run(None, {wanted.name: fed})[0][0]
+
+
+def as_type(values, kind):
+    """Refused: as the whole numbers that the model takes they would be others."""
+    if kind.kind not in "iub" or values.dtype == kind:
+        return values.astype(kind)
+    low, high = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
+    whole = np.rint(values)
+    if np.abs(values - whole).max() >= 1e-3 or whole.min() < low or whole.max() > high:
+        raise Refused(
+            f"the model takes whole numbers ({kind.name}), and this becomes {values.min():.4g} to {values.max():.4g}"
+        )
+    return whole.astype(kind)
 
 
 def read_picture(path):
@@ -176,7 +189,11 @@ def main():
         print(f"{printable(path)}: {in_words(scores)}, {took:.1f} ms with decoding")
     if args.pictures:
         return 2 if refused else 0
-    found = check(session, args.runs)
+    try:
+        found = check(session, args.runs)
+    except Refused as error:
+        print(f"error: golden.npz: {error}", file=sys.stderr)
+        return 2
     found |= {
         "host": platform.node(),
         "machine": platform.machine(),

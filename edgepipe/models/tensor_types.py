@@ -1,0 +1,70 @@
+"""Element types of a network's input, and arrays made of them: the one place where examples are cast."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepipe.errors import ModelError
+
+TYPES: dict[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(bool)": np.bool_,
+    "tensor(uint8)": np.uint8,
+    "tensor(uint16)": np.uint16,
+    "tensor(uint32)": np.uint32,
+    "tensor(uint64)": np.uint64,
+    "tensor(int8)": np.int8,
+    "tensor(int16)": np.int16,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+}
+"""Types as ONNX Runtime writes them, that numbers can become."""
+_WHOLE = 1e-3
+"""How far from a whole number is still its rounding: pixels that were scaled and scaled back."""
+
+
+def numpy_type(name: str) -> np.dtype[Any]:
+    """The numpy type of a tensor type as ONNX Runtime writes it, `tensor(int64)`.
+
+    Raises:
+        ModelError: numbers cannot become it.
+    """
+    if name not in TYPES:
+        raise ModelError(f"an input is {name}; expected one of {', '.join(TYPES)}. Export the model with one of these")
+    return np.dtype(TYPES[name])
+
+
+def lost_as(inputs: NDArray[Any], dtype: np.dtype[Any] | type[np.generic]) -> str | None:
+    """What a cast to `dtype` would lose of the examples, in words; None: nothing but what floats round."""
+    kind = np.dtype(dtype)
+    if kind.kind not in "iub" or inputs.dtype == kind or not inputs.size:
+        return None
+    low, high = (0, 1) if kind.kind == "b" else (int(np.iinfo(kind).min), int(np.iinfo(kind).max))
+    least, most = inputs.min(), inputs.max()
+    whole = inputs.dtype.kind in "iub" or bool(np.abs(inputs - np.rint(inputs)).max() < _WHOLE)
+    if whole and least > low - 0.5 and most < high + 0.5:
+        return None
+    return (
+        f"takes whole numbers ({kind.name}, {low} to {high}), but the data gives values from {least:.4g} to {most:.4g}"
+    )
+
+
+def cast(inputs: NDArray[Any], dtype: np.dtype[Any] | type[np.generic], what: str) -> NDArray[Any]:
+    """The examples as `dtype`, contiguous.
+
+    Args:
+        what: whose input it is, for the message.
+
+    Raises:
+        ModelError: as whole numbers they would be others.
+    """
+    if lost := lost_as(inputs, dtype):
+        raise ModelError(f"{what}: its input {lost}: as whole numbers they would be others")
+    if np.dtype(dtype).kind in "iub" and inputs.dtype.kind == "f":
+        inputs = np.rint(inputs)  # 7.9999995 is 8: a cast alone would make 7 of it
+    return np.ascontiguousarray(inputs, dtype=dtype)
