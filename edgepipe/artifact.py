@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgepipe.errors import StoreError
+from edgepipe.files import read_plain
 
 MANIFEST = "manifest.json"
 ONNX_FILE = "model.onnx"
@@ -146,7 +147,7 @@ def open_artifact(folder: Path, *, verify: bool = True) -> Artifact:
         StoreError: there is no readable manifest, or a file is missing or changed.
     """
     try:
-        text = (folder / MANIFEST).read_text(encoding="utf-8")
+        text = read_plain(folder / MANIFEST)
         manifest = Manifest.model_validate_json(text)
     except (OSError, ValidationError, UnicodeDecodeError) as error:
         raise StoreError(f"{folder}: not an edgepipe artifact: {error}") from error

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import stat
 import sys
 import zipfile
 from pathlib import Path
@@ -25,8 +26,10 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text; a reader sees the old file or the new one, never half of it.
 
     Raises:
-        OSError: the folder is missing or cannot be written.
+        OSError: the folder is missing or cannot be written, or a pipe or a device is there.
     """
+    if path.exists() and not path.is_file():  # as root, one would take the place of /dev/null
+        raise OSError(errno.EINVAL, "no plain file", str(path))
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_text(text, encoding="utf-8")
@@ -51,6 +54,25 @@ def _lettered(value: Any) -> Any:
     if isinstance(value, dict):
         return {_lettered(key): _lettered(item) for key, item in value.items()}
     return type(value)(map(_lettered, value)) if type(value) in (list, tuple) else value
+
+
+MOST_TEXT = 64 << 20
+"""Bytes of a JSON or YAML file that is read whole."""
+
+
+def read_plain(path: Path) -> str:
+    """UTF-8 text of a plain file: a pipe would be waited for, and a device may never end.
+
+    Raises:
+        OSError: it cannot be read, is no plain file, or is larger than `MOST_TEXT`.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
+        raise OSError(errno.EINVAL, f"{kind}, and no plain file", str(path))
+    if found.st_size > MOST_TEXT:
+        raise OSError(errno.EFBIG, f"{found.st_size:,} bytes, and {MOST_TEXT:,} are the most", str(path))
+    return path.read_text(encoding="utf-8")
 
 
 def near(path: Path) -> str:
@@ -119,7 +141,7 @@ def read_record(path: Path, kind: type[Record], remedy: str) -> Record:
         InputError: there is none, or it is not a `kind`; ends with `remedy`.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_plain(path)
         key = _beyond_reason(text)
         if key is not None:
             raise InputError(f"{path}: {key}: no finite number, and edgepipe writes none such. {remedy}")

@@ -11,6 +11,7 @@ from rich import box
 from rich.table import Table
 
 from edgepipe.errors import InputError, RecipeError
+from edgepipe.files import read_plain
 from edgepipe.metrics import read_metrics
 from edgepipe.store import RECORD, Room, Store
 from edgepipe.terminal import Arguments, error_console, output_console
@@ -97,7 +98,7 @@ def _named(room: Room) -> tuple[str, str]:
     if room.room != "steps":
         return "", ""
     try:
-        record = json.loads((room.path / RECORD).read_text(encoding="utf-8"))
+        record = json.loads(read_plain(room.path / RECORD))
         return str(record["key"]["pass"]), str(record.get("label", ""))
     except (OSError, ValueError, KeyError, TypeError):
         return "?", ""

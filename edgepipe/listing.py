@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgepipe.errors import InputError, RecipeError
+from edgepipe.files import read_plain
 from edgepipe.marks import claim, ran_here
 from edgepipe.models.settings import is_path
 from edgepipe.plan import unusable
@@ -99,7 +100,7 @@ def main_list(argv: list[str]) -> int:
         paths = recipe_names() if what == "recipes" else group_options("target")
         for name, path in sorted(_only(what, paths, argv[1:]).items()):
             try:
-                content = yaml.safe_load(path.read_text(encoding="utf-8"))
+                content = yaml.safe_load(read_plain(path))
             except (OSError, ValueError, yaml.YAMLError):
                 content = None
             described = isinstance(content, dict)

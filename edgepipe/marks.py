@@ -6,12 +6,14 @@ So a wrong `hydra.run.dir`, `store.root` or `--out` costs a sentence and not som
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from edgepipe.errors import InputError
+from edgepipe.files import read_plain
 
 MARK = ".edgepipe"
 """File with one line: what the folder is."""
@@ -33,11 +35,11 @@ def check(folder: Path, kind: Kind, key: str, older: Callable[[Path], bool], bes
     Raises:
         InputError: names what was found there, and the remedy.
     """
-    linked = sorted(name for name in _WRITTEN if (folder / name).is_symlink())
-    if linked:
+    odd = sorted(name for name in _WRITTEN if _leads_away(folder / name))
+    if odd:
         raise InputError(
-            f"{key}: {folder}: {', '.join(linked)} there is a link, and what is written to it would land elsewhere. "
-            "Name a folder that is new or empty"
+            f"{key}: {folder}: {', '.join(odd)} there is a link, a pipe or a device: what is written to it would land "
+            "elsewhere. Name a folder that is new or empty"
         )
     try:
         names = sorted(path.name for path in folder.iterdir() if path.name not in beside and path.name != MARK)
@@ -73,10 +75,18 @@ def claim(folder: Path, kind: Kind, key: str, older: Callable[[Path], bool], bes
                 raise
 
 
+def _leads_away(path: Path) -> bool:
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def _marked(folder: Path, kind: Kind) -> bool:
     with suppress(OSError, ValueError):
         mark = folder / MARK
-        return not mark.is_symlink() and mark.read_bytes()[:40].startswith(f"edgepipe {kind}:".encode())
+        return not mark.is_symlink() and read_plain(mark).startswith(f"edgepipe {kind}:")
     return False
 
 
@@ -85,7 +95,7 @@ def ran_here(folder: Path) -> bool:
     if any((folder / name).is_file() for name in ("multirun.yaml", "study.db", "sweep.json", "sensitivity.json")):
         return True
     try:
-        found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        found = json.loads(read_plain(folder / "metrics.json"))
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and {"schema_version", "recipe", "passes"} <= set(found)

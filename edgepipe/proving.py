@@ -12,7 +12,7 @@ from edgepipe.artifact import ONNX_FILE, Task, file_sha256
 from edgepipe.data.task import with_task
 from edgepipe.disk import refuse_unwritable
 from edgepipe.errors import EdgepipeError, InputError, RecipeError
-from edgepipe.files import write_text
+from edgepipe.files import read_plain, write_text
 from edgepipe.metrics import GoalResult, Metrics, Proof, read_metrics
 from edgepipe.recipe import StoreSettings
 from edgepipe.registry import did_you_mean, source_class
@@ -140,10 +140,10 @@ def _ran(what: Path) -> _Ran:
         InputError: it cannot be read, or is not what a run writes.
     """
     path = what / "recipe.yaml"
-    if not path.is_file():
+    if not path.exists():
         return _Ran()
     try:
-        return _Ran.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return _Ran.model_validate(yaml.safe_load(read_plain(path)))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "recipe"

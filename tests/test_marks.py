@@ -93,7 +93,7 @@ def test_a_marked_folder_from_elsewhere_leads_no_writing_out_of_it(tmp_path: Pat
     (run / "report.html").symlink_to(tmp_path / "home" / "profile")
     argv = arguments(tmp_path, f"hydra.run.dir={run}")
     assert main(argv) == 2
-    assert f"{name} there is a link" in capfd.readouterr().err
+    assert f"{name} there is a link, a pipe" in capfd.readouterr().err
     (run / name).unlink()
     assert main(argv) == 0
     assert content(tmp_path / "home") == {"profile": "mine"}

@@ -9,6 +9,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from edgepipe.files import read_plain
+
 VERSION = 2
 
 
@@ -30,7 +32,7 @@ def cache_file(cache: Path, what: str, path: Path) -> Path:
 def recall(file: Path) -> Any:
     """What `remember` wrote, or None when there is nothing usable."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_plain(file))
     except (OSError, ValueError):
         return None
     if not isinstance(content, dict) or content.get("version") != VERSION:

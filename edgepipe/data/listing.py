@@ -99,7 +99,7 @@ def list_root(root: Path, cache: Path, trust_stat: bool) -> Listing:
         return _list_folder(root, cache_file(cache, "folder", root), trust_stat)
     if not root.exists():
         raise DataError(f"data.root={root}: no such folder or .zip: give one that holds a folder of pictures per class")
-    if not zipfile.is_zipfile(root):
+    if not root.is_file() or not zipfile.is_zipfile(root):
         raise DataError(f"data.root={root}: neither a folder nor a readable .zip: unpack it, or download it again")
     return _list_zip(root, cache_file(cache, "zip", root), trust_stat)
 
@@ -145,6 +145,7 @@ def _walk(
                     left[kind] += 1
                 elif is_picture(name) and not entry.is_dir():
                     status = entry.stat()
+                    _refuse_strange(f"data.root={root}: {name}", status)
                     stamps[name] = [status.st_size, status.st_mtime_ns]
     except OSError as error:
         raise DataError(f"data.root={root}: {error}: make it readable, or remove it") from error
@@ -155,6 +156,14 @@ def _hidden_pictures(folder: Path) -> Iterator[str]:
         return
     for _, _, names in os.walk(folder):  # what cannot be read is passed over
         yield from (HIDDEN for name in names if _kind(f".hidden/{name}"))
+
+
+def _refuse_strange(where: str, status: os.stat_result) -> None:
+    """A pipe would be waited for, a device may never end, and no picture is as large as a file can be."""
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{where}: a pipe or a device, and no plain file: remove it")
+    if status.st_size > MAX_FILE_BYTES:
+        raise DataError(f"{where}: {status.st_size:,} bytes: more than {MAX_FILE_BYTES:,}: shrink or remove it")
 
 
 def _read_file(path: Path) -> bytes:
