@@ -1,7 +1,8 @@
 """Programs that edgepipe starts: none outlives it.
 
-Each runs in a group of its own, so that what it started ends with it. Linux ends it when edgepipe is killed outright
-(by `setpriv`, where that is installed); otherwise `end_all` does, which the handlers of signals call.
+Each runs in a group of its own, so that what it started ends with it. When edgepipe is killed outright, Linux ends the
+program (by `setpriv`, where that is installed), and a small shell that waits for edgepipe's end kills the group;
+otherwise `end_all` does, which the handlers of signals call.
 """
 
 from __future__ import annotations
@@ -19,6 +20,18 @@ from typing import Any
 
 _running: set[subprocess.Popen[Any]] = set()
 
+_KEEP = """
+while read -r said group; do
+  rest=
+  for one in $all; do [ "$one" = "$group" ] || rest="$rest $one"; done
+  all=$rest
+  [ "$said" = gone ] || all="$all $group"
+done
+for one in $all; do kill -s KILL -- "-$one"; done
+"""
+_keeper: subprocess.Popen[Any] | None = None
+_keeping = threading.Lock()
+
 
 @contextmanager
 def running(command: Sequence[str], **how: Any) -> Iterator[subprocess.Popen[Any]]:
@@ -35,6 +48,7 @@ def running(command: Sequence[str], **how: Any) -> Iterator[subprocess.Popen[Any
     tied = [tie, "--pdeathsig", "KILL", *command] if tie else list(command)
     with subprocess.Popen(tied, start_new_session=os.name == "posix", **how) as process:
         _running.add(process)
+        _keep("new", process.pid)
         try:
             yield process
         finally:
@@ -42,6 +56,31 @@ def running(command: Sequence[str], **how: Any) -> Iterator[subprocess.Popen[Any
                 _end(process)
             finally:
                 _running.discard(process)
+                _keep("gone", process.pid)
+
+
+def _keep(said: str, group: int) -> None:
+    """Tell the shell that outlives this process which groups to kill then: its input ends with us."""
+    global _keeper
+    if os.name != "posix":
+        return
+    with _keeping, suppress(OSError):
+        if _keeper is None or _keeper.poll() is not None:
+            if said == "gone":
+                return
+            pipes: dict[str, Any] = {
+                "stdin": subprocess.PIPE,
+                "stdout": subprocess.DEVNULL,
+                "stderr": subprocess.DEVNULL,
+            }
+            _keeper = subprocess.Popen(["/bin/sh", "-c", _KEEP], start_new_session=True, bufsize=0, **pipes)
+        assert _keeper.stdin is not None
+        _keeper.stdin.write(f"{said} {group}\n".encode())
+
+
+def helpers() -> set[int]:
+    """Processes of ours that end by themselves when this one does."""
+    return set() if _keeper is None else {_keeper.pid}
 
 
 def run(

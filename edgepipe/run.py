@@ -368,43 +368,46 @@ def run(
 
     held.enter_context(last_words(lambda words: written(Failure(step=label, error="KeyboardInterrupt", message=words))))
     try:
-        store = Store(Path(recipe.store.root), watcher.notice)
-        held.enter_context(store.in_use())
-        data = with_task(recipe.data.settings.open(store.cache), recipe.task)
-        state = _Run(recipe, plan, folder, store, data, watcher, records)
-        current: Artifact | None = None
-        for number, step in enumerate(plan.steps):
-            label = step.label
-            watcher.begin(label, number + 1, len(plan.steps))
-            current = _one_step(state, number, step, current)
-        label = None
-        if current is not None:
-            state.final = current
-            _deploy(state, current)
-            if recipe.verify:
-                watcher.begin("verify", len(plan.steps), len(plan.steps))
-                _verify(state, current)
-    except EdgepipeError as error:
-        failure = Failure(step=label, error=type(error).__name__, message=str(error))
-        error_code = error.exit_code
-        log.info("failed", exc_info=True)
-    except KeyboardInterrupt as stopped:
+        try:
+            store = Store(Path(recipe.store.root), watcher.notice)
+            held.enter_context(store.in_use())
+            data = with_task(recipe.data.settings.open(store.cache), recipe.task)
+            state = _Run(recipe, plan, folder, store, data, watcher, records)
+            current: Artifact | None = None
+            for number, step in enumerate(plan.steps):
+                label = step.label
+                watcher.begin(label, number + 1, len(plan.steps))
+                current = _one_step(state, number, step, current)
+            label = None
+            if current is not None:
+                state.final = current
+                _deploy(state, current)
+                if recipe.verify:
+                    watcher.begin("verify", len(plan.steps), len(plan.steps))
+                    _verify(state, current)
+        except EdgepipeError as error:
+            failure = Failure(step=label, error=type(error).__name__, message=str(error))
+            error_code = error.exit_code
+            log.info("failed", exc_info=True)
+        except OSError as error:
+            places = {"hydra.run.dir": folder, "store.root": Path(recipe.store.root)}
+            message = disk.which(error, places) if disk.full(error) else f"{error}. Finished steps are kept"
+            failure = Failure(step=label, error=type(error).__name__, message=message)
+            log.info("failed", exc_info=True)
+        except (Exception, SystemExit) as error:  # a defect: the traceback goes to the log, the record is still written
+            failure = Failure(
+                step=label,
+                error=type(error).__name__,
+                message=f"{type(error).__name__}: {error}. The traceback is in {near(folder / 'edgepipe.log')}",
+            )
+            log.error("failed", exc_info=True)
+        metrics = written(failure)
+    except KeyboardInterrupt as stopped:  # in a step, behind the last one, or while the record was written
         failure = Failure(step=label, error="KeyboardInterrupt", message=words_of(stopped))
         error_code = code_of(stopped)
-    except OSError as error:
-        places = {"hydra.run.dir": folder, "store.root": Path(recipe.store.root)}
-        message = disk.which(error, places) if disk.full(error) else f"{error}. Finished steps are kept"
-        failure = Failure(step=label, error=type(error).__name__, message=message)
-        log.info("failed", exc_info=True)
-    except (Exception, SystemExit) as error:  # a defect: the traceback goes to the log, the record is still written
-        failure = Failure(
-            step=label,
-            error=type(error).__name__,
-            message=f"{type(error).__name__}: {error}. The traceback is in {near(folder / 'edgepipe.log')}",
-        )
-        log.error("failed", exc_info=True)
-    held.close()
-    metrics = written(failure)
+        metrics = written(failure)
+    finally:
+        held.close()
     return Outcome(metrics, 0 if metrics.status == "ok" else error_code)
 
 

@@ -27,6 +27,7 @@ ORDERLY_SECONDS = 20.0
 """How long going back through all blocks may take, from the handler to the end."""
 _WORKERS_SECONDS = 8.0
 _TWICE_SECONDS = 1.0
+_FLUSH_SECONDS = 1.0
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 _last_words: list[Callable[[str], object]] = []
@@ -148,21 +149,35 @@ def _end_now(number: int, *, quiet: bool = False) -> None:
     children.end_all()
     _end_descendants(0)
     scratch.remove_mine()
+    _flush()
     os._exit(128 + number)
+
+
+def _flush() -> None:
+    """Write what was printed and still waits; whoever holds a stream is not waited for."""
+
+    def flush() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+
+    flushing = threading.Thread(target=flush, daemon=True)
+    flushing.start()
+    flushing.join(_FLUSH_SECONDS)
 
 
 def _end_descendants(grace: float) -> None:
     """End the processes that launchers and pools started: asked first, killed after `grace` seconds."""
     asked: set[int] = set()
     if grace:
-        for pid in descendants() - children.pids():
+        for pid in descendants() - children.pids() - children.helpers():
             with suppress(OSError):
                 os.kill(pid, signal.SIGTERM)
                 asked.add(pid)
     deadline = time.monotonic() + grace
     while asked & descendants() and time.monotonic() < deadline:
         time.sleep(0.05)
-    for pid in descendants():
+    for pid in descendants() - children.helpers():
         with suppress(OSError):
             os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 

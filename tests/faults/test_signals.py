@@ -59,6 +59,29 @@ def test_a_run_that_is_told_to_end_fails_with_a_record_and_its_code(
     assert list((tmp_path / "store" / "tmp").iterdir()) == []
 
 
+def test_a_signal_while_the_record_is_assembled_leaves_one_that_says_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import edgepipe.run as running
+    from edgepipe.__main__ import main
+
+    usual, told = running._assemble, []
+
+    def assemble(*args: object) -> object:
+        if not told:
+            told.append(os.kill(os.getpid(), signal.SIGTERM))
+        return usual(*args)
+
+    monkeypatch.setattr(stopping, "_end_descendants", lambda *_: None)  # they are pytest's here
+    monkeypatch.setattr(running, "_assemble", assemble)
+    assert main(arguments(tmp_path, "measure.latency_seconds=0.1", f"hydra.run.dir={tmp_path}/run")) == 143
+    metrics = read_metrics(tmp_path / "run")
+    assert metrics.status == "failed"
+    assert metrics.failure is not None
+    assert "ended by SIGTERM" in metrics.failure.message
+    assert not (tmp_path / "run" / "final").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)], ids=["TERM", "HUP", "INT"]
@@ -123,6 +146,16 @@ def test_a_program_that_hears_no_signal_ends_with_the_command_and_its_folder_goe
     assert list(tmp_path.iterdir()) == []
 
 
+def test_killed_outright_what_its_programs_started_ends_too(tmp_path: Path) -> None:
+    started = CHILD.replace("wait; sleep 300", "echo $!; wait; sleep 300")
+    process = _main_with(started, tmp_path)
+    assert process.stdout is not None
+    below = [int(process.stdout.readline()) for _ in range(2)]  # the program, and what it started, in any order
+    process.kill()
+    process.wait(timeout=30)
+    until(lambda: all(gone(pid) for pid in below), 10)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 def test_killed_outright_its_programs_end_too_and_the_next_command_takes_its_folder_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -167,6 +200,22 @@ def test_a_call_into_native_code_that_never_returns_is_ended(tmp_path: Path, num
     assert out.startswith("LAST ")
     assert "run the same command to go on" in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a lock of the C library that never comes free")
+def test_what_was_printed_is_written_before_the_process_is_ended(tmp_path: Path) -> None:
+    process = _main_with(
+        NATIVE.replace(", last_words(lambda words: print('LAST', words, flush=True))", "").replace(
+            "libc =", "print('printed'); libc ="
+        ),
+        tmp_path,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out) == (143, "printed\n")
 
 
 def test_handlers_are_those_of_before_when_the_command_is_over() -> None:
