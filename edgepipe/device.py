@@ -29,6 +29,7 @@ from edgepipe.terminal import Arguments, output_console, print_error
 from edgepipe.text import printable
 
 _MOST_SAID = 1 << 20  # bytes that a device may say
+_LAST_WORDS_SECONDS = 5.0
 
 
 def main_device(argv: list[str]) -> int:
@@ -44,12 +45,17 @@ def main_device(argv: list[str]) -> int:
     parser.add_argument("--python", default="python3", help="the device's Python (default: python3)")
     parser.add_argument("--runs", type=int, default=50, help="timed runs (default: 50)")
     parser.add_argument("--threads", type=int, default=1, help="threads of the runtime there (default: 1)")
+    parser.add_argument("--most-minutes", type=float, default=30, help="how long all of it may take (default: 30)")
     parser.add_argument("--ssh-option", action="append", default=[], help="as ssh's -o, e.g. IdentityFile=KEY")
     args = parser.read(argv)
     if args is None:
         return 0
     if args.runs < 1 or args.threads < 1:
         raise RecipeError("command line: device run: --runs and --threads must be at least 1")
+    if not 0 < args.most_minutes <= 1e5:  # NaN is neither
+        raise RecipeError(
+            f"command line: device run: --most-minutes: {args.most_minutes:g}: a number above 0 is wanted"
+        )
     from edgepipe.bundle.verify import damage, judged
 
     device = _device(args.place, args.ssh_option)
@@ -63,7 +69,8 @@ def main_device(argv: list[str]) -> int:
     run = folder.parent
     if (run / "metrics.json").is_file():
         refuse_unwritable("device run", run, "The result goes into its metrics.json: copy the run to a writable place")
-    found = _read(device.shown, _run_there(device, folder, bundle, args.python, args.runs, args.threads))
+    asked = _Asked(args.python, args.runs, args.threads, args.most_minutes)
+    found = _read(device.shown, _run_there(device, folder, bundle, asked))
     output_console().print(
         f"{found.device}: {found.machine}, {found.cores} cores, onnxruntime {found.onnxruntime}: golden outputs "
         f"{found.golden} ({found.match}), {found.latency_p50_ms:.2f} ms p50, {found.latency_p90_ms:.2f} ms p90, "
@@ -138,13 +145,21 @@ def _device(place: str, options: list[str]) -> _Device:
     return _Device(host, port, user, tuple(options))
 
 
-def _run_there(device: _Device, folder: Path, bundle: Bundle, python: str, runs: int, threads: int) -> str:
+@dataclass(frozen=True)
+class _Asked:
+    python: str
+    runs: int
+    threads: int
+    minutes: float
+
+
+def _run_there(device: _Device, folder: Path, bundle: Bundle, asked: _Asked) -> str:
     """One connection: unpack what comes in on standard input into a fresh folder, run, remove; the last line said."""
     from edgepipe.bundle.build import FILES
 
     script = (
         'set -e; d=$(mktemp -d); trap \'rm -rf "$d"\' EXIT; tar -xf - -C "$d"; '
-        f'{shlex.quote(python)} "$d/example.py" --json --runs {runs} --threads {threads}'
+        f'{shlex.quote(asked.python)} "$d/example.py" --json --runs {asked.runs} --threads {asked.threads}'
     )
     with scratch("device") as own:
         # Only edgepipe's own program runs there, and by its own measure: of the bundle nothing goes that could run.
@@ -154,13 +169,13 @@ def _run_there(device: _Device, folder: Path, bundle: Bundle, python: str, runs:
         of_edgepipe, of_bundle = ("-C", str(own), "./example.py", f"./{BUNDLE_FILE}"), ("-C", str(folder.absolute()))
         packing = ["tar", "-cf", "-", *of_edgepipe, *of_bundle, "--", *names]
         with children.running(packing, stdout=subprocess.PIPE) as packed:
-            ended = _listened(device, [*device.command, script], packed.stdout)
+            ended = _listened(device, [*device.command, script], packed.stdout, asked.minutes)
     last = (ended.stdout.strip().splitlines() or [""])[-1]
     if not last.startswith("{"):
         said = printable(" ".join(ended.stderr.strip().splitlines()[-3:]))
         remedy = ""
         if "No module named" in said:
-            remedy = f". On the device: {python} -m pip install onnxruntime numpy"
+            remedy = f". On the device: {asked.python} -m pip install onnxruntime numpy"
         elif ended.returncode == 255:
             remedy = f". Try it by hand: {device.by_hand}"
         raise VerifyError(f"{device.shown}: ended with {ended.returncode}: {said or 'it said nothing'}{remedy}")
@@ -183,11 +198,11 @@ class _Said:
     stderr: str
 
 
-def _listened(device: _Device, command: list[str], stdin: IO[bytes] | None) -> _Said:
-    """Run a command and keep what it says; one that never stops printing is ended.
+def _listened(device: _Device, command: list[str], stdin: IO[bytes] | None, minutes: float) -> _Said:
+    """Run a command and keep what it says; one that never stops printing, or never ends, is ended.
 
     Raises:
-        VerifyError: it said more than any device has to say.
+        VerifyError: it said more than any device has to say, or took longer.
     """
     ends = {"stdout": b"", "stderr": b""}
     much = threading.Event()
@@ -211,12 +226,14 @@ def _listened(device: _Device, command: list[str], stdin: IO[bytes] | None) -> _
         try:
             for thread in threads:
                 thread.start()
+            code = process.wait(60 * minutes)
             for thread in threads:
-                thread.join()
-            code = process.wait()
-        except BaseException:
-            process.kill()
-            raise
+                thread.join(_LAST_WORDS_SECONDS)  # what ssh leaves in the background may hold the pipe for ever
+        except subprocess.TimeoutExpired:
+            raise VerifyError(
+                f"{device.shown}: ended: it took longer than {minutes:g} minutes. Give it longer with --most-minutes, "
+                "or ask for fewer --runs"
+            ) from None
     if much.is_set():
         raise VerifyError(
             f"{device.shown}: ended: it said more than {_MOST_SAID:,} bytes, and a result has a few hundred"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from edgepipe import device as device_module
 from edgepipe.__main__ import main
 from edgepipe.bundle.manifest import read_bundle, seal_bundle
 from edgepipe.metrics import Metrics
@@ -186,6 +187,31 @@ def test_answers_that_are_not_finite_have_failed_and_are_reported(
     assert "golden outputs failed (not finite)" in capfd.readouterr().out
     assert main(["report", str(run)]) == 0
     assert "failed, not finite" in (run / "report.html").read_text()
+
+
+def test_a_device_that_never_ends_is_ended(
+    ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ssh_that(tmp_path / "bin", monkeypatch, "while true; do echo; sleep 0.1; done")
+    assert main(["device", "run", "ssh://pi@h", str(ran), "--most-minutes", "0.01"]) == 1
+    said = capfd.readouterr().err
+    assert "h: ended: it took longer than 0.01 minutes. Give it longer with --most-minutes" in said
+    for number in ("0", "nan", "inf", "-1"):
+        assert main(["device", "run", "ssh://pi@h", str(ran), f"--most-minutes={number}"]) == 2
+
+
+@pytest.mark.skipif(shutil.which("setsid") is None, reason="setsid is missing: apt-get install util-linux")
+def test_what_ssh_leaves_in_the_background_is_not_waited_for(
+    ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(device_module, "_LAST_WORDS_SECONDS", 0.2)
+    (tmp_path / "said.json").write_text(json.dumps(GOOD))
+    ssh_that(tmp_path / "bin", monkeypatch, f"setsid sleep 20 &\ncat {tmp_path}/said.json")  # as ControlPersist does
+    run = Path(shutil.copytree(ran, tmp_path / "run"))
+    began = time.monotonic()
+    assert main(["device", "run", "ssh://pi@h", str(run)]) == 0
+    assert time.monotonic() - began < 15
+    assert "golden outputs ok" in capfd.readouterr().out
 
 
 def test_ssh_is_given_the_place_as_it_was_written_and_gives_a_dead_device_up(
