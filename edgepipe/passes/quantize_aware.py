@@ -68,13 +68,10 @@ class QuantizeAware(TaughtPass):
         from edgepipe.models.training import train
         from edgepipe.models.written import write
         from edgepipe.quant.deploy import deploy
-        from edgepipe.quant.exclude import excluded_nodes
-        from edgepipe.quant.placement import place
         from edgepipe.quant.prepare import prepare
 
         graph = prepare(model.onnx, job.label)
-        placement = place(graph, excluded_nodes(graph, self.exclude, job.label))
-        placement = self._without_apart(graph, placement, job)
+        placement = self._placed(graph, job)
         if not placement.nodes:
             raise PassError(
                 f"passes.{job.label}: nothing to quantize: the model has no convolution or matrix product with "
@@ -95,21 +92,32 @@ class QuantizeAware(TaughtPass):
         job.facts["parity"] = dict(self._compare(network, job))
         return job.seal(Kind.ONNX, model.signature)
 
-    def _without_apart(self, graph, placement: Placement, job: Job) -> Placement:  # type: ignore[no-untyped-def]
-        """The placement without tensors in which some values have too few steps: no training gives them more."""
+    def _placed(self, graph, job: Job) -> Placement:  # type: ignore[no-untyped-def]
+        """What runs in int8; no tensor in which some values have too few steps, since no training gives them more."""
         from edgepipe.quant.answers import batch_of
         from edgepipe.quant.apart import shared_scales
         from edgepipe.quant.exclude import excluded_nodes
         from edgepipe.quant.placement import place
         from edgepipe.quant.static import How, StaticQuantizer, without_apart
 
+        excluded = excluded_nodes(graph, self.exclude, job.label)
+        placement = place(graph, excluded)
+        pays = bool(placement.nodes)
+        if not pays:
+            placement = place(graph, excluded, "never")
+            if placement.nodes:
+                job.add("notes", "int8 would not be faster than float for this model: it is trained for the bytes")
         if not shared_scales(graph, placement):
             return placement
         how = How(observer=self.observer, batch_size=batch_of(graph, job.data, 25))
         quantizer = StaticQuantizer(graph, job.data, how, job.label, lambda _share, text: job.progress(0.0, text))
-        excluded = excluded_nodes(graph, self.exclude, job.label)
-        again = None if self.far_apart == "int8" else lambda barred: place(graph, excluded, "auto", barred)
-        placement, _, said = without_apart(quantizer, placement, again)
+        placement, _, said = without_apart(
+            quantizer,
+            placement,
+            None
+            if self.far_apart == "int8"
+            else lambda barred: place(graph, excluded, "auto" if pays else "never", barred),
+        )
         for text in said:
             job.add("notes", text)
         return placement

@@ -230,7 +230,26 @@ def test_int8_training_keeps_values_that_are_far_apart(desk: Desk) -> None:
     model = desk.load([*nodes, *last], [*stored, *more])
     graph = prepare(model.onnx, "it")
     job = Job(desk.folder, desk.folder, desk.data, 0, "it")
-    placement = QuantizeAware()._without_apart(graph, place(graph, ()), job)
+    placement = QuantizeAware()._placed(graph, job)
     assert "c" in place(graph, ()).tensors
     assert "c" not in placement.tensors
     assert "Concat 'cat'" in str(job.facts["notes"])
+
+
+def test_int8_training_of_what_int8_makes_no_faster_is_for_the_bytes(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, np.random.default_rng(5).standard_normal((40, 64)))
+    nodes = [
+        node("Gemm", ["x", "w1"], ["a"], "one"),
+        node("Relu", ["a"], ["r"]),
+        node("Gemm", ["r", "w2"], ["y"], "two"),
+    ]
+    model = desk.load(nodes, [weight("w1", 64, 32), weight("w2", 32, 10)])
+    job = Job(desk.folder, desk.folder, desk.data, 0, "it")
+    assert QuantizeAware()._placed(prepare(model.onnx, "it"), job).nodes == {"one", "two"}
+    assert "for the bytes" in str(job.facts["notes"])
+    small, static = desk.run(model, QuantizeStatic())
+    assert small.onnx.read_bytes() == model.onnx.read_bytes()
+    (note,) = static.facts["notes"]  # type: ignore[misc]
+    assert "passes.it.keep_float=never" in note
+    forced, _ = desk.run(model, QuantizeStatic(keep_float="never"))
+    assert forced.onnx.stat().st_size < 0.6 * model.onnx.stat().st_size

