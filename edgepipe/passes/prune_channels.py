@@ -159,6 +159,9 @@ class PruneChannels(Pass):
         job.facts.update(facts)
         said = job.facts.get("notes")
         told = [channels.told(facts), *self._told_of_time(facts), *_told_of_uncut(uncut)]
+        able = {name: width for name, width in widths.items() if name not in uncut}
+        if able and not facts["removed_channel_share"]:
+            told += self._told_of_nothing(able, job.label)
         job.facts["notes"] = [*told, *(said if isinstance(said, list) else ())]
         try:
             return torch_artifact.write(network, architecture, job.out, model.signature)
@@ -230,6 +233,29 @@ class PruneChannels(Pass):
         before, after = facts["layers_milliseconds"]
         reached = before / after if after else 1.0
         yield f"by the table the layers are {reached:.2f}x faster"
+
+    def _told_of_nothing(self, widths: Mapping[str, int], label: str) -> Iterator[str]:
+        """Why a share of the channels became none at all, and what to set."""
+        from edgepipe.models.cutting import kept_channels
+
+        if self.times_faster is not None:
+            return
+        ratio = max([self.ratio or 0.0, *self.ratios.values()])
+        name = max(widths, key=lambda layer: widths[layer])
+        width = widths[name]
+        left = {size: kept_channels(width, ratio, size) for size in (32, 16, 8, 4, 2, 1)}
+        able = [size for size, channels in left.items() if channels < width]
+        near = [size for size in able if abs(width - left[size] - ratio * width) <= 0.5 * ratio * width]
+        finer = max(near) if near else 1 if 1 in able else None
+        yield (
+            f"no channel was removed: {ratio:.0%} of the {width} channels of '{name}', the widest that may be cut, "
+            f"round to none with round_to={self.round_to}. Set "
+            + (
+                f"passes.{label}.round_to={finer}"
+                if finer
+                else f"passes.{label}.ratio above {0.5 / width:.3f}, and round_to=1"
+            )
+        )
 
     def _progress(self, job: Job, number: int, share: float, text: str) -> None:
         cut = (0.3 if self.recover else 1.0) * (0.1 if self.refit_examples else 1.0)

@@ -56,6 +56,22 @@ def test_a_module_may_lose_a_share_of_its_own(bench: Workbench, trained: Artifac
         PruneChannels(ratio=0.5, ratios={"block": 0.25}, scope="global")
 
 
+@pytest.mark.parametrize(
+    ("ratio", "round_to", "remedy"),
+    [(0.2, 64, "round_to=8"), (0.1, 16, "round_to=4"), (0.01, 8, "ratio above 0.010, and round_to=1")],
+)
+def test_a_share_that_rounds_to_nothing_is_told_with_what_to_set(
+    bench: Workbench, ratio: float, round_to: int, remedy: str
+) -> None:
+    same, job = bench.do(PruneChannels(ratio=ratio, round_to=round_to), bench.loaded)
+    assert widths(same) == [32, 48]
+    (note,) = [note for note in job.facts["notes"] if "no channel was removed" in note]  # type: ignore[union-attr]
+    assert "48 channels of 'block.0'" in note and note.endswith(f"Set passes.it.{remedy}")
+    cut, job = bench.do(PruneChannels(ratio=ratio + 0.01, round_to=int(remedy[-1])), bench.loaded)
+    assert widths(cut)[1] < 48
+    assert not any("no channel was removed" in note for note in job.facts["notes"])  # type: ignore[union-attr]
+
+
 def test_recovery_between_cuts_keeps_more_accuracy_and_its_curve_is_recorded(
     bench: Workbench, trained: Artifact
 ) -> None:
