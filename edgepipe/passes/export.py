@@ -50,6 +50,7 @@ class Export(Pass):
 
         from edgepipe.models import lower
         from edgepipe.models.written import write
+        from edgepipe.passes.batch import set_batch
 
         network = onnx.load(model.onnx)
         if self.opset is not None:
@@ -59,11 +60,16 @@ class Export(Pass):
                 raise PassError(
                     f"{job.label}: cannot be converted to opset {self.opset}: {str(error)[:200]}"
                 ) from error
-        _set_batch(network, self.batch)
+        source = lower.session_answers(model.onnx)
+        if self.batch != "keep":
+            count = min(4, job.data.count(Split.EVALUATION))
+            rows = next(job.data.batches(Split.EVALUATION, count, range(count))).inputs
+            told = set_batch(network, self.batch, source, rows, job.label)
+            if told:
+                job.add("notes", *told)
         lower.clean(network)
         file = job.out / ONNX_FILE
         write(network, file, job.label)
-        source = lower.session_answers(model.onnx)
         written = [file]
         if "ort" in self.formats:
             written.append(_write_ort(job))
@@ -114,18 +120,6 @@ class Export(Pass):
             what=f"{job.label}: {files[0].name}",
         )
         return {"files": {path.name: path.stat().st_size for path in files}, **facts, "parity": dict(parity)}
-
-
-def _set_batch(network, batch: str | int) -> None:  # type: ignore[no-untyped-def]
-    if batch == "keep":
-        return
-    for value in [*network.graph.input, *network.graph.output]:
-        dim = value.type.tensor_type.shape.dim[0]
-        dim.Clear()
-        if batch == "dynamic":
-            dim.dim_param = "batch"
-        else:
-            dim.dim_value = int(batch)
 
 
 def _write_ort(job: Job):  # type: ignore[no-untyped-def]
