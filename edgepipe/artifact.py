@@ -20,6 +20,9 @@ ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "weights.safetensors"
 ARCHITECTURE_FILE = "architecture.json"
 
+RUNS = (".py", ".pyc", ".pyo", ".so", ".pyd", ".pth", ".dll", ".dylib", ".zip", ".egg")
+"""What Python would import that lies beside a program; no part of a model's artifact."""
+
 
 class Kind(str, Enum):
     """The form a model is in; a pass declares which one it reads and which one it writes."""
@@ -138,6 +141,25 @@ def seal(folder: Path, kind: Kind, signature: Signature) -> Artifact:
     text = canonical_json(manifest.model_dump(mode="json"))
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     return Artifact(folder, manifest, hashlib.sha256(text.encode()).hexdigest())
+
+
+def refuse_strangers(artifact: Artifact) -> None:
+    """Refuse an artifact that holds more than a pass writes: it is copied into runs and bundles with all it holds.
+
+    Raises:
+        StoreError: a link, a file that the manifest does not name, a name that leads elsewhere, or a program.
+    """
+    named = artifact.manifest.files
+    for name in named:
+        parts = name.split("/")
+        if {"", ".", ".."} & set(parts) or "\\" in name or name.lower().endswith(RUNS):
+            raise StoreError(f"{artifact.path}: its manifest names '{name}', which no pass of edgepipe writes")
+    for path in artifact.path.rglob("*"):
+        name = path.relative_to(artifact.path).as_posix()
+        if path.is_symlink():
+            raise StoreError(f"{path}: a link, and no pass of edgepipe writes one")
+        if not path.is_dir() and name not in named and name != MANIFEST:
+            raise StoreError(f"{path}: not named in {MANIFEST}")
 
 
 def open_artifact(folder: Path, *, verify: bool = True) -> Artifact:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from edgepipe.errors import EdgepipeError, InputError, RecipeError
-from edgepipe.terminal import Arguments, output_console, print_error
+from edgepipe.terminal import Arguments, error_console, output_console, print_error
 
 
 def main_bundle(argv: list[str]) -> int:
@@ -28,7 +28,7 @@ def main_bundle(argv: list[str]) -> int:
 
 
 def _verify(folder: Path) -> int:
-    from edgepipe.bundle.verify import problems
+    from edgepipe.bundle.verify import edited, problems
 
     bundle, wrong = problems(folder)
     for text in wrong:
@@ -37,6 +37,13 @@ def _verify(folder: Path) -> int:
         how = "bit for bit" if bundle.bit_identical else f"within {bundle.tolerance:g}"
         output_console().print(
             f"{folder}: {bundle.name}: {len(bundle.files)} files as sealed, golden outputs met {how}", markup=False
+        )
+    changed = edited(folder, bundle) if not wrong else []
+    if changed:
+        error_console().print(
+            f"note: {folder}: {', '.join(changed)}: not as this version of edgepipe writes it: by another version, or "
+            "changed before it was sealed. Read it before you run or serve it",
+            markup=False,
         )
     return 1 if wrong else 0
 

@@ -19,6 +19,7 @@ from typing import IO
 from pydantic import ValidationError
 
 from edgepipe import children
+from edgepipe.artifact import RUNS
 from edgepipe.bundle.manifest import BUNDLE_FILE, Bundle, bundle_folder
 from edgepipe.disk import refuse_unwritable
 from edgepipe.errors import EdgepipeError, RecipeError, VerifyError
@@ -182,13 +183,10 @@ def _run_there(device: _Device, folder: Path, bundle: Bundle, asked: _Asked) -> 
     return last
 
 
-_RUNS = (".py", ".pyc", ".pyo", ".so", ".pyd", ".pth", ".dll", ".dylib", ".zip", ".egg")
-
-
 def _is_data(name: str) -> bool:
     """Whether a file of the bundle is needed there and is nothing that Python would import beside example.py."""
     first = name.partition("/")[0]
-    return name != BUNDLE_FILE and first not in ("ort", "pictures") and not name.lower().endswith(_RUNS)
+    return name != BUNDLE_FILE and first not in ("ort", "pictures") and not name.lower().endswith(RUNS)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from edgepipe import disk, machine_lock
-from edgepipe.artifact import Artifact, canonical_json, open_artifact
+from edgepipe.artifact import Artifact, canonical_json, open_artifact, refuse_strangers
 from edgepipe.errors import InputError, StoreError
 from edgepipe.files import read_plain
 from edgepipe.leftovers import free, take_away
@@ -223,6 +223,7 @@ class Store:
         try:
             record = _read_record(folder / RECORD)
             artifact = open_artifact(folder / "artifact")
+            refuse_strangers(artifact)
             if artifact.digest != record["digest"]:
                 raise StoreError(f"{folder}: the manifest is not the one that was stored")
             entry = Entry(artifact, float(record["seconds"]), dict(record["facts"]))

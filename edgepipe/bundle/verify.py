@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgepipe.artifact import file_sha256
-from edgepipe.bundle.build import answers
+from edgepipe.artifact import RUNS, file_sha256
+from edgepipe.bundle.build import FILES, PAGE, answers
 from edgepipe.bundle.manifest import BUNDLE_FILE, GOLDEN_FILE, TOLERANCE, Bundle, read_bundle
 from edgepipe.data.npz_file import read_npz
 from edgepipe.errors import DataError
@@ -24,6 +24,11 @@ def problems(folder: Path) -> tuple[Bundle, list[str]]:
         MeasureError: the runtime cannot open or run the model.
     """
     bundle, wrong = damage(folder)
+    wrong += [
+        f"{name}: a program that edgepipe puts into no bundle: Python would import it beside example.py"
+        for name in bundle.files
+        if name.lower().endswith(RUNS) and name not in _PROGRAMS
+    ]
     if wrong:
         return bundle, wrong
     bundle = judged(folder, bundle)
@@ -76,6 +81,16 @@ def damage(folder: Path) -> tuple[Bundle, list[str]]:
     needed = (bundle.model, GOLDEN_FILE)
     wrong += [f"{name}: {BUNDLE_FILE} does not name it" for name in needed if name not in bundle.files]
     return bundle, wrong
+
+
+_PROGRAMS = ("example.py", *PAGE)
+
+
+def edited(folder: Path, bundle: Bundle) -> list[str]:
+    """Its programs that are not those of this edgepipe: of another version, or changed by whoever sealed it."""
+    return [
+        name for name in _PROGRAMS if name in bundle.files and file_sha256(folder / name) != file_sha256(FILES / name)
+    ]
 
 
 def _leads_out(path: Path, folder: Path) -> bool:

@@ -62,6 +62,24 @@ def test_the_device_runs_edgepipes_own_program_by_its_own_measure(bundle: Path, 
     assert json.loads((bundle / "bundle.json").read_text())["tolerance"] == 1e9  # the bundle itself stays as it is
 
 
+def test_a_program_beside_example_py_is_named_and_an_edited_one_is_told(bundle: Path, capfd) -> None:
+    assert main(["bundle", "verify", str(bundle)]) == 0
+    assert "note" not in capfd.readouterr().err
+    with (bundle / "example.py").open("a") as file:
+        file.write("\n# more\n")
+    seal_bundle(bundle, read_bundle(bundle))
+    assert main(["bundle", "verify", str(bundle)]) == 0
+    assert "example.py: not as this version of edgepipe writes it" in capfd.readouterr().err
+    (bundle / "numpy.PY").write_text("raise SystemExit")
+    (bundle / "pictures").mkdir(exist_ok=True)
+    (bundle / "pictures" / "x.so").write_bytes(b"")
+    seal_bundle(bundle, read_bundle(bundle))
+    assert main(["bundle", "verify", str(bundle)]) == 1
+    err = capfd.readouterr().err
+    assert "numpy.PY: a program" in err
+    assert "pictures/x.so: a program" in err
+
+
 def test_a_device_that_never_stops_printing_is_ended(bundle: Path, tmp_path: Path, monkeypatch, capfd) -> None:
     fake_ssh(tmp_path, "exec yes")
     monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from edgepipe.__main__ import main
-from edgepipe.artifact import Kind, Signature, seal
+from edgepipe.artifact import Kind, Signature, canonical_json, seal
 from edgepipe.compose import compose, launch
 from edgepipe.errors import ModelError, RecipeError
 from edgepipe.models import torch_artifact
 from edgepipe.models.python import trust
+from edgepipe.store import key_of
+from tests.small import arguments
 
 HEAD = "# @package _global_\ndefaults:\n  - /model: {model}\n  - /data: digits\n  - _self_\npasses: {{}}\n"
 FACTORY = "model: {{factory: 'subprocess:getoutput', kwargs: {{cmd: 'touch {}/BOOM'}}}}\n"
@@ -208,6 +211,44 @@ def test_a_sealed_architecture_calls_only_the_factory_that_was_trusted(tmp_path:
     assert not (tmp_path / "BOOM").exists()
     with pytest.raises(ModelError, match=r"returned str; expected a torch.nn.Module"):  # called: it was trusted
         torch_artifact.build(architecture(tmp_path, "os:getcwd", {}))
+
+
+@pytest.mark.parametrize("what", ["link", "folder link", "beside", "program", "outside", "absolute"])
+def test_an_entry_of_the_store_brings_nothing_into_a_run_but_what_a_pass_wrote(
+    tmp_path: Path, what: str, capfd
+) -> None:
+    argv = arguments(tmp_path / "in", f"hydra.run.dir={tmp_path}/run")
+    assert main(argv) == 0
+    (tmp_path / "secret").write_text("hush")
+    for record in (tmp_path / "in" / "store").glob("steps/*/record.json"):
+        folder = record.parent / "artifact"
+        content = json.loads(record.read_text())
+        names = {
+            "link": "key",
+            "beside": "notes.txt",
+            "program": "numpy.py",
+            "outside": "../x",
+            "absolute": f"{tmp_path}/x",
+        }
+        if what.endswith("link"):
+            (folder / "key").symlink_to(tmp_path / ("secret" if what == "link" else "in"))
+        else:
+            (folder / names[what]).write_text("evil")
+        manifest = json.loads((folder / "manifest.json").read_text())
+        if what not in ("beside", "folder link"):
+            found = hashlib.sha256((folder / names[what]).read_bytes()).hexdigest()
+            manifest["files"][names[what]] = {"sha256": found, "size_bytes": (folder / names[what]).stat().st_size}
+        text = canonical_json(manifest)
+        (folder / "manifest.json").write_text(text)
+        content |= {"digest": hashlib.sha256(text.encode()).hexdigest()}
+        del content["sha256"]
+        record.write_text(json.dumps({**content, "sha256": key_of(content)}))
+    capfd.readouterr()
+    assert main(argv) == 0
+    assert "is computed again" in capfd.readouterr().err
+    run = tmp_path / "run"
+    names_there = {path.name for path in run.rglob("*")}
+    assert not {"key", "notes.txt", "numpy.py", "x"} & names_there
 
 
 def test_a_composed_config_with_trust_from_elsewhere_is_refused() -> None:
