@@ -34,7 +34,7 @@ from edgepipe.metrics import (
 from edgepipe.passes.training_settings import TrainingSettings
 from edgepipe.plan import LOAD, LOWER, Plan, PlannedStep, unusable
 from edgepipe.recipe import Recipe
-from edgepipe.registry import code_digest, library_versions, package_digest
+from edgepipe.registry import code_digest, library_versions, module_digest, package_digest
 from edgepipe.run_folder import METRICS
 from edgepipe.stopping import code_of, last_words, words_of
 from edgepipe.store import Entry, Store, key_of
@@ -238,7 +238,8 @@ class _Run:
             "data": self.data.digest(Split.EVALUATION),
             "settings": settings.model_dump(mode="json"),
             "machine": fingerprint(),
-            "code": package_digest("measure", "metrics.py", "data", "artifact.py"),
+            # What measuring imports from elsewhere counts too; a probe of it is run by its path, so its package does.
+            "code": [package_digest("measure", "metrics.py", "data"), module_digest("edgepipe.measure.measure")],
             "libraries": library_versions(("onnxruntime", "onnx", "numpy")),
         }
         key = key_of(parts)

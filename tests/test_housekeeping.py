@@ -63,7 +63,7 @@ def test_explain_says_why_a_measurement_was_repeated(
     elif differs == "machine":
         monkeypatch.setattr(machine, "fingerprint", lambda: "another")
     elif differs == "code":
-        monkeypatch.setattr(run, "package_digest", lambda *_: "another")
+        monkeypatch.setattr(run, "module_digest", lambda *_: "another")
     elif differs == "damage":
         for file in (folder / "store" / "measurements").glob("*/measured.json"):
             file.write_text("{")

@@ -162,6 +162,13 @@ def test_no_code_of_a_pass_is_imported_by_a_computed_name() -> None:
     assert found == []  # module_digest could not see it: a change of that code would be a stale hit
 
 
+def test_what_measuring_imports_is_part_of_the_key_of_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(registry, "_sources_digest", lambda files: seen.extend(name for name, _ in files) or "")
+    registry.module_digest.__wrapped__("edgepipe.measure.measure")
+    assert {"edgepipe.models.batch_axis", "edgepipe.models.subgraphs", "edgepipe.targets.machine"} <= set(seen)
+
+
 def test_the_code_of_a_format_is_part_of_the_key_of_export(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     monkeypatch.setattr(registry, "_sources_digest", lambda files: seen.extend(name for name, _ in files) or "")

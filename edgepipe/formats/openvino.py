@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.errors import PassError
+from edgepipe.models.batch_axis import answered, batch_axis
 from edgepipe.models.lower import Answers
 from edgepipe.models.tensor_types import cast
 
@@ -51,15 +52,17 @@ def write(onnx_file: Path, out: Path, int8_layers: int) -> tuple[list[Path], Ans
     request = compiled.create_infer_request()
     output = compiled.output(0)
 
+    wanted = compiled.input(0).element_type.to_dtype()
+    first = compiled.input(0).get_partial_shape()[0]
+    fixed = None if first.is_dynamic else first.get_length()
+    axis: list[int | None] = []
+
+    def run(inputs: NDArray[Any]) -> NDArray[Any]:
+        return np.array(request.infer([cast(inputs, wanted, XML)])[output])
+
     def answers(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        wanted = compiled.input(0).element_type.to_dtype()
-        shape = compiled.input(0).get_partial_shape()
-        step = len(inputs) if shape[0].is_dynamic else shape[0].get_length()
-        rows = []
-        for start in range(0, len(inputs), step):
-            part = cast(inputs[start : start + step], wanted, XML)
-            found = request.infer([np.resize(part, (step, *part.shape[1:]))])[output]
-            rows.append(np.array(found)[: len(part)])
-        return np.concatenate(rows)
+        if not axis:
+            axis.append(batch_axis(run, inputs[:4], fixed))
+        return answered(run, inputs, fixed, axis[0])
 
     return [out / XML, (out / XML).with_suffix(".bin")], answers, {"int8_layers": int8, "layers": len(layers)}

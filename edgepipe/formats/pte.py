@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from edgepipe.errors import PassError
+from edgepipe.models.batch_axis import stacked
 from edgepipe.models.lower import Answers
 from edgepipe.models.onnx_network import Call, OnnxNetwork
 from edgepipe.models.onnx_operators import OPERATORS, Attributes, Operator
@@ -58,7 +59,7 @@ def write(onnx_file: Path, out: Path, int8_layers: int) -> tuple[list[Path], Ans
 
     def answers(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         rows = [method.execute([torch.from_numpy(np.ascontiguousarray(row[None]))])[0].numpy() for row in inputs]
-        return np.concatenate([np.array(row, np.float32) for row in rows])
+        return stacked(np.array(row, np.float32) for row in rows)
 
     return [out / FILE], answers, {"int8_layers": int8, "layers": layers, "input_shape": list(shape)}
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgepipe.errors import PassError
 from edgepipe.formats.tflite_graph import Graph
+from edgepipe.models.batch_axis import stacked
 from edgepipe.models.lower import Answers
 from edgepipe.quant.placement import Wiring, attribute
 
@@ -49,7 +50,7 @@ def write(onnx_file: Path, out: Path, int8_layers: int) -> tuple[list[Path], Ans
             interpreter.set_tensor(given["index"], np.ascontiguousarray(fed[None], np.float32))
             interpreter.invoke()
             rows.append(interpreter.get_tensor(wanted["index"]).copy())
-        return np.concatenate(rows)
+        return stacked(rows)
 
     facts = {"int8_layers": network.int8, "layers": network.layers, "input_shape": [int(n) for n in given["shape"]]}
     return [out / FILE], answers, facts

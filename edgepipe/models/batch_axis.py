@@ -106,6 +106,28 @@ def _of_fixed(run: Run, rows: NDArray[Any], fixed: int) -> int | None:
     return sure[0] if len(sure) == 1 else None
 
 
+def answered(
+    run: Run, rows: NDArray[Any], fixed: int | None, axis: int | None, together: int | None = None
+) -> NDArray[Any]:
+    """What all rows are answered, (n, ...), whatever axis of the output counts them.
+
+    Args:
+        run: from inputs, (n, ...), to an output.
+        fixed: the only batch that the model takes, the last one filled up; None: any.
+        axis: as `batch_axis` found it.
+        together: so many rows a run, at most, where the model takes any; None: all.
+    """
+    if axis is None and fixed in (None, 1):
+        return one_each(run, rows)
+    step = fixed or together or max(1, len(rows))
+    found = []
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        fed = part if fixed is None else np.concatenate([part, np.repeat(part[-1:], fixed - len(part), axis=0)])
+        found.append(np.moveaxis(np.asarray(run(fed)), axis or 0, 0)[: len(part)])
+    return np.concatenate(found)
+
+
 def one_each(run: Run, rows: NDArray[Any]) -> NDArray[Any]:
     """What each example is answered alone: (n, ...), where an axis of 1 in front counts the one example."""
     return stacked(run(rows[i : i + 1]) for i in range(len(rows)))

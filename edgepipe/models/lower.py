@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgepipe.contract import DataSource, Split
 from edgepipe.errors import ParityError, PassError
-from edgepipe.models.batch_axis import batch_axis, one_each
+from edgepipe.models.batch_axis import answered, batch_axis
 from edgepipe.models.tensor_types import cast, numpy_type
 from edgepipe.targets.machine import available_cores
 
@@ -162,17 +162,8 @@ class SessionAnswers:
 
     def __call__(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, ...), whatever axis of the output counts the examples."""
-        axis = self._examples(inputs)
-        if axis is None and self._fixed in (None, 1):
-            return one_each(self._run, inputs)
-        if self._fixed is None:
-            return np.moveaxis(self._run(inputs), axis or 0, 0)
-        rows = []
-        for start in range(0, len(inputs), self._fixed):
-            part = inputs[start : start + self._fixed]
-            padded = np.concatenate([part, np.repeat(part[-1:], self._fixed - len(part), axis=0)])
-            rows.append(np.moveaxis(self._run(padded), axis or 0, 0)[: len(part)])
-        return np.concatenate(rows)
+        found: NDArray[np.float32] = answered(self._run, inputs, self._fixed, self._examples(inputs))
+        return found
 
 
 def session_answers(file: Path) -> SessionAnswers:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepipe.models.batch_axis import answered, batch_axis
 from edgepipe.models.converter import Refused, placed, run
 from edgepipe.models.saved_model_check import check
 
@@ -71,12 +72,12 @@ def convert(
     ready, layout = placed(examples, list(spec.shape[1:]), request["pictures"])
     ready = np.ascontiguousarray(ready, dtype=spec.dtype.as_numpy_dtype)
     batch = spec.shape[0]
-    step = batch or 32
-    rows = []
-    for start in range(0, len(ready), step):
-        part = ready[start : start + step]
-        filled = np.resize(part, (step, *part.shape[1:])) if batch else part
-        rows.append(function(**{name: tf.constant(filled)})[output].numpy()[: len(part)])
+
+    def ask(rows: NDArray[Any]) -> NDArray[Any]:
+        found: NDArray[Any] = function(**{name: tf.constant(rows)})[output].numpy()
+        return found
+
+    answers = answered(ask, ready, batch, batch_axis(ask, ready[:4], batch), together=32)
 
     def only(x: Any) -> Any:
         return function(**{name: x})[output]
@@ -85,7 +86,7 @@ def convert(
     tf2onnx.convert.from_function(
         tf.function(only), input_signature=[given], opset=request["opset"], output_path=str(folder / "model.onnx")
     )
-    return np.concatenate(rows), {"layout": layout}
+    return answers, {"layout": layout}
 
 
 if __name__ == "__main__":

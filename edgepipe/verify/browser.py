@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepipe.errors import VerifyError
 from edgepipe.measure import session as runtime
+from edgepipe.models.batch_axis import batch_axis
 from edgepipe.verify.chromium import chromium, open_page
 from edgepipe.verify.place import Answers, Done, Place
 from edgepipe.verify.places_folder import install_into, installed, run_or_say
@@ -44,7 +46,8 @@ def _identity(program: str) -> dict[str, str]:
 
 def _prepare(model: Path, inputs: Path, count: int, work: Path, threads: int) -> tuple[Path, dict[str, Any]]:
     """Raw bytes of the inputs in the type that the model wants, and what the script must know of them."""
-    feed = runtime.feed_of(runtime.open_session(model), str(model))
+    session = runtime.open_session(model)
+    feed = runtime.feed_of(session, str(model))
     examples = np.load(inputs, mmap_mode="r")
     raw = work / "inputs.bin"
     with raw.open("wb") as file:
@@ -56,11 +59,21 @@ def _prepare(model: Path, inputs: Path, count: int, work: Path, threads: int) ->
         "shape": shape,
         "type": np.dtype(feed.dtype).name,
         "batch": feed.batch or 1,
+        "axis": _axis(session, feed, examples) or 0,
         "threads": threads,
         "bytes": raw.stat().st_size // count,
     }
     (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
     return raw, job
+
+
+def _axis(session: Any, feed: runtime.Feed, examples: NDArray[Any]) -> int | None:
+    """The axis of the first output that counts the examples of a fixed batch."""
+
+    def run(rows: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(runtime.run(session, {feed.name: rows.astype(feed.dtype)}, feed.artifact)[0])
+
+    return None if (feed.batch or 1) == 1 else batch_axis(run, np.asarray(examples[:4]), feed.batch)
 
 
 def _answers(raw: bytes, said: dict[str, Any], count: int, name: str) -> Answers:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +17,10 @@ from onnx import TensorProto, helper, numpy_helper
 from edgepipe.errors import MeasureError
 from edgepipe.formats.parity import compare
 from edgepipe.measure.accuracy import values
-from edgepipe.models.batch_axis import batch_axis
+from edgepipe.models.batch_axis import answered, batch_axis
 from edgepipe.models.lower import check_parity, session_answers
 from edgepipe.quant.answers import answers
+from edgepipe.verify.browser import WEB, _prepare
 from edgepipe.verify.worker import run as worker_run
 from tests.measure.graphs import Arrays
 
@@ -111,3 +116,50 @@ def test_two_axes_that_grow_with_the_batch_count_no_examples() -> None:
     assert batch_axis(lambda rows: rows @ rows.T, X[:2, 0], None) is None
     assert batch_axis(lambda rows: rows @ rows.T, X[:2, 0], 4) is None
     assert batch_axis(lambda rows: np.concatenate([rows, rows]), X[:2, 0], None) is None
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize(("fixed", "together"), [(None, None), (None, 3), (3, None), (1, None)])
+def test_every_row_is_answered_whatever_the_axis_and_the_batch(
+    axis: int, fixed: int | None, together: int | None
+) -> None:
+    def run(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        assert fixed is None or len(rows) == fixed
+        return np.moveaxis(rows @ W, 0, axis)
+
+    got = answered(run, X, fixed, batch_axis(run, X[:4], fixed), together)
+    np.testing.assert_allclose(got.reshape(7, -1), (X @ W).reshape(7, -1), atol=1e-6)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is missing")
+def test_the_browser_s_script_takes_an_example_s_answer_from_any_axis(tmp_path: Path) -> None:
+    """A batch of 3 of which 2 are examples, in onnxruntime-web's place an answer that is known."""
+    whole = np.moveaxis((X[:3] @ W).astype(np.float32), 0, 1)
+    (tmp_path / "raw").write_bytes(np.ascontiguousarray(whole).tobytes())
+    script = f"""
+        import {{examples}} from {json.dumps((WEB / "answers.mjs").as_uri())};
+        import {{readFileSync, writeFileSync}} from "node:fs";
+        const raw = new Uint8Array(readFileSync({json.dumps(str(tmp_path / "raw"))}));
+        const found = examples(raw, {list(whole.shape)}, {{batch: 3, axis: 1}}, 2);
+        writeFileSync({json.dumps(str(tmp_path / "out"))}, Buffer.concat(found.map(one => Buffer.from(one))));
+    """
+    subprocess.run(["node", "--input-type=module", "-e", script], check=True)
+    got = np.frombuffer((tmp_path / "out").read_bytes(), np.float32).reshape(2, 20, 5)
+    np.testing.assert_array_equal(got, (X[:2] @ W).astype(np.float32))
+
+
+def test_the_job_of_the_browser_says_which_axis_counts_examples(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X)
+    for batch, perm, axis in ((3, (1, 0, 2), 1), (3, (0, 1, 2), 0), ("n", (1, 0, 2), 0)):
+        _, job = _prepare(recognizer(tmp_path / "m.onnx", batch, perm), tmp_path / "x.npy", 5, tmp_path, 1)
+        assert (job["axis"], job["batch"]) == (axis, 3 if batch == 3 else 1)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="pip install 'edgepipe[openvino]'")
+@pytest.mark.parametrize("batch", ["n", 3])
+def test_a_file_of_openvino_is_asked_along_the_axis_that_counts_examples(tmp_path: Path, batch: int | str) -> None:
+    from edgepipe.formats.openvino import write
+
+    path = recognizer(tmp_path / "m.onnx", batch)
+    _, answers_of_file, _ = write(path, tmp_path, 0)
+    np.testing.assert_allclose(answers_of_file(X), session_answers(path)(X), atol=1e-5)

@@ -470,3 +470,34 @@ def test_settings_of_keras_2_and_an_optimizer_inside_are_left_out_where_they_mea
     source.load(tmp_path / "out", Signature(input_shape=(3, 8, 8)), 0)  # compares with Keras's own answers
     (tmp_path / "other").mkdir()
     TensorFlowModel(path=str(tmp_path / "sm")).load(tmp_path / "other", Signature(input_shape=(4,)), 0)
+
+
+_STEPS_FIRST = """
+import sys
+from pathlib import Path
+import numpy as np
+import tensorflow as tf
+from edgepipe.models.saved_model_to_onnx import convert
+
+x = np.random.default_rng(0).standard_normal((7, 20, 4)).astype(np.float32)
+for batch in (None, 3):
+    module = tf.Module()
+    module.f = tf.function(
+        lambda x: tf.transpose(x * 2, (1, 0, 2)), input_signature=[tf.TensorSpec((batch, 20, 4), tf.float32)]
+    )
+    folder = Path(sys.argv[1]) / str(batch)
+    (folder / "work").mkdir(parents=True)
+    tf.saved_model.save(module, str(folder / "sm"), signatures=module.f)
+    request = {
+        "path": str(folder / "sm"), "signature": "serving_default", "output": None, "pictures": False, "opset": 17
+    }
+    answers, _ = convert(request, x, folder / "work")
+    np.testing.assert_array_equal(answers, 2 * x)
+"""
+
+
+@NEEDS
+@pytest.mark.slow
+def test_a_saved_model_is_asked_along_the_axis_that_counts_examples(tmp_path: Path) -> None:
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    subprocess.run([sys.executable, "-c", _STEPS_FIRST, str(tmp_path)], check=True, env=quiet)

@@ -5,14 +5,29 @@ const ARRAYS = {
   uint8: Uint8Array, int8: Int8Array, int32: Int32Array, int64: BigInt64Array,
 };
 
-// job: {count, shape (of one example), type, batch}; read(first, last): bytes of those examples.
+// The bytes of each of the first `count` examples of an answer.
+export function examples(raw, dims, job, count) {
+  if (job.batch === 1) return [raw.slice()];
+  const before = dims.slice(0, job.axis).reduce((all, size) => all * size, 1);
+  const inner = raw.length / before / job.batch;
+  return Array.from({length: count}, (_, row) => {
+    const one = new Uint8Array(before * inner);
+    for (let at = 0; at < before; at++) {
+      const from = (at * job.batch + row) * inner;
+      one.set(raw.subarray(from, from + inner), at * inner);
+    }
+    return one;
+  });
+}
+
+// job: {count, shape (of one example), type, batch, axis (of the answer, that counts examples)}; read(first, last): bytes of those examples.
 export async function answers(ort, model, job, threads, read, done) {
   ort.env.wasm.numThreads = threads;
   ort.env.logLevel = "error";
   const session = await ort.InferenceSession.create(model, {executionProviders: ["wasm"]});
   const input = session.inputNames[0], output = session.outputNames[0];
   const parts = [], milliseconds = [];
-  let type = "float32", width = 0;
+  let type = "float32";
   for (let first = 0; first < job.count; first += job.batch) {
     const last = Math.min(first + job.batch, job.count);
     const bytes = new Uint8Array(await read(first, last));
@@ -28,8 +43,7 @@ export async function answers(ort, model, job, threads, read, done) {
     milliseconds.push(performance.now() - began);
     type = answer.type;
     const raw = new Uint8Array(answer.data.buffer, answer.data.byteOffset, answer.data.byteLength);
-    width = raw.length / job.batch;
-    parts.push(raw.slice(0, width * (last - first)));
+    parts.push(...examples(raw, answer.dims, job, last - first));
     if (last % 10 < job.batch || last === job.count) await done(last);
   }
   const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
