@@ -471,7 +471,7 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
         notes += filter(None, [unknown_classes(result.predictions, state.data.signature.classes)])
     if step.settings is None:
         notes += getattr(state.data, "notes", ())  # what the data left out
-    if isinstance(result.predictions, Predictions) and (compared or step.settings is None):
+    if isinstance(result.predictions, Predictions) and compared:  # before the baseline a network may be untrained
         before_it = state.baseline.predictions if versus is not None and state.baseline is not None else None
         known_answers = before_it if isinstance(before_it, Predictions) else None
         notes += filter(None, [one_class(result.predictions, known_answers, state.data.signature.classes)])

@@ -17,7 +17,7 @@ from torch import nn
 
 from edgepipe.artifact import Signature
 from edgepipe.contract import Job
-from edgepipe.errors import PassError
+from edgepipe.errors import ModelError, PassError
 from edgepipe.models.depthwise import SmallDepthwise
 from edgepipe.models.dropout import nothing_dropped
 from edgepipe.models.examples import Examples, augment
@@ -231,6 +231,7 @@ def _train(
     before_step: Callable[[int, int], None],
 ) -> Curve:
     started = time.perf_counter()
+    _all_float32(network)
     for parameter in network.parameters():
         parameter.requires_grad_(True)
     loop = _Loop(network, settings, job, signature, objective)
@@ -272,6 +273,16 @@ def _train(
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     network.eval()
     return state.curve
+
+
+def _all_float32(network: nn.Module) -> None:
+    other = [(name, value.dtype) for name, value in network.named_parameters() if value.dtype != torch.float32]
+    if other:
+        name, dtype = other[0]
+        raise ModelError(
+            f"training needs float32 parameters, and '{name}' is {str(dtype).removeprefix('torch.')}: let the factory "
+            "return the network with .float(), and its forward cast nothing"
+        )
 
 
 def _diverged(what: str, settings: TrainingSettings, job: Job) -> PassError:

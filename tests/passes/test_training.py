@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from edgepipe.artifact import Artifact
 from edgepipe.contract import Split
-from edgepipe.errors import DataError, PassError
+from edgepipe.errors import DataError, ModelError, PassError
 from edgepipe.models import torch_artifact, training
 from edgepipe.models.examples import Examples
 from edgepipe.models.training_state import TrainingState, read_checkpoint, write_checkpoint
@@ -158,6 +158,13 @@ def test_labels_beyond_the_classes_are_refused(tmp_path: Path) -> None:
     bench = Workbench(tmp_path, small=True, classes=7)
     with pytest.raises(DataError, match=r"a label is 9, but the network has 7 classes: set model\.num_classes"):
         bench.do(Train(epochs=1), bench.loaded)
+
+
+def test_parameters_of_another_type_are_refused_with_their_name(bench: Workbench) -> None:
+    network = torch_artifact.build(bench.loaded)
+    network.fc.half()
+    with pytest.raises(ModelError, match=r"'fc\.weight' is float16: let the factory return the network with \.float"):
+        training.train(network, Train(epochs=1), bench.job(), bench.loaded.signature, training.Objective())
 
 
 def test_the_average_is_kept_when_asked_for(bench: Workbench) -> None:
