@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from PIL import Image
 
 from edgepipe.bundle.build import FILES
 from edgepipe.bundle.files.serve import Handler
-from edgepipe.data.decode import Frame, Work, decode
+from edgepipe.data.decode import Frame, Work, decode, upright
 from edgepipe.verify.chromium import chromium
 from tests.bundle.webdriver import Browser
 from tests.data.files import HEIGHT, RGB, TURNS, WIDTH, readable, refused, turned
@@ -104,6 +105,24 @@ def test_the_page_finds_the_orientation_and_turns_as_defined(kind: str, tmp_path
     for orientation, width, height, flat in found:
         expected = TURNS.get(orientation, lambda pixels: pixels)(RGB)
         assert np.array_equal(np.array(flat, np.uint8).reshape(height, width, 3), expected)
+
+
+@pytest.mark.skipif(NODE is not None, reason=str(NODE))
+def test_the_page_finds_the_orientation_that_pillow_finds(tmp_path: Path) -> None:
+    files = {name: raw for name, raw in readable().items() if "exif" in name or name == "xmp.jpg"}
+    found = in_node(
+        "import {readFileSync} from 'fs';"
+        f"console.log(JSON.stringify({json.dumps(written(tmp_path / 'p', files))}.map("
+        "(path) => pixels.inspect(readFileSync(path)).orientation)))"
+    )
+    for name, raw, one in zip(files, files.values(), found, strict=True):
+        height, width = decoded_size(raw)
+        assert (one >= 5) == ((height, width) == (WIDTH, HEIGHT)), name
+
+
+def decoded_size(raw: bytes) -> tuple[int, int]:
+    turned_picture = upright(Image.open(io.BytesIO(raw)))
+    return turned_picture.height, turned_picture.width
 
 
 @pytest.mark.skipif(NODE is not None, reason=str(NODE))

@@ -62,7 +62,8 @@ def readable() -> dict[str, bytes]:
     files = {f"{kind}_{value}": turned(kind, value) for kind in TURNING for value in range(1, 9)}
     files["xmp.jpg"] = saved(rgb, "JPEG", quality=95, xmp=b'<x tiff:Orientation="6"/>')
     plain = saved(rgb, "PNG")
-    files["late_exif.png"] = plain[:-12] + chunk(b"eXIf", exif_block(6)) + plain[-12:]
+    for at, (kind, count) in enumerate(((3, 1), (4, 1), (8, 1), (1, 1), (12, 1), (3, 0), (3, 2), (3, 3))):
+        files[f"late_exif_{at}.png"] = plain[:-12] + chunk(b"eXIf", exif_block(6, kind, count)) + plain[-12:]
     files["broken_exif.jpg"] = saved(rgb, "JPEG", quality=95, exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
     files["cut_exif.jpg"] = saved(rgb, "JPEG", quality=95, exif=b"Exif\0\0" + exif_block(6)[:12])
     files["orientation_9.jpg"] = turned("JPEG", 9)
@@ -89,9 +90,10 @@ def readable() -> dict[str, bytes]:
     return files
 
 
-def exif_block(orientation: int) -> bytes:
-    """The smallest one, big-endian, without JPEG's prefix."""
-    entry = struct.pack(">HHIHH", ORIENTATION, 3, 1, orientation, 0)
+def exif_block(orientation: int, kind: int = 3, count: int = 1) -> bytes:
+    """The smallest one, big-endian, without JPEG's prefix. kind: 1 byte, 3 short, 4 long, 8 signed, 12 double."""
+    value = struct.pack({1: ">Bxxx", 4: ">I"}.get(kind, ">Hxx"), orientation)
+    entry = struct.pack(">HHI", ORIENTATION, kind, count) + value
     return b"MM\0*" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 0)
 
 

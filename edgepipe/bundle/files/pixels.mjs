@@ -32,14 +32,16 @@ function* segments(bytes, view, format) {
   }
 }
 
-// Where the EXIF block at `from` keeps the orientation: [byte of its entry, value]; null: nowhere.
+// Where the EXIF block at `from` keeps the orientation: [byte of its entry, value or null]; null: nowhere.
+const KINDS = {3: [2, "Uint16"], 4: [4, "Uint32"], 6: [1, "Int8"], 8: [2, "Int16"], 9: [4, "Int32"]};
 function orientationEntry(bytes, view, from, to) {
   const base = text(bytes, from, from + 6) === "Exif\0\0" ? from + 6 : from, little = bytes[base] === 0x49;
   if (!["II*\0", "MM\0*"].includes(text(bytes, base, base + 4))) return null;
   const first = base + view.getUint32(base + 4, little), count = view.getUint16(first, little);
   for (let entry = first + 2; entry < first + 2 + 12 * count && entry + 12 <= to; entry += 12) {
     if (view.getUint16(entry, little) !== 0x0112) continue;
-    return [entry, view.getUint16(entry + 2, little) === 4 ? view.getUint32(entry + 8, little) : view.getUint16(entry + 8, little)];
+    const [size, read] = KINDS[view.getUint16(entry + 2, little)] ?? [5, ""], count = view.getUint32(entry + 4, little);
+    return [entry, count > 0 && count * size <= 4 ? view[`get${read}`](entry + 8, little) : null];
   }
   return null;
 }
