@@ -110,9 +110,7 @@ def shared_scales(model: onnx.ModelProto, placement: Placement) -> list[Shared]:
     return list(_Search(model, placement).all())
 
 
-def far_apart(
-    model: onnx.ModelProto, shares: list[Shared], ranges: Mapping[str, Range], placement: Placement
-) -> list[Apart]:
+def far_apart(model: onnx.ModelProto, shares: list[Shared], ranges: Mapping[str, Range]) -> list[Apart]:
     """The worst part of each that has fewer than `LEAST_STEPS` steps of its scale.
 
     A layer behind a join adds channels up: where each of its results has enough steps all the same, the part is none.
@@ -126,7 +124,7 @@ def far_apart(
         step = float(activation_parameters(*ranges[share.tensor])[0])
         spans = {part.tensor: _span(ranges[part.tensor]) for part in share.parts}
         small = [part for part in share.parts if 0 < spans[part.tensor] < LEAST_STEPS * step]
-        if not small or _is_added_up(share, spans, step, placement, wiring):
+        if not small or _is_added_up(share, spans, step, wiring):
             continue
         worst = min(small, key=lambda part: spans[part.tensor])
         found.append(
@@ -313,20 +311,20 @@ def _moved(tensor: str, wiring: Wiring) -> set[str]:
     return found
 
 
-def _is_added_up(share: Shared, spans: Mapping[str, float], step: float, placement: Placement, wiring: Wiring) -> bool:
+def _is_added_up(share: Shared, spans: Mapping[str, float], step: float, wiring: Wiring) -> bool:
     """Whether nobody reads a joined tensor but layers, each of whose results has enough steps.
 
     What a result sees is the mean square of its channels' spans, weighed as it weighs them: where the small channels
     have large weights, they count.
     """
-    readers = wiring.consumers[share.tensor]
-    if share.tensor in wiring.outputs or not readers or any(part.channels is None for part in share.parts):
+    layers = _layers_behind(share.tensor, wiring)
+    if not layers or any(part.channels is None for part in share.parts):
         return False
     squares = np.concatenate([np.full(part.channels or 0, spans[part.tensor] ** 2) for part in share.parts])
-    for node in readers:
-        along = share.channels if node.op_type == "Conv" else share.last
-        weight = wiring.array(node.input[1]) if along and node.name in placement.nodes else None
-        if weight is None or node.op_type not in WEIGHTED:
+    for node, pooled in layers:
+        along = share.channels if node.op_type == "Conv" or pooled else share.last
+        weight = wiring.array(node.input[1]) if along else None
+        if weight is None:
             return False
         rows = _squared(node, weight)
         if rows.shape[1] != len(squares):
@@ -336,6 +334,29 @@ def _is_added_up(share: Shared, spans: Mapping[str, float], step: float, placeme
         if (seen[total > 0] < LEAST_STEPS * step).any():
             return False
     return True
+
+
+def _layers_behind(tensor: str, wiring: Wiring) -> list[tuple[onnx.NodeProto, bool]]:
+    """The layers that read a tensor, and whether it is the mean of each channel there; none if others read it too.
+
+    Pools and rectifiers keep channels apart, and in order: a layer behind them adds up what a layer before them would.
+    """
+    found: list[tuple[onnx.NodeProto, bool]] = []
+    waiting = [(tensor, False)]
+    while waiting:
+        name, pooled = waiting.pop()
+        if name in wiring.outputs or not wiring.consumers[name]:
+            return []
+        for node in wiring.consumers[name]:
+            if node.op_type in WEIGHTED and node.input[0] == name:
+                found.append((node, pooled))
+            elif node.op_type in (*_POOLS, "Relu", "Clip", "LeakyRelu"):
+                waiting.append((node.output[0], pooled or node.op_type.startswith("Global")))
+            elif pooled and node.op_type in ("Flatten", "Reshape", "Squeeze"):
+                waiting.append((node.output[0], pooled))
+            else:
+                return []
+    return found
 
 
 def _squared(node: onnx.NodeProto, weight: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -133,7 +133,7 @@ class StaticQuantizer:
                 progress=lambda share, text: self.progress(0.4 + 0.1 * share, f"comparing spans {text}"),
             )
             self._spans |= {name: watched.range("relative_mse") for name, watched in observers.items()}
-        return far_apart(self.network, shares, self._spans | self._ranges, placement)
+        return far_apart(self.network, shares, self._spans | self._ranges)
 
     def fit(self, placement: Placement) -> None:
         """Round the weights and correct the biases of a calibrated placement to what its layers compute.

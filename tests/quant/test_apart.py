@@ -186,9 +186,10 @@ def test_values_that_are_near_each_other_stay_in_int8(desk: Desk) -> None:
         assert one.onnx.read_bytes() == other.onnx.read_bytes()
 
 
+@pytest.mark.parametrize("pooled", [False, True])
 @pytest.mark.parametrize("weigh", [1.0, 100.0])
 def test_a_layer_that_adds_branches_up_runs_in_int8_unless_it_weighs_the_small_one_more(
-    weigh: float, desk: Desk
+    weigh: float, pooled: bool, desk: Desk
 ) -> None:
     nodes, stored = branches(0.01)
     last, more = head("d", C)
@@ -196,7 +197,8 @@ def test_a_layer_that_adds_branches_up_runs_in_int8_unless_it_weighs_the_small_o
     mixing[:, C:] *= weigh
     nodes += [
         node("Concat", ["a", "b"], ["c"], "cat", axis=1),
-        node("Conv", ["c", "wc"], ["d"], "mixed"),
+        *([node("MaxPool", ["c"], ["m"], "max", kernel_shape=[2, 2])] if pooled else []),
+        node("Conv", ["m" if pooled else "c", "wc"], ["d"], "mixed"),
         *last,
     ]
     model = desk.load(nodes, [*stored, numpy_helper.from_array(mixing, "wc"), *more])
