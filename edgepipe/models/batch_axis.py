@@ -33,7 +33,7 @@ def batch_axis(run: Run, rows: NDArray[Any], fixed: int | None) -> int | None:
         return None
     if fixed is not None:
         return _of_fixed(run, rows, fixed)
-    axis = _counting(run, rows)
+    axis = counting(run, rows)
     return None if axis is None or _among_others(run, rows, axis) > MIXED else axis
 
 
@@ -44,12 +44,13 @@ def neighbours(run: Run, rows: NDArray[Any]) -> float:
         run: takes any number of examples.
         rows: as for `batch_axis`; the first ones are asked together and one by one.
     """
-    axis = _counting(run, rows)
+    axis = counting(run, rows)
     share = 0.0 if axis is None else _among_others(run, rows, axis)
     return share if share > MIXED else 0.0
 
 
-def _counting(run: Run, rows: NDArray[Any]) -> int | None:
+def counting(run: Run, rows: NDArray[Any]) -> int | None:
+    """The axis that grows with the number of examples; None: none does, or the model does not take several."""
     try:
         two, three = (np.asarray(run(np.resize(rows, (n, *rows.shape[1:])))).shape for n in (2, 3))
     except Exception:  # a batch that is written into the graph: no runtime says so beforehand

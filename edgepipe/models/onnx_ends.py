@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgepipe.artifact import Signature
 from edgepipe.errors import ModelError
+from edgepipe.models.batch_axis import counting
 from edgepipe.models.layout import Layout, arranged, fits
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def takes_pixels(network: onnx.ModelProto) -> bool:
 
     stored = {item.name for item in network.graph.initializer}
     kinds = [item.type.tensor_type.elem_type for item in network.graph.input if item.name not in stored]
-    return len(kinds) == 1 and kinds[0] in (TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64)
+    whole = (TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16, TensorProto.INT32, TensorProto.UINT32)
+    return len(kinds) == 1 and kinds[0] in (*whole, TensorProto.INT64, TensorProto.UINT64)
 
 
 def shape_in(found: Layout, signature: Signature) -> tuple[int, ...]:
@@ -109,9 +111,11 @@ def arrange(network: onnx.ModelProto, found: Layout, signature: Signature, where
     ]
 
 
-def declare(network: onnx.ModelProto, signature: Signature, where: str) -> None:
-    """Run the graph once, and declare type and shape of its ends where they are missing or another's, in place.
+def declare(network: onnx.ModelProto, signature: Signature, where: str) -> list[str]:
+    """Run the graph, and declare type, shape and batch of its ends where they are missing or not so, in place.
 
+    Returns:
+        What people should be told.
     Raises:
         ModelError: it does not run, or gives no tensor.
     """
@@ -121,12 +125,12 @@ def declare(network: onnx.ModelProto, signature: Signature, where: str) -> None:
     if not first.type.tensor_type.HasField("shape"):
         sizes: list[Any] = ["batch", *signature.input_shape]
         first.CopyFrom(helper.make_tensor_value_info(first.name, first.type.tensor_type.elem_type, sizes))
-    said = TypeProto()
+    batch, said = _batch(first), TypeProto()
     said.CopyFrom(last.type)
     last.ClearField("type")
     try:
         session = _session(network)
-        answer = session.run(None, {first.name: _zeros(session, _batch(first) or 1, signature.input_shape)})[0]
+        answer = session.run(None, {first.name: _zeros(session, batch or 1, signature.input_shape)})[0]
         inferred = session.get_outputs()[0].shape
     except Exception as error:
         raise ModelError(f"{where}: ONNX Runtime cannot run it: {str(error)[:300]}") from None
@@ -140,10 +144,20 @@ def declare(network: onnx.ModelProto, signature: Signature, where: str) -> None:
     true = said.tensor_type.HasField("shape") and fits(answer.shape, [dim.dim_value or None for dim in shape])
     if true and said.tensor_type.elem_type == kind:
         last.type.CopyFrom(said)
-        return
-    known = fits(answer.shape, [size if isinstance(size, int) else None for size in inferred or ()])
-    sizes = list(inferred) if known else ["batch", *(None for _ in answer.shape[1:])][: answer.ndim]
-    last.CopyFrom(helper.make_tensor_value_info(last.name, kind, sizes))
+    else:
+        known = fits(answer.shape, [size if isinstance(size, int) else None for size in inferred or ()])
+        sizes = list(inferred) if known else ["batch", *(None for _ in answer.shape[1:])][: answer.ndim]
+        last.CopyFrom(helper.make_tensor_value_info(last.name, kind, sizes))
+
+    def run(rows: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(session.run(None, {first.name: rows})[0])
+
+    dims = first.type.tensor_type.shape.dim
+    if batch is not None or not dims or counting(run, _zeros(session, 1, signature.input_shape)) is not None:
+        return []
+    dims[0].Clear()
+    dims[0].dim_value = 1
+    return ["the graph says that it takes any number of examples at once, and takes one: it came in with a batch of 1"]
 
 
 def _wanted(network: onnx.ModelProto) -> _Sizes | None:

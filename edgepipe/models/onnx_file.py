@@ -83,7 +83,7 @@ class OnnxModel(ModelSettings):
                 "the graph takes whole numbers: pictures are given as their pixels, 0 to 255, and data.mean and "
                 "data.std are not used; the bundle does the same"
             )
-        onnx_ends.declare(network, signature, where)
+        notes += onnx_ends.declare(network, signature, where)
         try:
             network.doc_string = ""
             onnx.save(network, out / ONNX_FILE)

@@ -160,8 +160,10 @@ def sparse(indices: list, dims: tuple[int, int] = (4, 4), name: str = "w") -> on
     return helper.make_sparse_tensor(numpy_helper.from_array(values, name), places, dims)
 
 
-@pytest.mark.parametrize("indices", [[1, 15], [[0, 1], [3, 3]], []])
-@pytest.mark.parametrize("where", ["initializer", "constant", "function"])
+@pytest.mark.parametrize(
+    ("where", "indices"),
+    [("initializer", [1, 15]), ("initializer", []), ("constant", [[0, 1], [3, 3]]), ("function", [1, 15])],
+)
 def test_sparse_weights_are_made_dense(indices: list, where: str, tmp_path: Path) -> None:
     product = node("MatMul", ["x", "w"], ["y"])
     if where == "initializer":

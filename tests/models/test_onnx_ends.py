@@ -203,6 +203,24 @@ def test_ends_are_declared_as_they_are(wrong, tmp_path: Path, capfd: pytest.Capt
         artifact = one.apply(artifact, Job(tmp_path / f"p{number}", tmp_path, opened, 0, "it"))
 
 
+@pytest.mark.parametrize("kind", ["fails", "answers once"])
+def test_a_graph_that_takes_one_example_is_declared_so_whatever_it_says(kind: str, tmp_path: Path) -> None:
+    shrinks = node("Resize", ["h", "", "", "sizes"], ["r"], mode="nearest")
+    nodes = [
+        node("Conv", ["x", "w"], ["h"]),
+        shrinks if kind == "answers once" else node("Reshape", ["h", "sizes"], ["r"]),
+        node("ReduceMean", ["r"], ["y"], axes=[2, 3], keepdims=0),
+    ]
+    sizes = numpy_helper.from_array(np.array([1, 16, *SIZE] if kind == "answers once" else [1, 16, 4, 6]), "sizes")
+    graph = helper.make_graph(
+        nodes, "g", [value("x", "n", 3, *SIZE)], [value("y", "n", 16)], [stored("w", 16, 3, 3, 3), sizes]
+    )
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    artifact, notes = load(network, tmp_path)
+    assert "came in with a batch of 1" in notes[0]
+    assert onnx.load(artifact.onnx).graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
+
+
 def test_an_output_that_is_no_tensor_is_refused_with_its_name(tmp_path: Path) -> None:
     network = last()
     network.graph.node.append(node("SplitToSequence", ["y"], ["parts"], axis=1))

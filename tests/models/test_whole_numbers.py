@@ -35,11 +35,15 @@ def test_every_byte_comes_back_from_its_scaled_pixel() -> None:
 def test_the_page_gives_each_type_the_same_bytes() -> None:
     said = in_node(
         f"const given = Float32Array.from({{length: 256}}, (_, i) => Math.fround(Math.fround(i / 255) / {PIXEL}));"
-        "const out = ['uint8', 'int32', 'int64', 'float32'].map((type) => pixels.typed(given, type));"
+        "const types = ['uint8', 'int16', 'uint16', 'int32', 'uint32', 'int64', 'uint64', 'float32'];"
+        "const out = types.map((type) => pixels.typed(given, type));"
         "console.log(JSON.stringify(out.map((one) => [one.constructor.name, Array.from(one, Number)])))"
     )
-    assert [name for name, _ in said] == ["Uint8Array", "Int32Array", "BigInt64Array", "Float32Array"]
-    assert all(values == list(range(256)) for _, values in said[:3])
+    assert [name for name, _ in said] == [
+        *("Uint8Array", "Int16Array", "Uint16Array", "Int32Array", "Uint32Array"),
+        *("BigInt64Array", "BigUint64Array", "Float32Array"),
+    ]
+    assert all(values == list(range(256)) for _, values in said[:-1])
 
 
 def pictures(root: Path, size: int) -> None:
@@ -119,6 +123,7 @@ def test_pictures_are_given_as_pixels_to_a_graph_of_whole_numbers(tmp_path: Path
     ("kind", "takes"),
     [
         (TensorProto.UINT8, True),
+        (TensorProto.UINT16, True),
         (TensorProto.INT32, True),
         (TensorProto.INT64, True),
         (TensorProto.INT8, False),

@@ -167,10 +167,10 @@ function rgbaOf(picture, format) {
 
 // A model that takes whole numbers gets the pixels themselves: the bundle's `std` makes 0 to 255 of them, or a hair more.
 export function typed(values, type) {
-  if (type === "uint8") return Uint8Array.from(values, Math.round);
-  if (type === "int32") return Int32Array.from(values, Math.round);
-  if (type === "int64") return BigInt64Array.from(values, (x) => BigInt(Math.round(x)));
-  return values;
+  const whole = {uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array}[type];
+  const large = {int64: BigInt64Array, uint64: BigUint64Array}[type];
+  if (large) return large.from(values, (x) => BigInt(Math.round(x)));
+  return whole ? whole.from(values, Math.round) : values;
 }
 
 // Pixels of a picture's file, upright: [Uint8Array (height, width, channels), width, height].
