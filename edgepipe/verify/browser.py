@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgepipe.errors import VerifyError
 from edgepipe.measure import session as runtime
-from edgepipe.models.batch_axis import batch_axis
 from edgepipe.verify.chromium import chromium, open_page
 from edgepipe.verify.place import Answers, Done, Place
 from edgepipe.verify.places_folder import install_into, installed, run_or_say
-from edgepipe.verify.processes import stream, version_of
+from edgepipe.verify.processes import counting_axis, stream, version_of
 
 PACKAGE = "onnxruntime-web"
 WEB = Path(__file__).with_name("web")
@@ -59,21 +57,12 @@ def _prepare(model: Path, inputs: Path, count: int, work: Path, threads: int) ->
         "shape": shape,
         "type": np.dtype(feed.dtype).name,
         "batch": feed.batch or 1,
-        "axis": _axis(session, feed, examples) or 0,
+        "axis": counting_axis(session, feed, examples) or 0,
         "threads": threads,
         "bytes": raw.stat().st_size // count,
     }
     (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
     return raw, job
-
-
-def _axis(session: Any, feed: runtime.Feed, examples: NDArray[Any]) -> int | None:
-    """The axis of the first output that counts the examples of a fixed batch."""
-
-    def run(rows: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(runtime.run(session, {feed.name: rows.astype(feed.dtype)}, feed.artifact)[0])
-
-    return None if (feed.batch or 1) == 1 else batch_axis(run, np.asarray(examples[:4]), feed.batch)
 
 
 def _answers(raw: bytes, said: dict[str, Any], count: int, name: str) -> Answers:

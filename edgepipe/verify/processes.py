@@ -12,14 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepipe import children
 from edgepipe.errors import VerifyError
+from edgepipe.measure import session as runtime
+from edgepipe.models.batch_axis import batch_axis
 from edgepipe.verify.place import Answers, Done
 
 SILENCE_SECONDS = 600  # a single picture takes seconds at most; an emulator that hangs would wait for ever
 
 WORKER = Path(__file__).with_name("worker.py")
+
+
+def counting_axis(session: Any, feed: runtime.Feed, examples: NDArray[Any]) -> int | None:
+    """The axis of the first output that counts the examples of a fixed batch; None: one example a run, or none does."""
+
+    def run(rows: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(runtime.run(session, {feed.name: rows.astype(feed.dtype)}, feed.artifact)[0])
+
+    return None if (feed.batch or 1) == 1 else batch_axis(run, np.asarray(examples[:4]), feed.batch)
 
 
 def version_of(command: Sequence[str]) -> str:
@@ -93,6 +105,9 @@ def answer_in_processes(
     """Answers of `command worker.py ...`, the examples dealt out to several processes of one thread each."""
     bounds = np.linspace(0, count, min(processes, count) + 1).astype(int).tolist()
     shares = list(itertools.pairwise(bounds))
+    session = runtime.open_session(model)
+    axis = counting_axis(session, runtime.feed_of(session, str(model)), np.load(inputs, mmap_mode="r"))
+    del session
     so_far = [0] * len(shares)
 
     def one(index: int) -> tuple[Path, dict[str, Any]]:
@@ -111,6 +126,7 @@ def answer_in_processes(
             str(first),
             str(last),
             *(["exact"] if exact else []),
+            *([] if axis is None else [f"axis={axis}"]),
         ]
         return target, stream([*command, *arguments], env, name, count_up)
 

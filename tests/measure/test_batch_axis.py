@@ -6,6 +6,7 @@ import importlib.util
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from edgepipe.models.batch_axis import answered, batch_axis
 from edgepipe.models.lower import check_parity, session_answers
 from edgepipe.quant.answers import answers
 from edgepipe.verify.browser import WEB, _prepare
-from edgepipe.verify.worker import run as worker_run
+from edgepipe.verify.processes import answer_in_processes
 from tests.measure.graphs import Arrays
 
 W = np.random.default_rng(3).standard_normal((4, 5)).astype(np.float32)
@@ -89,12 +90,15 @@ def test_parity_and_sensitivity_take_whole_examples(tmp_path: Path) -> None:
     assert figures["cosine"] == pytest.approx(5 / 7, abs=1e-5)  # one example of seven turned round
 
 
-@pytest.mark.parametrize("batch", ["n", 1, 3])
+@pytest.mark.parametrize("batch", ["n", 1, 20])
 def test_another_processor_hands_back_whole_examples(tmp_path: Path, batch: int | str) -> None:
+    """Of a batch of 20, two axes have its size: which one counts examples is found here, and told."""
     path = recognizer(tmp_path / "m.onnx", batch)
     np.save(tmp_path / "x.npy", X)
-    found, _ = worker_run(str(path), str(tmp_path / "x.npy"), 0, 7, False)
-    together = np.concatenate(found)
+    found = answer_in_processes(
+        [sys.executable], None, "here", path, tmp_path / "x.npy", 7, tmp_path, lambda _: None, processes=1
+    )
+    together = found.outputs
     assert len(together) == 7
     np.testing.assert_allclose(together.reshape(7, -1), (X @ W).reshape(7, -1), atol=1e-5)
 
