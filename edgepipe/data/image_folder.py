@@ -49,8 +49,10 @@ class ImageFolderData(PictureSettings):
                 "folder per class"
             )
         layout = find_layout(where, listing, self.train, self.evaluation)
-        notes = (*layout.notes, *([f"data.root: {left}"] if left else []))
+        notes: tuple[str, ...] = (*layout.notes, *([f"data.root: {left}"] if left else []))
         classes, train = _pool(where, listing, layout.train, layout.apart) if layout.train is not None else ([], None)
+        if len(classes) == 1:
+            notes += (f"data.root: one class only, {classes[0]}: there is nothing to tell apart",)
         if layout.evaluation is None:
             assert train is not None
             count = max(1, round(self.evaluation_share * len(train.names)))
@@ -83,9 +85,10 @@ def _pool(where: str, listing: Listing, folder: str, apart: frozenset[str] = fro
     of_name = [f"{start}{name[len(start) :].partition('/')[0]}" for name in names]
     for name, its_folder in zip(names, of_name, strict=True):
         if name == its_folder:
-            raise DataError(
-                f"{where}: {printable(name)} lies beside the class folders: move it into one of them, or remove it"
-            )
+            place = "lies beside the class folders: move it into one of them, or remove it"
+            if not folders:
+                place = "and the like lie in no folder of a class: sort them into one folder per class"
+            raise DataError(f"{where}: {printable(name)} {place}")
     if empty := sorted(set(folders) - set(of_name)):
         raise DataError(f"{where}: the class folder {printable(empty[0])} has no pictures: fill it or remove it")
     classes = _class_names(where, [name[len(start) :] for name in folders])

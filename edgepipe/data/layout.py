@@ -24,18 +24,8 @@ ROOT = "."
 _FAMILIES = {"train": (TRAIN_NAMES,), "evaluation": EVALUATION_FAMILIES}
 _KINDS = {name: kind for kind, families in _FAMILIES.items() for family in families for name in family}
 _FILLERS = (
-    "set",
-    "sets",
-    "split",
-    "data",
-    "dataset",
-    "image",
-    "images",
-    "img",
-    "imgs",
-    "picture",
-    "pictures",
-    "photos",
+    *("set", "sets", "split", "data", "dataset"),
+    *("image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo", "photos"),
 )
 _HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _CLASSES_TOO = ("train", "valid")
@@ -95,13 +85,16 @@ def find_layout(where: str, listing: Listing, train: str | None, evaluation: str
     left = [name for name in names if name not in (train, evaluation)]
     _refuse_lone(where, tops, train, evaluation, left, given)
     counts = {name: sum(path.startswith(f"{tops.paths[name]}/") for path in listing.hashes) for name in left}
+    both = [printable(name) for name in (train, evaluation) if name]
+    used = f"{' and '.join(both)} {'are' if len(both) > 1 else 'is'} used"
     notes += tuple(
         f"data.root: {printable(name)}/ is left out, {counts[name]} pictures: "
-        f"only {printable(' and '.join(filter(None, (train, evaluation))))} are used; data.train and "
-        "data.evaluation name others"
+        f"only {used}; data.train and data.evaluation name others"
         for name in left
     )
-    return Layout(tops.paths[train] if train else None, tops.paths[evaluation] if evaluation else None, notes)
+    held = {folder for name in listing.hashes for folder in parents(name)}
+    found = (None if name is None else _looked_through(tops.paths[name], listing, held) for name in (train, evaluation))
+    return Layout(*found, notes)
 
 
 def _tops(listing: Listing, given: set[str | None]) -> _Tops:
@@ -120,6 +113,16 @@ def _tops(listing: Listing, given: set[str | None]) -> _Tops:
             if len(set(split_kinds(inner, set()).values())) < 2:
                 return here  # `train` alone, with class folders; but `training_data/train` and `…/test` are looked into
         prefix = path
+
+
+def _looked_through(folder: str, listing: Listing, filled: set[str]) -> str:
+    """The folder of the class folders: below single ones around everything (`seg_train/seg_train`, `val/images`)."""
+    while True:
+        inner = [name for name in children(listing.folders, folder) if name in filled]
+        right_in = {name.rpartition("/")[0] for name in listing.hashes}
+        if len(inner) != 1 or folder in right_in or inner[0] in right_in:
+            return folder
+        folder = inner[0]
 
 
 def split_kinds(names: Sequence[str], direct: set[str]) -> dict[str, str]:
@@ -165,11 +168,13 @@ def _check_direct(where: str, tops: _Tops, kinds: dict[str, str]) -> tuple[str, 
     classes = [name for name in tops.paths if name not in kinds]
     if classes and len(flat) == len(kinds) == 1 and flat[0].casefold() in _CLASSES_TOO:
         return (f"data.root: {printable(flat[0])}/ is taken as a class, for it has pictures right in it",)
+    full = [name for name, kind in kinds.items() if kind == "train" and name not in flat]
+    alone = f"use the other alone (data.train={printable(full[0])}), " if full else ""
     beside = f" (beside {_shown(classes)})" if classes else ""
     raise DataError(
         f"{where}: {_shown(flat, '/', ' and ')}: by name no class but a split, with pictures right in it{beside} and "
         "not in a folder per class: sort them into folders (train/CLASS, test/CLASS), leave them out of the root, "
-        f"or set data.train={ROOT} if all of these are classes"
+        f"{alone}or set data.train={ROOT} if all of these are classes"
     )
 
 

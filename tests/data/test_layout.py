@@ -30,6 +30,7 @@ def opened(root: Path, **settings: Any) -> Any:
         ("TrainSet", "ValSet"),
         ("training-data", "test images"),
         ("train2017", "val2017"),
+        ("train pics", "test_photos"),
         ("mnist_train", "mnist_test"),
         ("MNISTTrain", "MNISTTest"),
         ("01_Training", "02_Evaluation"),
@@ -89,6 +90,28 @@ def test_a_costly_guess_is_refused_and_the_remedy_works(tmp_path: Path, files: A
         opened(root)
     found = opened(root, train=".", on_overlap="drop")
     assert set(found.signature.classes) == {path.name for path in root.iterdir()}
+
+
+@pytest.mark.parametrize("inner", [("images", "images"), ("seg_train", "seg_test"), ("a/b", "c")])
+def test_single_folders_within_a_split_are_looked_through(tmp_path: Path, inner: tuple[str, str]) -> None:
+    found = opened(write(tmp_path / "r", tree({f"seg_train/{inner[0]}": EACH, f"seg_test/{inner[1]}": EACH})))
+    assert found.signature.classes == ("cat", "dog")
+    assert [found.count(split) for split in (Split.TRAIN, Split.EVALUATION)] == [8, 8]
+
+
+def test_a_flat_test_folder_may_be_left_out_and_one_class_is_told(tmp_path: Path) -> None:
+    flat = write(tmp_path / "flat", tree({"train": EACH, "": {"test": 3}}))
+    with pytest.raises(DataError, match=r"test/: by name no class.*use the other alone \(data.train=train\)"):
+        opened(flat)
+    found = opened(flat, train="train")
+    assert found.notes[0].startswith("data.root: test/ is left out, 3 pictures: only train is used")
+    assert found.signature.classes == ("cat", "dog")
+    (note,) = opened(write(tmp_path / "one", tree({"": {"cat": 8}}))).notes
+    assert note == "data.root: one class only, cat: there is nothing to tell apart"
+    with pytest.raises(
+        DataError, match=r"0.png and the like lie in no folder of a class: sort them into one folder per"
+    ):
+        opened(write(tmp_path / "none", {f"{row}.png": png(row) for row in range(4)}))
 
 
 def test_named_folds_and_a_root_of_classes_beside_its_evaluation(tmp_path: Path) -> None:
