@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,7 +67,7 @@ def answer(
         )
     except subprocess.TimeoutExpired:
         raise ModelError(
-            f"{what}: {bound.doing} took longer than {bound.minutes:g} minutes and was ended. {bound.longer}"
+            f"{what}: {bound.doing} took longer than {bound.minutes:.3g} minutes and was ended. {bound.longer}"
         ) from None
     except MemoryError:
         raise bound.too_much(what) from None
@@ -82,3 +83,18 @@ def answer(
     if "error" in reply:
         raise ModelError(f"{what}: {reply['error']}")
     return reply
+
+
+def limit_memory(gigabytes: float) -> None:
+    """In that process: what is asked for at once is refused at once; who watches from outside looks now and then."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (int(gigabytes * 1e9) + (1 << 30), hard))
+
+
+def is_memory(said: str) -> bool:
+    """Whether a library's message says that there was not enough memory."""
+    words = ("bad alloc", "bad_alloc", "failed to allocate", "cannot allocate", "can't allocate", "memoryerror")
+    return any(word in said.lower() for word in words)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from edgepipe.artifact import ONNX_FILE, Signature
 from edgepipe.errors import EdgepipeError
 from edgepipe.models import first_run, lower
+from edgepipe.models.bounded import is_memory, limit_memory
 from edgepipe.models.onnx_file import OnnxModel
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     first_run.in_bounds = True
     folder = Path(sys.argv[1])
     asked = json.loads((folder / "request.json").read_text(encoding="utf-8"))
-    _limit_memory(asked["gigabytes"])
+    limit_memory(asked["gigabytes"])
     reply: dict[str, Any] = {}
     try:
         if "file" in asked:
@@ -33,21 +33,8 @@ def main() -> None:
     except Exception as error:  # what is no EdgepipeError is told in words by whoever opens the file next
         said = str(error)
         refused = {"refused": said} if isinstance(error, EdgepipeError) else {}
-        reply = {"memory": True} if _is_memory(said) else refused
+        reply = {"memory": True} if is_memory(said) else refused
     (folder / "reply.json").write_text(json.dumps(reply), encoding="utf-8")
-
-
-def _is_memory(said: str) -> bool:
-    return any(word in said.lower() for word in ("bad alloc", "bad_alloc", "failed to allocate", "cannot allocate"))
-
-
-def _limit_memory(gigabytes: float) -> None:
-    """What is asked for at once is refused at once: whoever watches from outside comes four times a second."""
-    with suppress(ImportError, OSError, ValueError):
-        import resource
-
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (int(gigabytes * 1e9) + (1 << 30), hard))
 
 
 def _load(asked: dict[str, Any], folder: Path) -> None:

@@ -28,7 +28,7 @@ from edgepipe.artifact import ARCHITECTURE_FILE, WEIGHTS_FILE, Artifact, Kind, S
 from edgepipe.contract import Job
 from edgepipe.errors import ModelError
 from edgepipe.files import unpacks_to_too_much
-from edgepipe.models import swap
+from edgepipe.models import checkpoint, swap
 from edgepipe.models.held import check_held
 from edgepipe.models.interface import dress, examine, seeded
 
@@ -226,10 +226,14 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as opened:
                 return {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+        if not checkpoint.in_bounds and not checkpoint.is_plain(path):
+            return checkpoint.read_in_bounds(path)
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise ModelError(f"model.weights: {path}: damaged or no safetensors file ({error}). Save it again") from None
     except Exception as error:
+        if isinstance(error, ModelError) or (checkpoint.in_bounds and isinstance(error, MemoryError)):
+            raise
         text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).partition(". ")[0].partition("\n")[0][:200]
         raise ModelError(
             f"model.weights: {path}: cannot be read with weights_only=True ({text}). A checkpoint that needs pickle is "

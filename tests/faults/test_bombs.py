@@ -12,6 +12,7 @@ import torch
 from edgepipe import children, files
 from edgepipe.data.npz_file import read_npz
 from edgepipe.errors import DataError, ModelError
+from edgepipe.models import checkpoint
 from edgepipe.models.torch_artifact import read_checkpoint
 
 
@@ -61,3 +62,70 @@ def test_the_memory_is_what_the_control_group_leaves(
     found = children.memory_bytes(tmp_path, tmp_path / "own")
     nowhere = children.memory_bytes(tmp_path / "no", tmp_path / "no")
     assert found == (nowhere if expected is None else expected)
+
+
+def pickled(path: Path, body: bytes) -> Path:
+    """A checkpoint whose pickle is `body`."""
+    torch.save({"a": torch.zeros(3)}, path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, body if name.endswith("data.pkl") else content)
+    return path
+
+
+A_GIBIBYTE = b"c__builtin__\nbytearray\nJ\xff\xff\xff\x3f\x85R"
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (b"\x80\x02]" + 4 * (A_GIBIBYTE + b"a") + b".", r"reading it took more than 1\.0 GB of memory"),
+        (b"\x80\x02ccollections\nCounter\n" + A_GIBIBYTE + b"\x85R.", r"reading it took longer than 0\.15 minutes"),
+    ],
+    ids=["bytes", "counting"],
+)
+def test_a_checkpoint_that_grows_while_it_is_read_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes, complaint: str
+) -> None:
+    usual, most = checkpoint.bound_of, 1.0 if "memory" in complaint else 8.0
+    monkeypatch.setattr(checkpoint, "bound_of", lambda size: usual(size, 0.15, most))
+    path = pickled(tmp_path / "w.pth", body)
+    with pytest.raises(ModelError, match=f"model.weights: {path}: {complaint} and was ended. Save the state dict"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x80\x02(" + b"]" * 600_000 + b"l.",
+        b"\x80\x02" + b"]0" * 200_000 + b"ccollections\nOrderedDict\nq\0" + b"h\0)R0" * 2000 + b"].",
+        b"\x80\x02c_codecs\nencode\n0].",
+        b"\x80\x04\x8c\x0bcollections\x8c\x07Counter\x930].",
+        b"not a pickle",
+    ],
+    ids=["many", "copies", "texts", "by-stack", "none"],
+)
+def test_a_pickle_that_could_grow_is_known_by_its_steps(tmp_path: Path, body: bytes) -> None:
+    assert not checkpoint.is_plain(pickled(tmp_path / "w.pth", body))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_usual_checkpoint_costs_no_process(tmp_path: Path, zipped: bool) -> None:
+    from torchvision.models import densenet121
+
+    state = densenet121().state_dict()
+    state["classifier.weight"] = torch.nn.Parameter(state["classifier.weight"])
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    assert checkpoint.is_plain(tmp_path / "w.pth")
+
+
+def test_an_unusual_checkpoint_is_read_all_the_same(tmp_path: Path) -> None:
+    shared = torch.arange(6.0).reshape(2, 3)
+    content = {"state_dict": {"a": shared.T, "b": shared, "n": torch.tensor(3)}, "seen": {1, 2}, "raw": b"abc"}
+    torch.save(content, tmp_path / "w.pth")
+    assert not checkpoint.is_plain(tmp_path / "w.pth")
+    found = read_checkpoint(tmp_path / "w.pth")
+    assert set(found) == {"a", "b", "n"}
+    assert all(torch.equal(found[key], value) for key, value in content["state_dict"].items())
