@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from edgepipe.data.listing import Listing, parents
@@ -92,9 +92,10 @@ def find_layout(where: str, listing: Listing, train: str | None, evaluation: str
         f"only {used}; data.train and data.evaluation name others"
         for name in left
     )
-    held = {folder for name in listing.hashes for folder in parents(name)}
-    found = (None if name is None else _looked_through(tops.paths[name], listing, held) for name in (train, evaluation))
-    return Layout(*found, notes)
+    within = _looked_through(listing)
+    return Layout(
+        within(tops.paths[train]) if train else None, within(tops.paths[evaluation]) if evaluation else None, notes
+    )
 
 
 def _tops(listing: Listing, given: set[str | None]) -> _Tops:
@@ -115,14 +116,16 @@ def _tops(listing: Listing, given: set[str | None]) -> _Tops:
         prefix = path
 
 
-def _looked_through(folder: str, listing: Listing, filled: set[str]) -> str:
-    """The folder of the class folders: below single ones around everything (`seg_train/seg_train`, `val/images`)."""
-    while True:
+def _looked_through(listing: Listing) -> Callable[[str], str]:
+    """A folder to that of its class folders: below single ones around everything (`seg_train/seg_train`)."""
+    filled = {folder for name in listing.hashes for folder in parents(name)}
+    direct = {name.rpartition("/")[0] for name in listing.hashes}
+
+    def within(folder: str) -> str:
         inner = [name for name in children(listing.folders, folder) if name in filled]
-        right_in = {name.rpartition("/")[0] for name in listing.hashes}
-        if len(inner) != 1 or folder in right_in or inner[0] in right_in:
-            return folder
-        folder = inner[0]
+        return folder if len(inner) != 1 or folder in direct or inner[0] in direct else within(inner[0])
+
+    return within
 
 
 def split_kinds(names: Sequence[str], direct: set[str]) -> dict[str, str]:
