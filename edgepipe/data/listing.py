@@ -24,6 +24,8 @@ from edgepipe.text import printable
 MAX_RATIO = 200  # uncompressed / compressed bytes; pictures are compressed already, so their ratio is near 1
 MAX_FILE_BYTES = 256 << 20
 BOMB_FROM_BYTES = 10 << 20  # below, a high ratio is a blank picture and not an attack
+MOST_FOLDERS = 64
+"""Folders within each other; whoever nests deeper wants to fill memory or to exhaust the stack."""
 UNIX = 3
 """The system that a member of an archive says it was packed on."""
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -139,6 +141,11 @@ def _walk(
                     if is_hidden(name):
                         left.update(_hidden_pictures(root / name))
                         continue
+                    if depth >= MOST_FOLDERS:
+                        raise DataError(
+                            f"data.root={root}: {printable(name[:200])} lies more than {MOST_FOLDERS} folders deep: "
+                            "move it up"
+                        )
                     folders.add(name)
                     _walk(root, name, depth + 1, stamps, folders, left)
                 elif kind := _kind(name):
@@ -248,6 +255,8 @@ class _Archive:
             problem = None
             if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/"):
                 problem = "its path leads out of the archive"
+            elif name.count("/") > MOST_FOLDERS:
+                problem = f"it lies more than {MOST_FOLDERS} folders deep"
             elif stat.S_ISLNK(member.external_attr >> 16):
                 problem = "it is a symbolic link"
             elif member.flag_bits & 1:
@@ -260,8 +269,8 @@ class _Archive:
                 problem = f"{member.compress_size} bytes unpack to {member.file_size}, as in a decompression bomb"
             if problem:
                 raise DataError(
-                    f"data.root={self.root}: member '{printable(member.filename)}': {problem}. Pack the pictures again "
-                    "without it"
+                    f"data.root={self.root}: member '{printable(member.filename[:200])}': {problem}. Pack the pictures "
+                    "again without it"
                 )
             seen.add(name)
         total = sum(member.file_size for name, member in members if is_picture(name))  # the rest stays packed

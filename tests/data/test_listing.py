@@ -110,6 +110,18 @@ def test_two_members_of_one_meaning_are_refused(tmp_path: Path, names: tuple[str
         list_root(root, tmp_path / "cache", True)
 
 
+@pytest.mark.parametrize("make", [pack, write])
+def test_folders_within_each_other_have_an_end(tmp_path: Path, make) -> None:
+    deep = "a/" * (32_000 if make is pack else 900)
+    if make is pack:
+        root = pack(tmp_path / "x.zip", {f"{deep}1.png": png(1)})
+    else:
+        (root := tmp_path / "r").mkdir()
+        (root / deep).mkdir(parents=True)
+    with pytest.raises(DataError, match="lies more than 64 folders deep"):
+        list_root(root, tmp_path / "cache", True)
+
+
 def test_names_in_other_letters_survive(tmp_path: Path) -> None:
     names = {"K\u00e4se/1.png".encode(): 3, b"caf\xe9/2.png": 3, b"caf\x82/3.png": 0}
     path = tmp_path / "x.zip"
