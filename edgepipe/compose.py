@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra import version as hydra_version
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
@@ -49,7 +49,8 @@ from edgepipe.registry import did_you_mean
 from edgepipe.settings import at_home
 from edgepipe.targets.machine import available_cores
 from edgepipe.text import holds_password, printable
-from edgepipe.words import elements, how_to_quote, is_sweep, named, readable, swept_names, word
+from edgepipe.words import elements, how_to_quote, is_sweep, named, readable, split, swept_names, word
+from edgepipe.words import typed as typed_word
 
 SCHEME = "recipes"
 PRIMARY = "edgepipe"
@@ -315,6 +316,13 @@ def _explain(error: Exception, ready: Sequence[str] = ()) -> RecipeError:
         known = recipe_names() if group == "recipe" else group_options(group)
         place = "command line" if group in typed else f"{file}: defaults"
         return RecipeError(f"{place}: {group}: there is no {group} '{name}'.{did_you_mean(name, known)}")
+    placed = re.search(r"Sweeping over Hydra's configuration is not supported : '(.+)'", text, re.DOTALL)
+    if placed:
+        _, key, value = split(placed.group(1))
+        return RecipeError(
+            f"command line: {key}: it is one for all jobs of a sweep. If this is one name, quote it: "
+            f"{typed_word(key, value[1:])}"
+        )
     swept = re.search(r"Sweep parameters '([^']+)' requires --multirun", text)
     if swept:
         return RecipeError(f"command line: {swept.group(1).lstrip('+')}: several values are a sweep: add -m")
@@ -510,6 +518,10 @@ def _line(key: str, text: str, value: Any, choices: dict[str, str], overrides: l
     return f"{printable(_where(key, choices, overrides))}: {printable(key)}: {text}{stop}{found}"
 
 
+def _refuse_option(said: str) -> NoReturn:
+    raise RecipeError(f"command line: {said}. `edgepipe --help` shows what there is; --hydra-help Hydra's own options")
+
+
 def _arguments(argv: list[str]) -> argparse.Namespace:
     """Hydra's own flags and the overrides; folders to look recipes up in are set anew.
 
@@ -518,7 +530,9 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     """
     _EXTRA_DIRS.clear()  # a process may launch more than once
     _GIVEN.clear()
-    args = get_args_parser().parse_intermixed_args(argv)
+    parser = get_args_parser()
+    parser.error = _refuse_option  # type: ignore[method-assign, assignment]
+    args = parser.parse_intermixed_args(argv)
     for flag, instead in (
         ("config_name", "name the recipe: recipe=NAME"),
         ("config_path", "name a folder of recipes: --config-dir DIR"),

@@ -48,9 +48,14 @@ def writable(record: Record) -> Record:
     return record
 
 
+def lettered(text: str) -> str:
+    """A text with the bytes of names that are no letters written out as `\\xe9`, so that a file can hold it."""
+    return _NO_LETTER.sub(lambda found: printable(found[0]), text)
+
+
 def _lettered(value: Any) -> Any:
     if isinstance(value, str):
-        return _NO_LETTER.sub(lambda found: printable(found[0]), value)
+        return lettered(value)
     if isinstance(value, dict):
         return {_lettered(key): _lettered(item) for key, item in value.items()}
     return type(value)(map(_lettered, value)) if type(value) in (list, tuple) else value

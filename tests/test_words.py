@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from edgepipe.__main__ import main
 from edgepipe.compose import compose, launch, shipped_recipes
 from edgepipe.errors import RecipeError
 from edgepipe.words import quoted, readable, typed
+from tests.small import arguments
 
 ODD = (
     "Übung|写真|c#d|copy (1)|x=y|it's|u,v|a&b|11|null|true|1.5|1e3|inf|a@b|a:b|a$b|-x|[k]|{z}|~t|sort (1)|a b|"
@@ -206,3 +208,28 @@ def test_a_tilde_is_home_in_the_folders_of_runs_and_sweeps(
 def test_a_tilde_that_names_nobody_stays_as_it_is() -> None:
     recipe, _ = compose(["recipe=resnet18_int8", "store.root=~nobody-of-this-name/x"])
     assert recipe.store.root == "~nobody-of-this-name/x"
+
+
+def test_an_unknown_option_and_a_swept_folder_are_sentences(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for line in (["recipe=ptq", "-x=1"], ["plan", "recipe=ptq", "--no-such"], ["recipe=ptq", "--config-dir"]):
+        assert main(line) == 2
+        (said,) = capsys.readouterr().err.splitlines()
+        assert said.startswith("error: command line: ")
+    assert main(["-m", "recipe=resnet18_int8", "seed=1,2", "hydra.sweep.dir=a,b"]) == 2
+    assert capsys.readouterr().err.startswith("error: command line: hydra.sweep.dir: it is one for all jobs")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_in_folders_of_any_bytes_are_compared(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = os.fsdecode(b"\xe9 \xff,%?#'\n")
+    assert main(arguments(tmp_path / "in", "hydra.run.dir=run")) == 0
+    Path("run").rename(name)
+    for line in (["compare", name, name, "--out", f"out {name}"], ["report", name], ["explain", name]):
+        assert main(line) == 0
+    assert main(["bundle", "verify", name]) == 0
+    assert main(["accept", name, "--baseline", f"{name}/b.json"]) == 0
+    assert main(["check", name, "--baseline", f"{name}/b.json"]) == 0
+    page = (Path(f"out {name}") / "sweep.html").read_text(encoding="utf-8")
+    assert "%E9%20%FF%2C%25%3F%23%27%0A/report.html" in page

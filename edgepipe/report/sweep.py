@@ -16,7 +16,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from edgepipe.files import write_text
+from edgepipe.files import lettered, write_text
 from edgepipe.metrics import Metrics, quality
 from edgepipe.report.page import page
 from edgepipe.report.svg import Dot, scatter
@@ -177,7 +177,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 
 def _link(record: Mapping[str, Any]) -> str:
     """A run's report as a relative link; a folder's name may hold `#`, `?` or `%`."""
-    return urllib.parse.quote(f"{record['folder']}/report.html")
+    return urllib.parse.quote(os.fsencode(f"{record['folder']}/report.html"))
 
 
 def _html(records: Sequence[dict[str, Any]]) -> str:
@@ -256,4 +256,4 @@ def write_sweep(runs: Sequence[Run], folder: Path, errors: Mapping[str, str] | N
         "sweep.html": _html(records),
     }
     for name, text in content.items():
-        write_text(folder / name, text)
+        write_text(folder / name, lettered(text))
