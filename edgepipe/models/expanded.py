@@ -34,7 +34,7 @@ def without_functions(network: onnx.ModelProto, where: str) -> onnx.ModelProto:
     Raises:
         ModelError: it would be too large, functions call each other in a ring, or one cannot be written out.
     """
-    from onnx import NodeProto, inliner
+    from onnx import NodeProto, inliner, shape_inference
 
     if not network.functions:
         return network
@@ -43,7 +43,10 @@ def without_functions(network: onnx.ModelProto, where: str) -> onnx.ModelProto:
     _check_growth(network, functions, where)
     _give_defaults(network, functions)
     wanted = [item for function in network.functions for item in function.opset_import]
+    opsets = {item.version for item in (*network.opset_import, *wanted) if not _plain(item.domain)}
     try:
+        if len(opsets) > 1:  # what converts a body to the graph's operator set asks for the types of what it takes
+            network = shape_inference.infer_shapes(network)
         plain = inliner.inline_local_functions(network, convert_version=True)
     except Exception as error:
         raise ModelError(f"{where}: its local functions cannot be written out: {str(error)[:300]}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -141,9 +142,12 @@ def _in_float32(network: onnx.ModelProto, input_shape: tuple[int, ...], where: s
             f"{where}: a {name} graph, which in float32 answers otherwise, by {share:.2g} of the largest answer (at "
             f"most {allowed:g}). Export it in float32"
         )
+    compared = f"which answers alike (largest difference {share:.2g} of the largest answer)"
+    if math.isnan(share):
+        compared = f"not compared, for in {name} its answers to drawn examples are not finite"
     return [
-        f"the graph is {name} and came in as float32, which answers alike (largest difference {share:.2g} of the "
-        f"largest answer): the baseline's size and times are those of float32, the {name} graph has {size:,} bytes"
+        f"the graph is {name} and came in as float32, {compared}: the baseline's size and times are those of float32, "
+        f"the {name} graph has {size:,} bytes"
     ]
 
 

@@ -24,6 +24,8 @@ def difference(
 ) -> float:
     """Largest difference between both graphs' answers to drawn examples, as a share of the largest answer.
 
+    NaN where the given graph gives no finite one.
+
     Args:
         input_shape: of one example, as the other graph takes it.
         why: what kind of graph was given, for the message where the runtime does not take it.
@@ -43,7 +45,7 @@ def difference(
         raise ModelError(f"{where}: {why}rewritten, it answers {found.shape} where it answered {wanted.shape}")
     usual = np.isfinite(wanted)  # float16 overflows where float32 does not
     if not usual.any():
-        return 0.0
+        return float("nan")
     off = np.abs(wanted - found, where=usual, out=np.zeros_like(wanted)).max()
     return float(off / max(np.abs(wanted[usual]).max(), 1e-12)) if np.isfinite(off) else float("inf")
 

@@ -90,6 +90,9 @@ GRAPHS = {
         initializer=[ONE],
     ),
     "an older opset": graph([call("Twice", "x", "y")], [function("Twice", [node("Add", ["a", "a"], ["b"])], 13)]),
+    "an older opset of an untyped tensor": graph(
+        [call("Twice", "x", "h"), call("Twice", "h", "y")], [function("Twice", [node("Add", ["a", "a"], ["b"])], 13)]
+    ),
     "another domain": graph(
         [call("Gelu", "x", "y")], [function("Gelu", [node("Gelu", ["a"], ["b"], domain="com.microsoft")])]
     ),

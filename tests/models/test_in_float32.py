@@ -197,3 +197,11 @@ def test_the_least_number_of_float64_masks_as_before(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     artifact, _ = desk.load(network(F64, middle=middle))
     assert np.isfinite(session_answers(artifact.onnx)(X)).all()
+
+
+def test_a_graph_that_overflows_in_float16_is_told_to_be_uncompared(tmp_path: Path) -> None:
+    big = numpy_helper.from_array(np.float16(6e4))
+    middle = [node("Constant", [], ["k"], value=big), node("Mul", ["a", "k"], ["m"]), node("Mul", ["m", "k"], ["b"])]
+    artifact, notes = Desk(tmp_path).load(network(F16, middle=middle))
+    assert "not compared, for in float16 its answers to drawn examples are not finite" in notes[0]
+    assert np.isfinite(session_answers(artifact.onnx)(X)).all()
