@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edgepipe.data.hashes import cache_file, recall, remember, stamp
 from edgepipe.data.rows import RowFile
 from edgepipe.errors import DataError
+from edgepipe.files import unpacks_to_too_much
 
 NAMES = ("images", "inputs")
 _EXACT = 1 << 24
@@ -53,6 +54,9 @@ def open_arrays(key: str, path: Path, cache: Path, trust_stat: bool) -> Arrays:
     where = f"{key}={path}"
     if not path.is_file():
         raise DataError(f"{where}: no such file: give an .npz with `images` and, where you have them, `labels`")
+    bomb = unpacks_to_too_much(path)
+    if bomb is not None:
+        raise DataError(f"{where}: {bomb}: refused. Save it with numpy.savez, which packs nothing")
     memory = cache_file(cache, "npz", path)
     copy = memory.with_suffix(".npy")
     try:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from edgepipe.errors import ModelError
+from edgepipe.files import unpacks_to_too_much
+from edgepipe.models import hdf5_check
 from edgepipe.models.converting import ConvertedModel
 
 _TRUSTED = ("keras", "tensorflow.keras", "tf_keras", "builtins")
-_MOST_BYTES = 64 * 1024**2
+_MOST_BYTES = 16 * 1024**2
 # What zipfile, zlib, h5py and json raise for a file that is damaged, encrypted, compressed some other way or hostile.
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -62,8 +64,14 @@ class KerasModel(ConvertedModel):
 
 
 def _config_of_archive(path: Path) -> Any:
+    bomb = unpacks_to_too_much(path)
+    if bomb is not None:
+        raise ModelError(f"model.path: {path}: {bomb}: refused")
     try:
         with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.filename.endswith(".h5"):
+                    _check_weights(archive, member, path)
             info = archive.getinfo("config.json")
             if info.file_size > _MOST_BYTES:
                 raise ModelError(f"model.path: {path}: its config.json has {info.file_size:,} bytes: no honest model's")
@@ -76,11 +84,21 @@ def _config_of_archive(path: Path) -> Any:
         ) from None
 
 
+def _check_weights(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
+    try:
+        import h5py
+    except ImportError:  # then Keras is missing too, and nothing loads them
+        return
+    with archive.open(member) as stream, h5py.File(stream, "r") as file:
+        hdf5_check.check(file, path.stat().st_size, f"model.path: {path}: {member.filename}")
+
+
 def _config_of_hdf5(path: Path) -> Any:
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
+            hdf5_check.check(file, path.stat().st_size, f"model.path: {path}")
             text = file.attrs.get("model_config")
             if text is None:
                 raise ModelError(

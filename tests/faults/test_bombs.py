@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import pytest
 import torch
 
 from edgepipe import children, files
+from edgepipe.data.arrays import open_arrays
 from edgepipe.data.npz_file import read_npz
 from edgepipe.errors import DataError, ModelError
-from edgepipe.models import checkpoint
+from edgepipe.models import checkpoint, hdf5_check
+from edgepipe.models.keras_file import KerasModel
+from edgepipe.models.sklearn_file import SklearnModel
 from edgepipe.models.torch_artifact import read_checkpoint
 
 
@@ -129,3 +133,67 @@ def test_an_unusual_checkpoint_is_read_all_the_same(tmp_path: Path) -> None:
     found = read_checkpoint(tmp_path / "w.pth")
     assert set(found) == {"a", "b", "n"}
     assert all(torch.equal(found[key], value) for key, value in content["state_dict"].items())
+
+
+def test_archives_of_data_and_estimators_are_refused_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez_compressed(tmp_path / "a.npz", images=np.zeros((4, 1_000_000), np.float32))
+    assert open_arrays("data.evaluation", tmp_path / "a.npz", tmp_path / "cache", True).shape == (1_000_000,)
+    for name in ("a.skops", "a.keras"):
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("config.json", b" " * 4_000_000)
+    monkeypatch.setattr(files, "MOST_UNPACKED", 1_000_000)
+    with pytest.raises(DataError, match=r"data\.evaluation=.*a\.npz: .* as in a decompression bomb: refused"):
+        open_arrays("data.evaluation", tmp_path / "a.npz", tmp_path / "cache", True)
+    for kind, name in ((SklearnModel, "a.skops"), (KerasModel, "a.keras")):
+        with pytest.raises(ModelError, match=rf"model.path: .*{name}: .* as in a decompression bomb: refused"):
+            kind(path="m").check(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["link", "external", "virtual", "zeros", "many", "circle", "good"])
+@pytest.mark.parametrize("packed", [False, True], ids=["h5", "keras"])
+def test_an_hdf5_file_reads_no_other_and_unpacks_to_no_multiple(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, packed: bool
+) -> None:
+    h5py = pytest.importorskip("h5py", reason="needs the extra keras: pip install 'edgepipe[keras]'")
+    monkeypatch.setattr(hdf5_check, "MOST_UNPACKED", 1_000_000)
+    monkeypatch.setattr(hdf5_check, "_MOST_OBJECTS", 50)
+    config = json.dumps({"class_name": "Sequential", "module": "keras", "config": {"layers": []}})
+    path = tmp_path / "m.h5"
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["w"] = np.zeros(4, np.float32)
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = config
+        group = file.create_group("model_weights/dense")
+        group["bias"] = np.zeros(4, np.float32)
+        if kind == "link":
+            group["w"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/w")
+        elif kind == "external":
+            group.create_dataset("w", (4,), "u1", external=[("/etc/hostname", 0, 4)])
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout((4,), "f4")
+            layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "w", (4,))
+            group.create_virtual_dataset("w", layout)
+        elif kind == "zeros":
+            group.create_dataset("w", (10_000_000,), "f4", chunks=(1_000_000,), compression="gzip")[:] = 0
+        elif kind == "many":
+            for number in range(60):
+                group.create_group(str(number))
+        elif kind == "circle":
+            group["again"] = file["model_weights"]
+    if packed:
+        with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+            archive.writestr("config.json", config)
+            archive.write(path, "model.weights.h5")
+        path = tmp_path / "m.keras"
+    said = {
+        "link": "/model_weights/dense/w: a link to another file",
+        "external": "/model_weights/dense/w: its bytes lie in other files",
+        "virtual": "/model_weights/dense/w: its bytes lie in other files",
+        "zeros": "unpack to 40,000,016, as in a decompression bomb",
+        "many": "holds more than 50 groups and arrays",
+    }.get(kind)
+    if said is None:
+        KerasModel(path="m").check(path)
+        return
+    with pytest.raises(ModelError, match=f"model.path: {path}: .*{said}"):
+        KerasModel(path="m").check(path)
