@@ -14,6 +14,7 @@ import numpy as np
 
 from edgepipe.errors import VerifyError
 from edgepipe.measure import session as runtime
+from edgepipe.models.tensor_types import cast
 from edgepipe.verify.chromium import chromium, open_page
 from edgepipe.verify.place import Answers, Done, Place
 from edgepipe.verify.places_folder import install_into, installed, run_or_say
@@ -50,7 +51,7 @@ def _prepare(model: Path, inputs: Path, count: int, work: Path, threads: int) ->
     raw = work / "inputs.bin"
     with raw.open("wb") as file:
         for row in range(count):
-            file.write(np.ascontiguousarray(examples[row], dtype=feed.dtype).tobytes())
+            file.write(cast(np.asarray(examples[row]), feed.dtype, feed.artifact).tobytes())
     shape = list(examples.shape[1:])
     job = {
         "count": count,

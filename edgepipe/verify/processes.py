@@ -29,7 +29,7 @@ def counting_axis(session: Any, feed: runtime.Feed, examples: NDArray[Any]) -> i
     """The axis of the first output that counts the examples of a fixed batch; None: one example a run, or none does."""
 
     def run(rows: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(runtime.run(session, {feed.name: rows.astype(feed.dtype)}, feed.artifact)[0])
+        return np.asarray(runtime.run(session, feed(rows), feed.artifact)[0])
 
     return None if (feed.batch or 1) == 1 else batch_axis(run, np.asarray(examples[:4]), feed.batch)
 

@@ -17,6 +17,8 @@ from edgepipe.measure.session import feed_of, open_session
 from edgepipe.models.lower import SessionAnswers
 from edgepipe.models.tensor_types import TYPES, cast, numpy_type
 from edgepipe.quant.calibrate import open_probe
+from edgepipe.verify import worker
+from edgepipe.verify.processes import WORKER
 
 PIXELS = np.arange(256, dtype=np.float32).reshape(1, -1)
 
@@ -82,13 +84,22 @@ def test_one_table_of_types(tmp_path: Path) -> None:
         assert numpy_type(name) == kind
     with pytest.raises(ModelError, match=r"an input is tensor\(string\); expected one of tensor\(float\)"):
         numpy_type("tensor(string)")
-    # example.py stands alone, and so has the table once more.
-    code = ast.parse((FILES / "example.py").read_text())
-    lines = [
-        node for node in code.body if isinstance(node, (ast.Assign, ast.AugAssign)) and "TYPES" in ast.unparse(node)
-    ]
-    names: dict[str, Any] = {"np": np}
-    exec("\n".join(map(ast.unparse, lines)), names)
-    assert {name: np.dtype(kind) for name, kind in names["TYPES"].items()} == {
-        name: np.dtype(kind) for name, kind in TYPES.items()
-    }
+    # What runs elsewhere stands alone, and so has the table once more.
+    for file in (FILES / "example.py", WORKER):
+        code = ast.parse(file.read_text())
+        lines = [
+            node for node in code.body if isinstance(node, (ast.Assign, ast.AugAssign)) and "TYPES" in ast.unparse(node)
+        ]
+        names: dict[str, Any] = {"np": np}
+        exec("\n".join(map(ast.unparse, lines)), names)
+        assert {name: np.dtype(kind) for name, kind in names["TYPES"].items()} == {
+            name: np.dtype(kind) for name, kind in TYPES.items()
+        }
+
+
+def test_an_emulated_processor_is_given_what_this_one_is_given(tmp_path: Path) -> None:
+    onnx.save(network(TensorProto.UINT8), tmp_path / "m.onnx")
+    inputs = np.float32([[0, 7.9999995, 254, 255], [1, 2, 3, 2.9999998]])
+    np.save(tmp_path / "x.npy", inputs)
+    answers, _ = worker.run(str(tmp_path / "m.onnx"), str(tmp_path / "x.npy"), 0, 2, False)
+    assert np.array_equal(np.concatenate(answers), np.rint(inputs))
