@@ -53,8 +53,9 @@ class OnnxModel(ModelSettings):
         return found
 
     def takes_pixels(self) -> bool:
+        path = Path(self.path)
         try:
-            return onnx_ends.takes_pixels(_parse(Path(self.path)))
+            return path.is_file() and onnx_ends.takes_pixels(_parse(path))  # no pipe is waited for
         except ModelError:  # which whoever loads it tells
             return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -142,3 +143,8 @@ def test_which_graphs_take_pixels(kind: int, takes: bool, tmp_path: Path) -> Non
     given = with_pixels(recipe).data.settings
     assert (given.preprocessing.std == (PIXEL,)) is takes
     assert (given is recipe.data.settings) is not takes
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.onnx")
+    assert not OnnxModel(path=str(tmp_path / "m.onnx")).takes_pixels()
