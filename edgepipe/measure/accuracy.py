@@ -259,7 +259,8 @@ def unknown_classes(predictions: Predictions, classes: Sequence[str]) -> str | N
         return None
     return (
         f"{share:.0%} of the answers name a class beyond the {len(classes)} of the data, and count as wrong: the model "
-        "was trained on other classes. Fine-tune it on these with model.num_classes, or use the data it was trained for"
+        "was trained on other classes. Use the data it was trained for, or a model of these: of model=torchvision with "
+        "model.num_classes and a step that trains, else made anew where it came from"
     )
 
 

@@ -82,7 +82,8 @@ class Distillation(Objective):
         if classes[0] != classes[1]:
             raise PassError(
                 f"passes.{self.label}: the network has {classes[0]} classes and its teacher {classes[1]}: "
-                "set model.num_classes (of your own factory, what model.kwargs calls it) so that they agree"
+                "let them agree: of model=torchvision by model.num_classes, of model=python by model.kwargs, else "
+                "where the model was made"
             )
         if self.attention > 0:
             self._watched = (_Watch(network, example), _Watch(self.teacher, example))

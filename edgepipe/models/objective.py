@@ -54,6 +54,7 @@ def fits(labels: torch.Tensor, logits: torch.Tensor) -> None:
     largest = int(labels.max())
     if largest >= logits.shape[1]:
         raise DataError(
-            f"a label is {largest}, but the network has {logits.shape[1]} classes: set model.num_classes (of "
-            "your own factory, what model.kwargs calls it), or correct the labels, which count from 0"
+            f"a label is {largest}, but the network has {logits.shape[1]} classes: correct the labels, which "
+            "count from 0, or give it more (of model=torchvision by model.num_classes, of model=python by "
+            "model.kwargs, else where the model was made)"
         )

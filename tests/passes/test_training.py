@@ -156,7 +156,7 @@ def test_a_share_that_holds_out_nothing_is_refused(bench: Workbench) -> None:
 
 def test_labels_beyond_the_classes_are_refused(tmp_path: Path) -> None:
     bench = Workbench(tmp_path, small=True, classes=7)
-    with pytest.raises(DataError, match=r"a label is 9, but the network has 7 classes: set model\.num_classes"):
+    with pytest.raises(DataError, match=r"a label is 9, but the network has 7 classes: correct .* by model\.kwargs"):
         bench.do(Train(epochs=1), bench.loaded)
 
 
