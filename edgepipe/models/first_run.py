@@ -72,18 +72,20 @@ def bound_of(size: int, minutes: float | None = None, gigabytes: float | None = 
     )
 
 
-def tried(settings: OnnxModel, network: onnx.ModelProto, signature: Signature, seed: int, job: Job | None) -> None:
+def tried(settings: OnnxModel, network: onnx.ModelProto, signature: Signature, seed: int, job: Job | None) -> bool:
     """Load and run a recipe's file once in a process with bounds, where it could need them.
 
     Args:
         network: the parsed file, nothing in it written out yet.
         job: gives real examples, where there is one.
+    Returns:
+        Whether it was loaded there, and what that compares need not be compared twice.
     Raises:
         ModelError: it took too much, killed the process, or cannot be loaded.
     """
     path = Path(settings.path)
     if in_bounds or not may_grow(network, signature.input_shape, path):
-        return
+        return False
     with scratch("first-run") as folder:
         _save_examples(folder, job)
         asked = {
@@ -96,6 +98,7 @@ def tried(settings: OnnxModel, network: onnx.ModelProto, signature: Signature, s
         reply = _answer(folder, asked, f"model.path: {path}", bound)
     if "refused" in reply:
         raise ModelError(reply["refused"])
+    return bool(reply.get("loaded"))
 
 
 def tried_file(path: Path, inputs: NDArray[Any], what: str) -> None:

@@ -17,7 +17,7 @@ from edgepipe.models.onnx_file import OnnxModel
 
 
 def main() -> None:
-    """Reply `memory` where it ran out, `refused` with the loader's own words, else nothing."""
+    """Reply `memory` where it ran out, `refused` with the loader's own words, `loaded` where it was, else nothing."""
     first_run.in_bounds = True
     folder = Path(sys.argv[1])
     asked = json.loads((folder / "request.json").read_text(encoding="utf-8"))
@@ -28,6 +28,7 @@ def main() -> None:
             _run(Path(asked["file"]), folder)
         else:
             _load(asked, folder)
+            reply = {"loaded": True}
     except MemoryError:
         reply = {"memory": True}
     except Exception as error:  # what is no EdgepipeError is told in words by whoever opens the file next
