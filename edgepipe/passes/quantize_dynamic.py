@@ -20,8 +20,8 @@ class QuantizeDynamic(Pass):
     """Store the weights of matrix products and LSTMs as int8 and quantize their inputs on the fly; no calibration.
 
     Right for transformers and LSTMs; convolutions only on request, they get much slower, but for a transformer's first
-    one over patches, which becomes a matrix product. A GRU or RNN has no int8 kernel: its weights are stored as int8,
-    and it computes in float.
+    one over patches, which becomes a matrix product. For GRU and RNN, and for what lies inside a Loop or If, there is
+    no int8 kernel: they compute in float, with weights stored as int8.
     Source: ONNX Runtime, "Quantize ONNX models", dynamic quantization.
     """
 
@@ -107,8 +107,8 @@ class QuantizeDynamic(Pass):
             job.facts["int8_stored"] = stored
             job.add(
                 "notes",
-                f"{stored} recurrent {'layers compute' if stored > 1 else 'layer computes'} in float, with weights "
-                "stored as int8: ONNX Runtime has an int8 kernel for LSTM only",
+                f"{stored} {'layers compute' if stored > 1 else 'layer computes'} in float, with weights stored as "
+                "int8: this runtime has no int8 kernel for GRU and RNN, nor this step for layers inside If or Loop",
             )
         return job.seal(Kind.ONNX, model.signature)
 

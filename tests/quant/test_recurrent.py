@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgepipe.errors import PassError
 from edgepipe.passes.quantize_dynamic import QuantizeDynamic
 from edgepipe.passes.quantize_static import QuantizeStatic
 from tests.measure.test_audit import run
-from tests.quant.test_odd_graphs import Desk, node, weight
+from tests.quant.test_odd_graphs import Desk, node, shaped, weight
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 HIDDEN = 64
@@ -130,3 +130,55 @@ def test_a_recurrent_weight_that_is_no_number_is_refused(desk: Desk) -> None:
     broken[0, 0, 0] = np.nan
     with pytest.raises(PassError, match="holds NaN or infinity"):
         desk.run(desk.load(nodes, [numpy_helper.from_array(broken, stored[0].name), *stored[1:]]), QuantizeDynamic())
+
+
+@pytest.mark.parametrize("handed", [False, True])
+def test_weights_inside_a_loop_are_stored_as_int8(desk: Desk, handed: bool) -> None:
+    """A GRU of Keras is a Loop; its weights are read from outside, or handed from one step to the next."""
+    body = helper.make_graph(
+        [
+            node("Identity", ["going"], ["on"]),
+            node("Gather", ["x", "step"], ["now"], axis=1),
+            node("MatMul", ["now", "wx"], ["a"]),
+            node("MatMul", ["state", "held" if handed else "ws"], ["b"]),
+            node("Add", ["a", "b"], ["c"]),
+            node("Tanh", ["c"], ["next"]),
+            *([node("Identity", ["held"], ["kept"])] if handed else []),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("step", TensorProto.INT64, []),
+            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+            shaped("state", None, HIDDEN),
+            *([shaped("held", HIDDEN, HIDDEN)] if handed else []),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            shaped("next", None, HIDDEN),
+            *([shaped("kept", HIDDEN, HIDDEN)] if handed else []),
+        ],
+        [weight("wx", 16, HIDDEN)],
+    )
+    nodes = [
+        node("Gather", ["x", "first"], ["zeroth"], axis=1),
+        node("MatMul", ["zeroth", "w0"], ["start"], "begin"),
+        node(
+            "Loop",
+            ["steps", "true", "start", *(["ws"] if handed else [])],
+            ["end", *(["unused"] if handed else [])],
+            "loop",
+            body=body,
+        ),
+        node("MatMul", ["end", "fc"], ["y"], "fc"),
+    ]
+    constants = {"first": np.int64(0), "steps": np.int64(8), "true": np.bool_(True)}
+    stored = [weight("w0", 16, HIDDEN), weight("ws", HIDDEN, HIDDEN), weight("fc", HIDDEN, 10)]
+    stored += [numpy_helper.from_array(np.array(value), name) for name, value in constants.items()]
+    model = desk.load(nodes, stored)
+    small, job = desk.run(model, QuantizeDynamic())
+    assert desk.error(model, small) < 0.05
+    assert small.onnx.stat().st_size < 0.5 * model.onnx.stat().st_size
+    assert "stored as int8" in str(job.facts["notes"])
+    found, share = run(small.onnx, 8, 16)
+    assert {layer.int8 for layer in found.layers} == {True, False}
+    assert share.layers is None or share.layers < 1
