@@ -65,19 +65,35 @@ MOST_TEXT = 64 << 20
 """Bytes of a JSON or YAML file that is read whole."""
 
 
-def read_plain(path: Path) -> str:
+MOST_RECORD, MOST_VALUES = 8 << 20, 300_000
+"""Bytes of a JSON file that edgepipe wrote about one run (tens to hundreds of thousands), and values in it."""
+
+
+def read_plain(path: Path, most: int = MOST_TEXT) -> str:
     """UTF-8 text of a plain file: a pipe would be waited for, and a device may never end.
 
     Raises:
-        OSError: it cannot be read, is no plain file, or is larger than `MOST_TEXT`.
+        OSError: it cannot be read, is no plain file, or has more than `most` bytes.
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
         raise OSError(errno.EINVAL, f"{kind}, and no plain file", str(path))
-    if found.st_size > MOST_TEXT:
-        raise OSError(errno.EFBIG, f"{found.st_size:,} bytes, and {MOST_TEXT:,} are the most", str(path))
+    if found.st_size > most:
+        raise OSError(errno.EFBIG, f"{found.st_size:,} bytes, and {most:,} are the most", str(path))
     return path.read_text(encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """The values of a plain JSON file.
+
+    Raises:
+        OSError: as `read_plain`. ValueError: it is no JSON, or is nested deeper than any honest one.
+    """
+    try:
+        return json.loads(read_plain(path))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def near(path: Path) -> str:
@@ -87,19 +103,23 @@ def near(path: Path) -> str:
 
 
 def _beyond_reason(text: str) -> str | None:
-    """The first place of a JSON text that holds NaN, an infinity, or a whole number that no float holds."""
+    """What is wrong with a JSON text that holds NaN, an infinity, a whole number that no float holds, or too much."""
     try:
         waiting: list[tuple[str, Any]] = [("", json.loads(text))]
     except (ValueError, RecursionError):
         return None  # told by whoever validates it
+    count = 0
     while waiting:
         place, value = waiting.pop()
+        count += 1 + (len(value) if isinstance(value, (dict, list)) else 0)
+        if count > 2 * MOST_VALUES:
+            return f"more than {MOST_VALUES:,} values, and edgepipe writes none with so many"
         if isinstance(value, dict):
             waiting += [(f"{place}.{key}", item) for key, item in value.items()]
         elif isinstance(value, list):
             waiting += [(f"{place}.{number}", item) for number, item in enumerate(value)]
         elif isinstance(value, (int, float)) and not -sys.float_info.max <= value <= sys.float_info.max:
-            return place[1:] or "the file"
+            return f"{place[1:] or 'the file'}: no finite number, and edgepipe writes none such"
     return None
 
 
@@ -146,10 +166,10 @@ def read_record(path: Path, kind: type[Record], remedy: str) -> Record:
         InputError: there is none, or it is not a `kind`; ends with `remedy`.
     """
     try:
-        text = read_plain(path)
-        key = _beyond_reason(text)
-        if key is not None:
-            raise InputError(f"{path}: {key}: no finite number, and edgepipe writes none such. {remedy}")
+        text = read_plain(path, MOST_RECORD)
+        wrong = _beyond_reason(text)
+        if wrong is not None:
+            raise InputError(f"{path}: {wrong}. {remedy}")
         return kind.model_validate_json(text)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file. {remedy}") from None

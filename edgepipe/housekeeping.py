@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import re
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from edgepipe.errors import InputError, RecipeError
-from edgepipe.files import read_plain
+from edgepipe.files import read_json
 from edgepipe.metrics import read_metrics
 from edgepipe.store import RECORD, Room, Store
 from edgepipe.terminal import Arguments, error_console, output_console
@@ -98,7 +97,7 @@ def _named(room: Room) -> tuple[str, str]:
     if room.room != "steps":
         return "", ""
     try:
-        record = json.loads(read_plain(room.path / RECORD))
+        record = read_json(room.path / RECORD)
         return str(record["key"]["pass"]), str(record.get("label", ""))
     except (OSError, ValueError, KeyError, TypeError):
         return "?", ""

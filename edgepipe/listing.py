@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from edgepipe.errors import InputError, RecipeError
-from edgepipe.files import read_plain
 from edgepipe.marks import claim, ran_here
 from edgepipe.models.settings import is_path
 from edgepipe.plan import unusable
 from edgepipe.recipe import Recipe
+from edgepipe.recipe_files import read_yaml
 from edgepipe.registry import DATA, MODELS, did_you_mean, pass_class, pass_names, source_class
 from edgepipe.terminal import Arguments, PlainConsole, output_console, print_error
 from edgepipe.text import printable
@@ -100,7 +100,7 @@ def main_list(argv: list[str]) -> int:
         paths = recipe_names() if what == "recipes" else group_options("target")
         for name, path in sorted(_only(what, paths, argv[1:]).items()):
             try:
-                content = yaml.safe_load(read_plain(path))
+                content = read_yaml(path)
             except (OSError, ValueError, yaml.YAMLError):
                 content = None
             described = isinstance(content, dict)

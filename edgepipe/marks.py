@@ -5,7 +5,6 @@ So a wrong `hydra.run.dir`, `store.root` or `--out` costs a sentence and not som
 
 from __future__ import annotations
 
-import json
 import stat
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgepipe.errors import InputError
-from edgepipe.files import read_plain
+from edgepipe.files import read_json, read_plain
 
 MARK = ".edgepipe"
 """File with one line: what the folder is."""
@@ -95,7 +94,7 @@ def ran_here(folder: Path) -> bool:
     if any((folder / name).is_file() for name in ("multirun.yaml", "study.db", "sweep.json", "sensitivity.json")):
         return True
     try:
-        found = json.loads(read_plain(folder / "metrics.json"))
+        found = read_json(folder / "metrics.json")
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and {"schema_version", "recipe", "passes"} <= set(found)

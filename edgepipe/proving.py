@@ -12,9 +12,10 @@ from edgepipe.artifact import ONNX_FILE, Task, file_sha256
 from edgepipe.data.task import with_task
 from edgepipe.disk import refuse_unwritable
 from edgepipe.errors import EdgepipeError, InputError, RecipeError
-from edgepipe.files import read_plain, write_text
+from edgepipe.files import write_text
 from edgepipe.metrics import GoalResult, Metrics, Proof, read_metrics
 from edgepipe.recipe import StoreSettings
+from edgepipe.recipe_files import read_yaml
 from edgepipe.registry import did_you_mean, source_class
 from edgepipe.run_folder import refuse_another
 from edgepipe.store import Store
@@ -143,7 +144,7 @@ def _ran(what: Path) -> _Ran:
     if not path.exists():
         return _Ran()
     try:
-        return _Ran.model_validate(yaml.safe_load(read_plain(path)))
+        return _Ran.model_validate(read_yaml(path))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "recipe"

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from edgepipe.errors import RecipeError
+from edgepipe.files import read_plain
 from edgepipe.interpolations import folder_inside, refuse_reaching, texts
 from edgepipe.text import holds_password
 
@@ -44,6 +45,22 @@ def refuse_large(path: Path, where: str) -> None:
         raise RecipeError(f"{where}: no plain file: a recipe is a text file")
     if found.st_size > _MOST_BYTES:
         raise RecipeError(f"{where}: {found.st_size:,} bytes: a recipe has {_MOST_BYTES:,} at most")
+
+
+def read_yaml(path: Path) -> Any:
+    """The plain values of a recipe's file, whose aliases stay few.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError, yaml.YAMLError: it is too large, too deep or no YAML.
+    """
+    refuse_large(path, str(path))
+    text = read_plain(path)
+    refuse_exploding(path, str(path))
+    try:
+        return yaml.safe_load(text)
+    except RecursionError:
+        raise ValueError(f"{path}: nested too deep") from None
 
 
 def refuse_exploding(path: Path, where: str) -> None:

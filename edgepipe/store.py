@@ -33,7 +33,7 @@ from filelock import FileLock, Timeout
 from edgepipe import disk, machine_lock
 from edgepipe.artifact import Artifact, canonical_json, open_artifact, refuse_strangers
 from edgepipe.errors import InputError, StoreError
-from edgepipe.files import read_plain
+from edgepipe.files import read_json
 from edgepipe.leftovers import free, take_away
 from edgepipe.marks import claim
 from edgepipe.scratch import owned, scratch
@@ -264,7 +264,7 @@ class Store:
         """The JSON files that a pattern finds, without those that are damaged or just removed."""
         for path in self.root.glob(pattern):
             with suppress(OSError, ValueError):
-                content = json.loads(read_plain(path))
+                content = read_json(path)
                 if isinstance(content, dict):
                     yield path, content
 
@@ -274,7 +274,7 @@ class Store:
         if not folder.is_dir():
             return None
         try:
-            sums = json.loads(read_plain(folder / RECORD))
+            sums = read_json(folder / RECORD)
             if set(sums) != {path.name for path in folder.iterdir()} - {RECORD}:
                 raise StoreError(f"{folder / RECORD}: damaged: it does not name the files beside it")
             for name, sha256 in sums.items():
@@ -433,7 +433,7 @@ class Store:
 
 def _read_record(path: Path) -> dict[str, Any]:
     """A step's record, held against its own SHA-256."""
-    record = json.loads(read_plain(path))
+    record = read_json(path)
     sha256 = record.pop("sha256")
     if key_of(record) != sha256:
         raise StoreError(f"{path}: damaged: its content does not match its SHA-256")

@@ -30,9 +30,10 @@ from pydantic import ValidationError
 
 from edgepipe import __version__
 from edgepipe.errors import EdgepipeError, InputError, RecipeError
-from edgepipe.files import read_plain, write_text
+from edgepipe.files import read_json, write_text
 from edgepipe.metrics import Metrics, StepRecord, read_metrics
 from edgepipe.recipe import Tracking
+from edgepipe.recipe_files import read_yaml
 from edgepipe.settings import at_home
 from edgepipe.terminal import Arguments, output_console
 from edgepipe.text import shown, without_passwords
@@ -265,7 +266,7 @@ def _experiment(client: MlflowClient, name: str, uri: str) -> str:
 
 def _tracked(run: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(read_plain((run if run.is_dir() else run.parent) / TRACKED))
+        content = read_json((run if run.is_dir() else run.parent) / TRACKED)
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) and {"uri", "run_id"} <= set(content) else None
@@ -316,7 +317,7 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 def _settings(run: Path) -> dict[str, str]:
     try:
-        content = yaml.safe_load(read_plain(run / "recipe.yaml"))
+        content = read_yaml(run / "recipe.yaml")
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     plain = content if isinstance(content, dict) else {}

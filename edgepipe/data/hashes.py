@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from edgepipe.files import read_plain
+from edgepipe.files import read_json
 
 VERSION = 2
 
@@ -32,7 +32,7 @@ def cache_file(cache: Path, what: str, path: Path) -> Path:
 def recall(file: Path) -> Any:
     """What `remember` wrote, or None when there is nothing usable."""
     try:
-        content = json.loads(read_plain(file))
+        content = read_json(file)
     except (OSError, ValueError):
         return None
     if not isinstance(content, dict) or content.get("version") != VERSION:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from edgepipe import children, files
+from edgepipe.__main__ import main
 from edgepipe.data.arrays import open_arrays
 from edgepipe.data.npz_file import read_npz
 from edgepipe.errors import DataError, ModelError
@@ -18,6 +19,7 @@ from edgepipe.models import checkpoint, hdf5_check
 from edgepipe.models.keras_file import KerasModel
 from edgepipe.models.sklearn_file import SklearnModel
 from edgepipe.models.torch_artifact import read_checkpoint
+from tests.faults.test_untrusted import refused
 
 
 def test_archives_that_unpack_to_a_multiple_of_their_size_are_refused(tmp_path: Path, monkeypatch) -> None:
@@ -197,3 +199,48 @@ def test_an_hdf5_file_reads_no_other_and_unpacks_to_no_multiple(
         return
     with pytest.raises(ModelError, match=f"model.path: {path}: .*{said}"):
         KerasModel(path="m").check(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('{"passes":[' + "{}," * 400_000 + "{}]}", "more than 300,000 values"),
+        ("[" * 100_000 + "]" * 100_000, "recursion limit exceeded"),
+        (" " * (8 << 20) + "{}", "8,388,610 bytes, and 8,388,608 are the most"),
+    ],
+    ids=["many", "deep", "long"],
+)
+def test_a_record_of_gigantic_size_is_refused(tmp_path: Path, text: str, complaint: str, capfd) -> None:
+    (tmp_path / "metrics.json").write_text(text)
+    baseline = ["--baseline", str(tmp_path / "metrics.json")]
+    for argv in (["report", str(tmp_path)], ["explain", str(tmp_path)], ["accept", str(tmp_path), *baseline]):
+        assert complaint in refused(argv, capfd)
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"{BOMB}description: *a11\n", "description: " + "[" * 5000 + "]" * 5000, f"description: {'x' * (1 << 20)}\n"],
+    ids=["aliases", "deep", "long"],
+)
+def test_a_recipe_that_is_only_looked_at_is_kept_within_bounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, capfd
+) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "bomb.yaml").write_text(text)
+    (tmp_path / "recipe.yaml").write_text(text)
+    (tmp_path / "model.onnx").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    assert main(["list", "recipes"]) == 0
+    assert "not a recipe" in capfd.readouterr().out
+    assert f"{tmp_path}/recipe.yaml: " in refused(["verify", str(tmp_path)], capfd)
+
+
+def test_json_that_is_nested_too_deep_is_a_damaged_file_and_no_defect(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="nested too deep"):
+        files.read_json(tmp_path / "a.json")
