@@ -32,7 +32,7 @@ verify-tools:
 	done
 
 test: lint types layers
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --durations 30
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

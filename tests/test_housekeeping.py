@@ -47,7 +47,7 @@ _EVALUATION = "data.evaluation={folder}/other.npz"
 @pytest.mark.parametrize(
     ("differs", "why"),
     [
-        ("measure.latency_seconds=0.1", "settings.latency_seconds: 2.0 -> 0.1"),
+        ("measure.latency_seconds=0.1", "settings.latency_seconds: 0.05 -> 0.1"),
         (_EVALUATION, "evaluation data: other content"),
         ("machine", "machine: another one, or another processor, number of cores"),
         ("code", "code: the source of the measurements changed"),

@@ -22,7 +22,6 @@ from edgepipe.pareto import choose, promising
 from tests.small import arguments
 
 optuna = pytest.importorskip("optuna", reason="needs the extra search: pip install 'edgepipe[search]'")
-QUICK = ["measure.latency_seconds=0.05", "measure.audit_runs=2", "measure.probe_runs=1"]
 
 
 def test_what_is_swept_is_sampled_and_the_rest_is_fixed() -> None:
@@ -64,7 +63,7 @@ def test_a_search_ends_with_a_recipe_that_reproduces_its_result_and_goes_on_wher
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "search"
-    argv = arguments(tmp_path, "passes.quantize.observer=min_max,percentile", *QUICK)
+    argv = arguments(tmp_path, "passes.quantize.observer=min_max,percentile")
     argv += ["passes.quantize.percentile=interval(99.0,99.9)", "--objectives", "agreement,size_bytes"]
     argv += ["--cheap", "data.evaluation_size=30", "--out", str(out)]
     assert main(["search", *argv, "--trials", "2", "--minutes", "0.0001"]) == 1
@@ -102,7 +101,7 @@ def test_a_point_that_fails_in_full_makes_room_and_a_folder_that_is_gone_is_left
 ) -> None:
     from edgepipe import search
 
-    argv = arguments(tmp_path, "passes.quantize.observer=min_max,percentile,least_error", *QUICK)
+    argv = arguments(tmp_path, "passes.quantize.observer=min_max,percentile,least_error")
     argv += ["--objectives", "agreement", "--trials", "3", "--out", str(tmp_path / "s")]
     more = ["--cheap", "data.evaluation_size=30", "--full", "1"]
     run, failed = search.run, []
@@ -126,7 +125,7 @@ def test_a_point_that_fails_in_full_makes_room_and_a_folder_that_is_gone_is_left
 def test_a_setting_that_cannot_run_ends_its_trial_and_a_missed_goal_names_the_nearest(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    argv = [item for item in arguments(tmp_path, *QUICK) if item != "~goal"]
+    argv = [item for item in arguments(tmp_path) if item != "~goal"]
     argv += ["goal.times_smaller=50", "passes.quantize.exclude=[],[nowhere]", "--objectives", "agreement"]
     assert main(["search", *argv, "--trials", "4", "--out", str(tmp_path / "s")]) == 1
     captured = capfd.readouterr()
@@ -137,7 +136,7 @@ def test_a_setting_that_cannot_run_ends_its_trial_and_a_missed_goal_names_the_ne
 
 @pytest.mark.slow
 def test_two_processes_share_a_study(tmp_path: Path) -> None:
-    argv = ["search", *arguments(tmp_path, *QUICK), "passes.quantize.percentile=interval(99.0,99.9)"]
+    argv = ["search", *arguments(tmp_path), "passes.quantize.percentile=interval(99.0,99.9)"]
     argv += ["passes.quantize.observer=percentile", "--objectives", "agreement", "--trials", "6"]
     command = [sys.executable, "-m", "edgepipe", *argv, "--out", str(tmp_path / "s")]
     both = [subprocess.Popen(command, env=os.environ) for _ in range(2)]
@@ -149,7 +148,7 @@ def test_two_processes_share_a_study(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_interrupted_point_is_the_next_to_be_run(tmp_path: Path) -> None:
-    argv = ["search", *arguments(tmp_path, *QUICK), "passes.quantize.percentile=interval(99.0,99.9)", "--trials", "2"]
+    argv = ["search", *arguments(tmp_path), "passes.quantize.percentile=interval(99.0,99.9)", "--trials", "2"]
     argv += ["passes.quantize.observer=percentile", "--objectives", "agreement", "--out", str(tmp_path / "s")]
     command = [sys.executable, "-m", "edgepipe", *argv]
     with subprocess.Popen(command, preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL)) as process:
@@ -204,7 +203,7 @@ def test_a_place_that_holds_no_study_is_refused(tmp_path: Path, capfd: pytest.Ca
 def test_few_points_are_each_tried_once_and_another_recipe_is_another_study(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    argv = arguments(tmp_path, "passes.quantize.per_channel=true,false", *QUICK)
+    argv = arguments(tmp_path, "passes.quantize.per_channel=true,false")
     argv += ["--objectives", "agreement", "--out", str(tmp_path / "s"), "--trials", "9"]
     more = ["--cheap", "data.evaluation_size=30", "--full", "5"]
     assert main(["search", *argv, *more]) == 0
@@ -218,7 +217,7 @@ def test_a_run_whose_proof_failed_is_no_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("EDGEPIPE_CACHE", str(tmp_path / "nothing"))  # where the means of arm64 are installed
-    argv = arguments(tmp_path, "passes.quantize.per_channel=true,false", *QUICK)
+    argv = arguments(tmp_path, "passes.quantize.per_channel=true,false")
     argv += ["verify=[arm64]", "require_verify=true", "--trials", "1", "--out", str(tmp_path / "s")]
     assert main(["search", *argv]) == 1
     said = capfd.readouterr().out
