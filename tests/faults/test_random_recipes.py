@@ -155,10 +155,10 @@ def test_recipes_that_are_right_in_all_but_one_place_run_or_are_refused(
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.filterwarnings("ignore:overflow encountered")
-def test_five_hundred_recipes_that_are_nearly_right_reach_the_passes(
+def test_many_recipes_that_are_nearly_right_reach_the_passes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    codes = [_ran(tmp_path, seed, capsys, 0.05) for seed in range(1000, 1500)]
+    codes = [_ran(tmp_path, seed, capsys, 0.05) for seed in range(1000, 1150)]
     assert codes.count(0) > len(codes) / 3
 
 
