@@ -83,7 +83,7 @@ def find_layout(where: str, listing: Listing, train: str | None, evaluation: str
         _refuse_repeated(where, listing, tops)
         return Layout(tops.prefix, None, notes)
     left = [name for name in names if name not in (train, evaluation)]
-    _refuse_lone(where, tops, train, evaluation, left, given)
+    _refuse_lone(where, listing, tops, train, evaluation, left, given)
     counts = {name: sum(path.startswith(f"{tops.paths[name]}/") for path in listing.hashes) for name in left}
     both = [printable(name) for name in (train, evaluation) if name]
     used = f"{' and '.join(both)} {'are' if len(both) > 1 else 'is'} used"
@@ -201,34 +201,63 @@ def _only(where: str, kinds: dict[str, str], kind: str, tops: _Tops) -> str | No
 
 
 def _refuse_lone(
-    where: str, tops: _Tops, train: str | None, evaluation: str | None, left: list[str], given: bool
+    where: str, listing: Listing, tops: _Tops, train: str | None, evaluation: str | None, left: list[str], given: bool
 ) -> None:
-    """Folders beside a single split that look like the classes themselves, or that it could be trained with."""
+    """Folders beside a single split that look like the classes themselves, or like the other split."""
+    if given or None not in (train, evaluation):
+        return
+    one = train or evaluation or ""
     lone = [name for name in left if name in tops.direct] if train is not None else left
-    if lone and None in (train, evaluation) and not given:
+    inner = _within(listing, tops)
+    other = [name for name in left if _repeats(inner[name], inner[one])]
+    if other:
+        key = "evaluation" if train is not None else "train"
         raise DataError(
-            f"{where}: {printable(train or evaluation or '')}/ looks like a split, and {_shown(lone)} beside it like "
+            f"{where}: {printable(one)}/ is a split by its name, and {_shown(other)} beside it hold the same folders: "
+            f"say which is the other, data.{key}={printable(other[0])}, or leave them out of the root"
+        )
+    if lone:
+        raise DataError(
+            f"{where}: {printable(one)}/ looks like a split, and {_shown(lone)} beside it like "
             "classes: say which it is: data.train=NAME and data.evaluation=NAME, or move the classes into folders of a "
             f"split; data.train={ROOT} takes the folders of the root as classes"
         )
 
 
 def _refuse_repeated(where: str, listing: Listing, tops: _Tops) -> None:
-    """Folds (`1`, `2`, `3`) or splits of names unknown: each holds the same folders, as no classes do."""
-    if len(tops.paths) < 2 or tops.direct:
-        return
-    inner = []
-    for path in tops.paths.values():
-        start = len(path) + 1
-        within = (name[start:] for name in listing.hashes if name.startswith(f"{path}/"))
-        inner.append(frozenset(name.partition("/")[0] for name in within if "/" in name))
-    alike, times = Counter(inner).most_common(1)[0]
-    if len(alike) > 1 and times == len(inner):
+    """Folds (`1`, `2`, `3`) or splits of names unknown: they hold the same folders, as no classes do.
+
+    A split may lack a rare class, and the root may hold other folders.
+    """
+    inner = _within(listing, tops)
+    alike = [name for name in inner if any(_repeats(inner[name], inner[other]) for other in inner if other != name)]
+    if alike:
+        times = Counter(folder for name in alike for folder in inner[name])
+        shared = sorted(folder for folder, count in times.items() if count > 1)
         raise DataError(
-            f"{where}: {_shown(list(tops.paths))} each hold the same folders ({_shown(sorted(alike))}), as splits or "
+            f"{where}: {_shown(alike)} hold the same folders ({_shown(shared)}), as splits or "
             "folds do and classes do not: say which are which, data.train=NAME and data.evaluation=NAME, or set "
             f"data.train={ROOT} if these are the classes"
         )
+
+
+def _within(listing: Listing, tops: _Tops) -> dict[str, frozenset[str]]:
+    """The folders with pictures in each of those the question is about; of one with pictures right in it none."""
+    found: dict[str, set[str]] = {name: set() for name in tops.paths}
+    names = {path: name for name, path in tops.paths.items()}
+    depth = 1 + tops.prefix.count("/") + 1 if tops.prefix else 1
+    for path in listing.hashes:
+        parts = path.split("/")
+        name = names.get("/".join(parts[:depth]))
+        if name is not None and name not in tops.direct and len(parts) > depth + 1:
+            found[name].add(parts[depth])
+    return {name: frozenset(folders) for name, folders in found.items()}
+
+
+def _repeats(one: frozenset[str], other: frozenset[str]) -> bool:
+    """Whether two folders hold mostly the same folders, two of them at least."""
+    common = len(one & other)
+    return common >= 2 and 2 * common >= max(len(one), len(other))
 
 
 def children(folders: set[str], parent: str) -> list[str]:

@@ -71,12 +71,19 @@ def test_of_two_evaluations_the_final_one_is_taken_and_the_other_told(tmp_path: 
             {"cat": {"x": 6}, "dog": {"x": 6}, "test": {"x": 3}},
             r"test/ looks like a split, and cat, dog beside it like cla",
         ),
-        ({"dev": EACH, "eval": EACH}, r"eval/ looks like a split, and dev beside it like classes"),
-        ({"1": EACH, "2": EACH, "3": EACH}, r"1, 2, 3 each hold the same folders \(cat, dog\), as splits or folds do"),
-        ({"fold_a": EACH, "fold_b": EACH}, r"fold_a, fold_b each hold the same folders"),
+        ({"dev": EACH, "eval": EACH}, r"eval/ is a split .* and dev beside it hold the same .*other, data\.train=dev"),
+        (
+            {"train": EACH, "public_test": EACH, "private_test": {"cat": 2, "dog": 2}},
+            r"train/ is a split .* and private_test, public_test beside it .*data\.evaluation=private_test",
+        ),
+        ({"learn": EACH | {"owl": 1}, "exam": EACH}, r"exam, learn hold the same folders \(cat, dog\)"),
+        ({"a": EACH | {"owl": 1}, "b": EACH | {"owl": 1}, "c": EACH}, r"a, b, c hold the same .*\(cat, dog, owl\)"),
+        ({"learn": EACH, "exam": EACH, "": {"notes": 2}}, r"exam, learn hold the same folders"),
+        ({"1": EACH, "2": EACH, "3": EACH}, r"1, 2, 3 hold the same folders \(cat, dog\), as splits or folds do"),
+        ({"fold_a": EACH, "fold_b": EACH}, r"fold_a, fold_b hold the same folders"),
         (
             {"cat": {"train": 6, "test": 2}, "dog": {"train": 6, "test": 2}},
-            r"cat, dog each hold the same .*\(test, train\)",
+            r"cat, dog hold the same .*\(test, train\)",
         ),
         (
             {"train1": EACH, "train2": EACH, "test": EACH},
