@@ -106,4 +106,12 @@ def unusable(recipe: Recipe) -> list[str]:
     if isinstance(how, Preprocessing) and how.channels is not None and how.image_size is not None:
         shape = (how.channels, *how.image_size)
         found += [f"{key}.{setting}: {text}" for key, settings in parts for setting, text in settings.misfits(shape)]
+    learning = [label for label, step in recipe.passes.items() if step.settings.learns()]
+    if learning and recipe.task not in (None, "classification"):
+        found.append(
+            f"passes.{learning[0]}: it trains, and training knows classification only: this recipe's task is "
+            f"{recipe.task}. Remove the step"
+        )
+    elif learning and (why := recipe.data.settings.no_training()):
+        found.append(f"passes.{learning[0]}: it trains, but {why}, or remove the step")
     return found

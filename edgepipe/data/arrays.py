@@ -159,6 +159,18 @@ def _data_start(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
     return int(info.header_offset + 30 + name_bytes + extra_bytes)
 
 
+def kind_of_labels(path: Path) -> str | None:
+    """`none`, `numbers` or `classes`, by the file's directory and one header; None where it cannot be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if "labels.npy" not in archive.namelist():
+                return "none"
+            with archive.open("labels.npy") as stream:
+                return "numbers" if _header(str(path), "labels", stream)[1].kind == "f" else "classes"
+    except (OSError, zipfile.BadZipFile, NotImplementedError, DataError):  # told by whoever opens it
+        return None
+
+
 def _labels(where: str, archive: zipfile.ZipFile, count: int) -> NDArray[Any] | None:
     """Integers are classes; floating-point numbers are what a regression is to find."""
     if "labels.npy" not in archive.namelist():

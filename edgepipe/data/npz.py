@@ -73,6 +73,17 @@ class NpzData(DataSettings):
             views[Split.CALIBRATION] = (arrays, self._draw("calibration", arrays, size, rows))
         return ArraySource({split: (arrays, np.asarray(rows)) for split, (arrays, rows) in views.items()})
 
+    def no_training(self) -> str | None:
+        """By the file's directory, which lists its arrays."""
+        from edgepipe.data.arrays import kind_of_labels
+
+        if self.train is None:
+            return "data.train is not set: give it an .npz file with labels"
+        return {
+            "none": f"data.train={self.train} has no `labels`, and training needs them: add them",
+            "numbers": f"the `labels` of data.train={self.train} are numbers, and training knows classification only",
+        }.get(kind_of_labels(self.train) or "")
+
     def _clean(self, key: str, arrays: Arrays, evaluation: Arrays) -> Rows:
         from edgepipe.data.splits import without_overlap
 

@@ -32,6 +32,10 @@ class DataSettings(Settings):
             DataError: the examples cannot be used; the message names the culprit and the remedy.
         """
 
+    def no_training(self) -> str | None:
+        """Why nothing can be trained with these, as far as that is known before they are opened; with the remedy."""
+        return None
+
 
 class PictureSettings(DataSettings):
     """Settings that all sources of pictures share: preprocessing, splits, hashing, decoding."""
