@@ -15,6 +15,8 @@ from edgepipe.errors import RecipeError
 MOST = 20_000
 """Values, and hundreds of letters, that a recipe may become once everything is filled in."""
 _DEEPEST = 60
+_LONGEST_FOLDER = 4096
+"""Letters, as file systems have it."""
 
 _OWN = re.compile(r"\$\{\s*\.*(?!hydra\b)[A-Za-z_]\w*(?:\.[\w-]+|\[\w+\])*\s*\}")
 _RUN = re.compile(r"\$\{(?:now:(?:(?!\.\.)[%\w.: -])*|hydra[:.](?:runtime\.choices\.[\w/]+|job\.(?:num|id|name)))\}")
@@ -39,7 +41,7 @@ def refuse_reaching(content: Any, where: str) -> None:
 
 def folder_inside(text: Any) -> bool:
     """Whether a folder that a file names lies below the current one, whatever is filled in."""
-    if not isinstance(text, str):
+    if not isinstance(text, str) or len(text) > _LONGEST_FOLDER:
         return False
     rest = text
     for start in reversed(_begins(text)):
@@ -131,4 +133,4 @@ def texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
 
 def _begins(text: str) -> list[int]:
     """Where a text's interpolations begin; `\\${` is plain text, `\\\\${` is a backslash and an interpolation."""
-    return [found.end() - 2 for found in re.finditer(r"(\\*)\$\{", text) if len(found[1]) % 2 == 0]
+    return [found.end() - 2 for found in re.finditer(r"(?<!\\)(\\*)\$\{", text) if len(found[1]) % 2 == 0]

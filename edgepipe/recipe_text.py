@@ -10,8 +10,11 @@ from typing import Any
 import yaml
 
 from edgepipe.errors import RecipeError
+from edgepipe.interpolations import refuse_reaching
 
 _DEEPEST = 60
+_MOST_FILLED = 1000
+_LONGEST_KEY = 1000
 _HEADER = re.compile(r"#\s*@")
 _PACKAGE = re.compile(r"#\s*@package:?\s+([A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*|_global_|_group_)\s*")
 
@@ -29,6 +32,8 @@ def check_text(path: Path, where: str) -> None:
     except UnicodeDecodeError as error:
         raise RecipeError(f"{where}: not UTF-8 text (byte {error.start}): save it as UTF-8") from None
     _check_header(text, where)
+    if text.count("${") > _MOST_FILLED:
+        raise RecipeError(f"{where}: more than {_MOST_FILLED:,} values to fill in (${{…}}): write them out")
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, ValueError) as error:
@@ -91,9 +96,15 @@ def _check_node(place: tuple[str, ...], node: Any, where: str) -> None:
                 raise RecipeError(
                     f"{where}: line {key.start_mark.line + 1}: {'.'.join(place) or 'a key'}: a key is a word"
                 )
+            if len(key.value) > _LONGEST_KEY:
+                line = key.start_mark.line + 1
+                raise RecipeError(
+                    f"{where}: line {line}: a key of {len(key.value):,} letters: {_LONGEST_KEY:,} are the most"
+                )
             _check_word(".".join((*place, key.value)), key.value, where)
     elif isinstance(node, yaml.ScalarNode):
         _check_word(".".join(place), node.value, where)
+        refuse_reaching({".".join(place): node.value}, where)  # before OmegaConf, whose grammar would read it for long
     kind = node.tag.rpartition(":")[2]
     if kind not in ("map", "seq", "str", "int", "float", "bool", "null", "merge", "timestamp"):
         raise RecipeError(

@@ -13,12 +13,15 @@ _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp", "Co")
 """Controls (C0, C1, escape), invisible format characters (bidi overrides, zero-width), surrogates, line separators."""
 _JOINERS = "\u200c\u200d\u00ad"
 """Zero-width (non-)joiner, soft hyphen: parts of words in scripts that need them, and harmless."""
-_ADDRESS = re.compile(r"(?:\b[A-Za-z][\w+.-]+:/{1,2}|(?<![\w:/])//)[^\s\"<>]+", re.ASCII)
+# Texts from elsewhere may be megabytes long, so none of these may read all the rest again at each letter: a scheme has
+# few letters (the last ones of a longer word count), and what begins at each `/` or `?` ends at the next.
+_SCHEME = r"[A-Za-z][\w+.-]{1,30}:"
+_ADDRESS = re.compile(rf"(?:{_SCHEME}/{{1,2}}|(?<![\w:/])//)[^\s\"<>]+", re.ASCII)
 """With one slash too: a path of Python's makes it so."""
-_USER = re.compile(r"(?!ssh:)([A-Za-z][\w+.-]+://)[^\s/\"'<>]*@", re.ASCII)
+_USER = re.compile(rf"(?!ssh:)({_SCHEME}//)[^\s/\"'<>]*@", re.ASCII)
 _SSH_PASSWORD = re.compile(r"(ssh://[^\s/@:]+):[^\s/\"'<>]*@")
-_WORD = re.compile(r"((?:[A-Za-z][\w+.-]+:)?/{1,2})[^\s/@:]*:(?!\d+(?:[/?#]|$))\S+@", re.ASCII)
-"""USER:WORD@ up to the last `@`, for a word may hold one; HOST:PORT/… is none."""
+_WORD = re.compile(rf"((?:{_SCHEME})?/{{1,2}})[^\s/@:]*:(?!\d+(?:[/?#]|$))(?=\S)", re.ASCII)
+"""USER: of USER:WORD@, see `_word`; HOST:PORT/… is none."""
 _WEB_USER = re.compile(r"https?://[^\s/:@]+@", re.IGNORECASE)
 _PARAMETER = re.compile(
     r"([?&;#](?:[\w.-]*(?:passw(?:or)?d|passphrase|pwd|token|secret|api[_-]?key|access[_-]?key(?:[_-]?id)?"
@@ -62,16 +65,24 @@ def _hidden(address: str) -> str:
     plain = _PARAMETER.sub(r"\1***", address)
     if plain.startswith("ssh://"):
         return _SSH_PASSWORD.sub(r"\1:***@", plain)
-    return _USER.sub(r"\1***@", _WORD.sub(r"\1***@", plain))
+    found = _word(plain)
+    if found is not None:
+        plain = f"{plain[: found.start()]}{found[1]}***{plain[plain.rindex('@') :]}"
+    return _USER.sub(r"\1***@", plain)
+
+
+def _word(address: str) -> re.Match[str] | None:
+    """Where USER:WORD@ begins; it ends at the last `@`, for a word may hold one."""
+    found = _WORD.search(address)
+    return found if found is not None and found.end() < address.rfind("@") else None
 
 
 def holds_password(text: str) -> bool:
     """Whether an address in the text carries a password or a token; what `${…}` will fill in does not count."""
     plain = re.sub(r"\$\{[^{}]*\}", "", text)
     return any(
-        pattern.search(found[0])
+        _word(found[0]) or any(pattern.search(found[0]) for pattern in (_SSH_PASSWORD, _WEB_USER, _PARAMETER))
         for found in _ADDRESS.finditer(plain)
-        for pattern in (_WORD, _SSH_PASSWORD, _WEB_USER, _PARAMETER)
     )
 
 

@@ -43,7 +43,7 @@ def split(override: str) -> tuple[str, str, str]:
 
 def quoted(text: str) -> str:
     """A text in the quotes of Hydra's grammar, whatever it holds."""
-    escaped = re.sub(r"(\\*)'", lambda found: found.group(1) * 2 + "\\'", text)
+    escaped = re.sub(r"(?<!\\)(\\*)'", lambda found: found.group(1) * 2 + "\\'", text)
     tail = len(escaped) - len(escaped.rstrip("\\"))
     return f"'{escaped}{chr(92) * tail}'"
 
@@ -84,12 +84,12 @@ def named(value: str) -> str | None:
 
 def elements(value: str) -> list[str]:
     """The parts between top-level commas; a quote counts where a part begins with it."""
-    parts, start, depth, quote = [], 0, 0, ""
+    parts, start, depth, quote, begins = [], 0, 0, "", True
     for at, character in enumerate(value):
         if quote:
             if character == quote and value[at - 1] != "\\":
                 quote = ""
-        elif character in "'\"" and not value[start:at].strip(" [{("):
+        elif character in "'\"" and begins:
             quote = character
         elif character in "[{(":
             depth += 1
@@ -97,7 +97,9 @@ def elements(value: str) -> list[str]:
             depth -= 1
         elif character == "," and depth <= 0 and value[at - 1 : at] != "\\":
             parts.append(value[start:at])
-            start = at + 1
+            start, begins = at + 1, True
+            continue
+        begins = begins and character in " [{("
     return [*parts, value[start:]]
 
 

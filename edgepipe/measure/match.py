@@ -11,8 +11,9 @@ from edgepipe.measure.graph import Graph
 from edgepipe.measure.macs import Layer
 from edgepipe.measure.operators import LAYERS
 
-# What ONNX Runtime appends to names when it changes a layout or clones a node.
-_APPENDED = re.compile(r"(_nchwc|_nhwc|_token_\d+)+$")
+# What ONNX Runtime appends to names when it changes a layout or clones a node. Backwards, since a search for an end
+# would begin anew at each letter of a name, and a name may have any number of them.
+_APPENDED = re.compile(r"(cwhcn_|cwhn_|\d+_nekot_)+")
 
 
 def match(original: Sequence[Layer], nodes: Sequence[NodeProto], optimized: Graph) -> dict[int, NodeProto]:
@@ -51,7 +52,8 @@ def match(original: Sequence[Layer], nodes: Sequence[NodeProto], optimized: Grap
 
 
 def _names(name: str) -> list[str]:
-    stem = _APPENDED.sub("", name)
+    found = _APPENDED.match(name[::-1])
+    stem = name if found is None else name[: len(name) - found.end()]
     return [item for item in dict.fromkeys((name, stem)) if item]
 
 

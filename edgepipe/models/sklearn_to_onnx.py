@@ -203,7 +203,7 @@ def _to_onnx(model: Any, inputs: NDArray[np.float32], opset: int, *, classes: bo
 
 def _lacking(error: Exception) -> str | None:
     """The class that a message of skl2onnx is about."""
-    found = re.search(r"<class '[\w.]*?(\w+)'>", str(error))
+    found = re.search(r"<class '(?:[\w.]*\.)?(\w+)'>", str(error))
     return found and found.group(1)
 
 

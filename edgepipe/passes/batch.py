@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _FAILED = (r"running (\w+) node\. Name:\s*'([^']*)'", r"Node \((?P<name>[^)]*)\) Op \((?P<kind>\w+)\)")
 """How ONNX Runtime names the node that fails, when it runs and when it opens a graph."""
+_LONGEST = 10_000
+"""Letters of its message that are looked through: a name of a node may have any number."""
 
 
 def set_batch(
@@ -110,7 +112,7 @@ def _wrong(
 
 def _named(error: str) -> str:
     for pattern in _FAILED:
-        found = re.search(pattern, error)
+        found = re.search(pattern, error[:_LONGEST])
         if found:
             kind, name = (found["kind"], found["name"]) if "name" in found.groupdict() else found.groups()
             return f"its {kind} '{name}' fails"
