@@ -23,7 +23,7 @@ EXAMPLES = 128
 """Asked one at a time, as deployed."""
 _LEAST = {"embedding": 0.1, "regression": 5e-4, "classification": 5e-4}
 """Range of a part, as a share of the widest one's, from which it is looked at: a score lies beside boxes of 1280
-pixels, while of a vector only what gives it its direction counts."""
+pixels, while of a vector only what gives it its direction counts. Several rows are no vector, whatever the task."""
 _PARTS = 1024
 """Of an axis with more entries than these, none is told apart."""
 
@@ -105,7 +105,7 @@ def _change(name: str, sums: _Sums, least: float) -> OutputChange:
     assert sums.plain is not None and sums.squares is not None and sums.noise is not None
     count = len(sums.errors)
     spread = float((sums.squares - sums.plain**2 / count).sum())
-    worst = min(_parts(sums, least), default=None)
+    worst = min(_parts(sums, least if sums.plain.ndim < 2 else min(least, _LEAST["regression"])), default=None)
     same = np.array(sums.rows)
     few = max(1, count // 100)
     return OutputChange(

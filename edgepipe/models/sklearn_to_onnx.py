@@ -268,16 +268,28 @@ def _whole_attributes() -> Iterator[None]:
 
 def _trees(model: Any) -> str | None:
     """How the trees of an ensemble answer together: "averaged" each for itself, or "boosted" one upon the other."""
-    from sklearn.ensemble import BaseEnsemble
+    from sklearn.ensemble import BaggingClassifier, BaggingRegressor, BaseEnsemble
     from sklearn.ensemble._forest import BaseForest
     from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
 
-    last = model
-    while hasattr(last, "steps"):
-        last = last.steps[-1][1]
-    if isinstance(last, BaseForest):
+    last = _innermost(model)
+    if isinstance(last, BaseForest | BaggingClassifier | BaggingRegressor):
         return "averaged"
     return "boosted" if isinstance(last, BaseEnsemble | BaseHistGradientBoosting) else None
+
+
+def _innermost(model: Any) -> Any:
+    """The estimator that answers within pipelines, searches for settings and other wrappers of one estimator."""
+    while True:
+        if hasattr(model, "steps"):
+            model = model.steps[-1][1]
+            continue
+        # Of an ensemble `estimator_` is what its members are made like, and not fitted.
+        names = ("best_estimator_", "regressor_", *(() if hasattr(model, "estimators_") else ("estimator_",)))
+        inner = next((getattr(model, name) for name in names if hasattr(model, name)), None)
+        if inner is None:
+            return model
+        model = inner
 
 
 def convert(

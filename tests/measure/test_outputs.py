@@ -51,13 +51,14 @@ def said(changes: list[OutputChange]) -> list[str]:
     return findings(seen(), against(1.0).model_copy(update={"outputs": changes}), Audit(), previous=seen())
 
 
-def test_scores_that_are_lost_among_large_boxes_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", ["regression", "embedding"])
+def test_scores_that_are_lost_among_large_boxes_are_named(tmp_path: Path, task: str) -> None:
     x = DRAW.uniform(0, 640, (60, 30, 5))
     x[..., 4] = DRAW.uniform(0, 1, (60, 30))
     lost = np.zeros((30, 5))
     lost[::2, 4] = -0.9  # half of the scores
     base = adding(tmp_path / "a.onnx", (30, 5), np.zeros((30, 5)))
-    (found,) = output_changes(adding(tmp_path / "b.onnx", (30, 5), lost), base, data(x))
+    (found,) = output_changes(adding(tmp_path / "b.onnx", (30, 5), lost), base, data(x, task))
     assert found.r2 is not None and found.r2 > 0.999 and found.cosine > 0.999
     assert (found.worst_part, found.values, found.examples) == ("[…, 4]", 150, 60)
     assert found.worst_part_r2 == pytest.approx(1 - 0.5 * 0.81 / x[..., 4].var(), abs=0.01)

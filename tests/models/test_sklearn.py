@@ -25,6 +25,7 @@ from sklearn.ensemble import (
 )
 from sklearn.feature_selection import SelectKBest, f_classif
 from sklearn.linear_model import LinearRegression, LogisticRegression, Perceptron, RidgeClassifier
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -178,8 +179,10 @@ def test_a_function_that_does_more_than_compute_is_refused(tmp_path: Path, funct
         (RandomForestRegressor(4, random_state=0), "averaged"),
         (GradientBoostingRegressor(n_estimators=4, init="zero", random_state=0), "boosted"),
         (HistGradientBoostingRegressor(max_iter=3), "boosted"),
+        (GridSearchCV(RandomForestRegressor(4), {"max_depth": [3]}, cv=2), "averaged"),
+        (make_pipeline(StandardScaler(), GridSearchCV(GradientBoostingRegressor(), {"n_estimators": [3]})), "boosted"),
     ],
-    ids=["forest", "boosting from zero", "histogram boosting"],
+    ids=["forest", "boosting from zero", "histogram boosting", "searched forest", "searched boosting"],
 )
 def test_the_file_says_how_its_trees_answer_together(tmp_path: Path, model: Any, kind: str) -> None:
     graph = onnx.load(converted(model.fit(X, X[:, 0]), tmp_path))
