@@ -44,7 +44,7 @@ from edgepipe.interpolations import refuse_growing
 from edgepipe.plan import Plan, make_plan
 from edgepipe.recipe import Recipe, problems_of, validate
 from edgepipe.recipe_files import PASSWORD, refuse_code, refuse_exploding, refuse_large, refuse_passwords
-from edgepipe.recipe_text import check_text
+from edgepipe.recipe_text import check_text, refuse_long_numbers
 from edgepipe.registry import did_you_mean
 from edgepipe.settings import at_home
 from edgepipe.targets.machine import available_cores
@@ -55,6 +55,7 @@ from edgepipe.words import typed as typed_word
 SCHEME = "recipes"
 PRIMARY = "edgepipe"
 GROUPS = ("recipe", "model", "data", "target", "tracking")
+_LONGEST_FOUND = 300
 _STRUCTURE: dict[str, Any] = {
     "defaults": ["_self_", {"tracking": None}, {"recipe": "???"}],
     "trust_code": False,
@@ -184,6 +185,7 @@ def _prepare(overrides: list[str], *, sweeps: bool = False) -> list[str]:
     several = is_sweep(overrides, sweeps)
     for given in overrides:
         key, equals, value = given.partition("=")
+        refuse_long_numbers(given, f"command line: {key[:60]}")
         if holds_password(given):
             raise RecipeError(f"command line: {key}: {PASSWORD}")
         override = given if key == "recipe" else readable(given, sweeps=several, names=_names_of(key))
@@ -513,9 +515,13 @@ def _forget(content: Any, place: list[str]) -> None:
 
 def _line(key: str, text: str, value: Any, choices: dict[str, str], overrides: list[str]) -> str:
     shown = value is not None and not isinstance(value, (dict, list)) and repr(value) not in text
-    found = f" Found: {value!r}." if shown else ""
+    found = f" Found: {_short(repr(value))}." if shown else ""
     stop = "" if not found or text[-1] in ".?!" else "."
     return f"{printable(_where(key, choices, overrides))}: {printable(key)}: {text}{stop}{found}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_FOUND else f"{text[:_LONGEST_FOUND]}… ({len(text):,} letters)"
 
 
 def _refuse_option(said: str) -> NoReturn:
@@ -613,6 +619,8 @@ def search_space(overrides: list[str]) -> tuple[list[str], dict[str, list[str] |
     """
     fixed: list[str] = []
     space: dict[str, list[str] | Span] = {}
+    for item in overrides:
+        refuse_long_numbers(item, f"command line: {item.partition('=')[0][:60]}")
     overrides = [readable(item, sweeps=True, names=_names_of(item.partition("=")[0])) for item in overrides]
     parsed = _overrides(overrides)
     for text, override in zip(overrides, parsed, strict=True):

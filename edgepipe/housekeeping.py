@@ -114,7 +114,7 @@ def _verify(argv: list[str]) -> int:
 
 def _bytes(text: str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", text.strip().lower())
-    if found is None or found[2] not in _UNITS:
+    if found is None or found[2] not in _UNITS or len(text) > 30:
         raise RecipeError(f"command line: --keep-bytes: '{text}' is no size. Give bytes, or as in 500M, 20G, 16GiB")
     return int(float(found[1]) * _UNITS[found[2]])
 

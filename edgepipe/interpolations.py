@@ -113,10 +113,15 @@ def _parts(value: Any, place: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 def _at(content: Any, place: Sequence[str]) -> Any:
     for part in place:
         if isinstance(content, list):
-            content = content[int(part)] if part.isdigit() and int(part) < len(content) else None
+            content = _nth(content, part)
         else:
             content = content.get(part) if isinstance(content, Mapping) else None
     return content
+
+
+def _nth(items: list[Any], number: str) -> Any:
+    plain = number.isascii() and number.isdigit() and len(number) < 10
+    return items[int(number)] if plain and int(number) < len(items) else None
 
 
 def texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:

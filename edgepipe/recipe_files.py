@@ -13,6 +13,7 @@ import yaml
 from edgepipe.errors import RecipeError
 from edgepipe.files import read_plain
 from edgepipe.interpolations import folder_inside, refuse_reaching, texts
+from edgepipe.recipe_text import refuse_long_numbers
 from edgepipe.text import holds_password
 
 _MOST_NODES = 20_000
@@ -199,7 +200,9 @@ def _beyond_sweeps(params: Any) -> Iterator[str]:
         found = _SWEPT.fullmatch(str(key))
         if found is None or found[1] in _NOT_SWEPT:
             yield str(key)
-        elif not isinstance(value, (str, int, float)) or "${" in str(value) or _wide(str(value)):
+            continue
+        refuse_long_numbers(str(value), f"hydra.sweeper.params.{key}")
+        if not isinstance(value, (str, int, float)) or "${" in str(value) or _wide(str(value)):
             yield f"{key}={value}"
 
 

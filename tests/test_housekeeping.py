@@ -151,6 +151,7 @@ def test_gc_refuses_while_a_run_reads_the_store(folder: Path, capfd: pytest.Capt
     ("argv", "said"),
     [
         (["store", "gc", "--keep-bytes", "4x"], "'4x' is no size"),
+        (["store", "gc", "--keep-bytes", "9" * 400], "9' is no size"),
         (["store", "ls", "--root", "/nowhere"], "no store there"),
         (["store", "wipe"], "unknown 'wipe'"),
         (["explain", "/nowhere"], "no such file"),

@@ -85,3 +85,39 @@ def test_a_byte_order_mark_and_an_alias_are_no_slip(tmp_path: Path) -> None:
     path.write_text(f"\ufeff# @package _global_\n{GROUPS}seed: &n 3\nmeasure: {{seed: *n}}\n", encoding="utf-8")
     recipe, _ = compose([f"recipe={path}"])
     assert (recipe.seed, recipe.measure.seed) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["9" * 5000, "0x" + "f" * 5000, "0b" + "1" * 20_000, "1" + ":59" * 9000, "-1" + "_0" * 5000, "1." + "0" * 5000],
+)
+def test_a_number_of_thousands_of_digits_in_a_file_is_refused(value: str, tmp_path: Path) -> None:
+    path = tmp_path / "odd.yaml"
+    for place in (f"seed: {value}", f"description: {value}", f"hydra: {{sweeper: {{params: {{seed: {value}}}}}}}"):
+        path.write_text(f"{GROUPS}{place}\n")
+        with pytest.raises(RecipeError, match=r"odd.yaml: line 5: .*: a number of \d+,\d+ letters"):
+            compose([f"recipe={path}"])
+    path.write_text(f"{GROUPS}hydra: {{sweeper: {{params: {{seed: '1,{'9' * 5000}'}}}}}}\n")
+    with pytest.raises(RecipeError, match=r"hydra.sweeper.params.seed: a number of 5,000 digits"):
+        compose([f"recipe={path}"])
+
+
+@pytest.mark.parametrize(
+    "value", ["{0}", "1{0}1", "[{0}]", "{{a: {0}}}", "int({0})", "range(1,{0})", "choice(1,{0})", "'{0}'"]
+)
+def test_a_number_of_thousands_of_digits_on_the_command_line_is_refused(
+    value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = f"seed={value.format('9' * 5000)}"
+    for argv in (["plan"], [], ["-m"], ["search", "--trials", "2"]):
+        assert main([*argv, "recipe=resnet18_int8", typed]) == 2
+        assert "seed: a number of 5,00" in capsys.readouterr().err
+    assert main(["plan", f"recipe={'9' * 5000}"]) == 2
+
+
+def test_a_list_is_read_at_no_place_that_is_no_number(tmp_path: Path) -> None:
+    path = tmp_path / "odd.yaml"
+    for place in ("²", "9" * 900):
+        path.write_text(f"{GROUPS}data: {{image_size: [8, 8]}}\ndescription: ${{data.image_size.{place}}}\n")
+        with pytest.raises(RecipeError, match="description: "):
+            compose([f"recipe={path}"])

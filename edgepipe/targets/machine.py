@@ -120,7 +120,8 @@ def available_cores() -> int:
     The last is how parallel launchers (joblib, Slurm) divide a machine among their jobs.
     """
     told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return min(_granted_cores(), int(told)) if told.isdigit() and int(told) > 0 else _granted_cores()
+    number = int(told) if told.isdecimal() and len(told) < 10 else 0
+    return min(_granted_cores(), number) if number > 0 else _granted_cores()
 
 
 def _granted_cores() -> int:

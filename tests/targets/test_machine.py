@@ -124,5 +124,9 @@ def test_a_launcher_divides_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.available_cores() == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "4096")
     assert machine.available_cores() == whole
+    monkeypatch.setenv("OMP_NUM_THREADS", "²")
+    assert machine.available_cores() == machine._granted_cores()
+    monkeypatch.setenv("OMP_NUM_THREADS", "9" * 5000)
+    assert machine.available_cores() == machine._granted_cores()
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
     assert machine.available_cores() == whole
