@@ -139,7 +139,7 @@ def remove(
         "macs_left_share": macs / macs_before,
         "parameters_left_share": parameters / parameters_before,
     }
-    uncut = {name: why for name, why in barred.items() if why}
+    uncut = {name: why for name, why in barred.items() if why not in ("", dependencies.IN_GROUPS)}
     return facts | ({"left_uncut": uncut} if uncut else {})
 
 

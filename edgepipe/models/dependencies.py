@@ -25,6 +25,9 @@ ROOTS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
 Corrections = Mapping[tuple[str, str], Sequence[Sequence[int]]]
 """By the first layer of a group and a module that reads it: the module's input columns of each channel."""
 
+IN_GROUPS = "a convolution in several groups would have to lose as many channels in each of them"
+"""Said only where nothing can be cut: it goes without saying in a network that is made of such layers."""
+
 
 class _Lost(Exception):
     """A group's search leads nowhere; `makes` are the modules it went through."""
@@ -190,8 +193,7 @@ def groups(
         if any(other in ignored for other in makes if isinstance(other, nn.Module)):
             continue
         if (why := _unfit([dep.target.module for dep, _ in items], names)) is not None:
-            if why:
-                barred[name] = why
+            barred[name] = why
             continue
         corrected(graph, group, name, names, known)
         wide = [
@@ -207,7 +209,7 @@ def groups(
 
 
 def _unfit(modules: Sequence[Any], names: Mapping[int, str]) -> str | None:
-    """Why a group stays as it is; empty where it goes without saying."""
+    """Why a group of layers stays as it is."""
     for module in modules:
         if isinstance(module, nn.Module) and remade(module):
             return (
@@ -218,5 +220,5 @@ def _unfit(modules: Sequence[Any], names: Mapping[int, str]) -> str | None:
             return f"'{names[id(module)]}' is recurrent"
     heads = max((getattr(module, "groups", 1) for module in modules), default=1)
     if heads > 1 and not any(is_depthwise(module) for module in modules):
-        return ""  # grouped convolutions would need equal cuts in every group
+        return IN_GROUPS
     return None

@@ -149,6 +149,14 @@ def test_a_network_of_nothing_else_is_refused_with_the_name_and_the_remedy() -> 
         cut(network)
 
 
+def test_a_network_of_convolutions_in_groups_is_refused_by_their_names() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 12, 1), nn.Conv2d(12, 12, 1, groups=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10)
+    ).eval()
+    with pytest.raises(PassError, match=r"(?s)no group of channels .*'[01]': a convolution in several groups would"):
+        cut(network)
+
+
 def test_only_the_group_that_a_forward_counts_on_stays() -> None:
     class Attention(nn.Module):
         def __init__(self) -> None:
