@@ -7,7 +7,6 @@ user's own `./recipes/` comes first, then those of `--config-dir`, then the ship
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +48,20 @@ from edgepipe.registry import did_you_mean
 from edgepipe.settings import at_home
 from edgepipe.targets.machine import available_cores
 from edgepipe.text import holds_password, printable
-from edgepipe.words import elements, how_to_quote, is_sweep, named, readable, split, swept_names, word
+from edgepipe.words import (
+    MOST_JOBS,
+    count_jobs,
+    count_values,
+    elements,
+    how_to_quote,
+    is_sweep,
+    named,
+    readable,
+    split,
+    swept_names,
+    told_count,
+    word,
+)
 from edgepipe.words import typed as typed_word
 
 SCHEME = "recipes"
@@ -630,11 +642,22 @@ def search_space(overrides: list[str]) -> tuple[list[str], dict[str, list[str] |
             fixed.append(text)
         elif override.is_interval_sweep():
             span: Any = override.value()
+            if not 0 <= span.end - span.start < float("inf"):  # nan neither
+                raise RecipeError(
+                    f"command line: {override.get_key_element()}: interval({span.start:g},{span.end:g}): write two "
+                    "finite numbers, the smaller one first"
+                )
             whole = isinstance(span.start, int) and isinstance(span.end, int)
             space[override.get_key_element()] = Span(span.start, span.end, whole)
         elif isinstance(override.value(), Glob):
             key = override.get_key_element()
             raise RecipeError(f"command line: {key}: glob(…) is not searched: write the names out, as in {key}=a,b")
+        elif count_values(override) > MOST_JOBS:
+            key, count = override.get_key_element(), count_values(override)
+            raise RecipeError(
+                f"command line: {key}: {told_count(count)} values: {MOST_JOBS:,} are the most. Numbers are searched "
+                "without being written out by interval(LOW,HIGH), whole ones by int(interval(LOW,HIGH))"
+            )
         else:
             space[override.get_key_element()] = [str(item) for item in override.sweep_string_iterator()]
     if not space:
@@ -700,13 +723,14 @@ def _complete(overrides: list[str]) -> None:
         hydra.shell_completion(config_name=PRIMARY, overrides=overrides)
 
 
-def _overrides(texts: list[str]) -> list[Override]:
-    """Parsed overrides.
+def _overrides(texts: list[str], hydra: Hydra | None = None) -> list[Override]:
+    """Parsed overrides; `hydra`, for `glob(…)` to know the names that are there.
 
     Raises:
         RecipeError: one of them is none.
     """
-    parsed: list[Override] = _guarded(lambda: OverridesParser.create().parse_overrides(texts))
+    loader = hydra.config_loader if hydra is not None else None
+    parsed: list[Override] = _guarded(lambda: OverridesParser.create(loader).parse_overrides(texts))
     return parsed
 
 
@@ -729,17 +753,29 @@ def _first_of_a_sweep(overrides: list[str]) -> None:
             ConfigStore.instance().store(name=PRIMARY, node=OmegaConf.create(structure))
 
 
-def _divide_cores(overrides: list[str]) -> None:
+def _jobs(hydra: Hydra, composed: DictConfig, overrides: list[str]) -> int:
+    """How many jobs a sweep has, those of `hydra.sweeper.params` included; 1 where its sweeper draws them.
+
+    Raises:
+        RecipeError: too many.
+    """
+    sweeper = _guarded(lambda: OmegaConf.to_container(composed.hydra.sweeper, resolve=True))
+    if not str(sweeper.get("_target_")).endswith(".BasicSweeper"):
+        return 1
+    params = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
+    jobs: int = _guarded(lambda: count_jobs(_overrides([*params, *overrides], hydra)))
+    return jobs
+
+
+def _divide_cores(overrides: list[str], jobs: int) -> None:
     """Tell the jobs of a sweep, through OMP_NUM_THREADS, how many cores each may use, where their launcher does not.
 
     joblib and Ray divide the machine themselves; submitit's local jobs all start at once and would each take all
     of it. What the user set stands.
     """
-    parsed = _overrides(overrides)
-    launcher = {item.key_or_group: str(item.value()) for item in parsed}.get("hydra/launcher")
+    launcher = {item.key_or_group: str(item.value()) for item in _overrides(overrides)}.get("hydra/launcher")
     if launcher != "submitit_local" or "OMP_NUM_THREADS" in os.environ:
         return
-    jobs = math.prod(len(list(item.sweep_string_iterator())) for item in parsed if item.is_sweep_override())
     os.environ["OMP_NUM_THREADS"] = str(max(1, available_cores() // jobs))
 
 
@@ -793,8 +829,8 @@ def launch(argv: list[str], task: Callable[..., Any]) -> list[tuple[list[str], A
         _first_of_a_sweep(ready)
         task = partial(task, trusted=True) if _trusts(ready) else task
         if args.multirun or _guarded(lambda: hydra.get_mode(PRIMARY, ready), ready) == RunMode.MULTIRUN:
-            _divide_cores(ready)
             composed = _guarded(lambda: hydra.compose_config(PRIMARY, ready, RunMode.MULTIRUN), ready)
+            _divide_cores(ready, _jobs(hydra, composed, ready))
             _refuse_foreign(composed, "sweep")
             batches = _launched(lambda: hydra.multirun(PRIMARY, task, ready)) or []
             jobs = [job for batch in batches for job in (batch if isinstance(batch, list) else [batch])]

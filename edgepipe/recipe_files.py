@@ -28,6 +28,7 @@ _OF_HYDRA = {
     "job": {"name", "chdir"},
 }
 _SWEPT = re.compile(r"\+{0,2}([A-Za-z_]\w*)(\.[\w-]+)*", re.ASCII)
+_MOST_SWEPT = 100_000
 _NOT_SWEPT = ("hydra", "trust_code", "tracking", "store", "recipe", "defaults")
 _FIXED_GROUPS = ("hydra", "tracking")
 
@@ -196,6 +197,9 @@ def _beyond_sweeps(params: Any) -> Iterator[str]:
     if not isinstance(params, Mapping):
         yield "(no mapping)"
         return
+    letters = sum(len(str(value)) for value in params.values())
+    if letters > _MOST_SWEPT:
+        raise RecipeError(f"hydra.sweeper.params: values of {letters:,} letters: {_MOST_SWEPT:,} are the most")
     for key, value in params.items():
         found = _SWEPT.fullmatch(str(key))
         if found is None or found[1] in _NOT_SWEPT:

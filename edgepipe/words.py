@@ -7,17 +7,19 @@ a number where a text is wanted; sweeps (`a,b` with -m, `choice(…)`), lists, m
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from functools import cache, lru_cache
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, QuotedString
+from hydra.core.override_parser.types import Glob, Override, QuotedString, RangeSweep
 from hydra.errors import HydraException
 from pydantic import BaseModel
 
@@ -201,6 +203,53 @@ def swept_names(override: Override, known: list[str]) -> list[str]:
     if isinstance(value, Glob):
         return [str(name) for name in value.filter(sorted(known))]
     return [str(_value(str(item))) for item in override.sweep_string_iterator()]
+
+
+MOST_JOBS = 10_000
+"""Jobs of a sweep, and values of one setting of a search: all are written out before the first begins."""
+
+
+def count_values(override: Override) -> int:
+    """How many values a discrete sweep has, none of them written out; 1 of what is no sweep, or a continuous one.
+
+    Raises:
+        RecipeError: a range that has none, or no end.
+    """
+    value = override.value()
+    if not isinstance(value, RangeSweep):
+        return sum(1 for _ in override.sweep_string_iterator()) if override.is_discrete_sweep() else 1
+    key = override.get_key_element().lstrip("+")
+    try:
+        start, stop, step = (Fraction(number) for number in (value.start or 0, value.stop or 0, value.step))
+        found = max(0, math.ceil((stop - start) / step))
+    except (ZeroDivisionError, OverflowError, ValueError):
+        found = 0
+    if not found:
+        said = f"range({value.start},{value.stop},{value.step})"
+        raise RecipeError(f"{key}: {said} has no values, or no end: write range(FIRST,END,STEP), the end left out")
+    return found
+
+
+def count_jobs(overrides: list[Override]) -> int:
+    """How many jobs a grid over these has; of one key the last override counts, as for Hydra.
+
+    Raises:
+        RecipeError: more than `MOST_JOBS`.
+    """
+    counts = {override.get_key_element(): count_values(override) for override in overrides}
+    jobs = math.prod(counts.values())
+    if jobs > MOST_JOBS:
+        many = [f"{key.lstrip('+')} has {told_count(count)} values" for key, count in counts.items() if count > 1]
+        raise RecipeError(
+            f"recipe or command line: a sweep of {told_count(jobs)} jobs: {MOST_JOBS:,} are the most; "
+            f"{', '.join(many[:6])}. Give fewer, or let `edgepipe search` choose among them"
+        )
+    return jobs
+
+
+def told_count(count: int) -> str:
+    """A number of values, however large."""
+    return f"{count:,}" if count < 10**12 else "more than 10^12"
 
 
 def _home(value: str) -> str:

@@ -367,3 +367,42 @@ def test_jobs_that_share_a_folder_are_refused_a_common_table(tmp_path: Path, cap
     argv = arguments(tmp_path, f"hydra.sweep.dir={tmp_path}/deep", "hydra.sweep.subdir=a/${hydra.job.num}", "seed=0,1")
     assert main(["-m", *argv]) == 0
     assert (tmp_path / "deep" / "sweep.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("params", "typed", "said"),
+    [
+        ("{seed: 'range(0,10000)', measure.seed: 'range(0,10000)'}", [], "a sweep of 100,000,000 jobs: 10,000 are"),
+        ("{seed: 'range(0,1000)'}", ["measure.seed=range(0,11)"], "a sweep of 11,000 jobs"),
+        ("{}", ["seed=range(0,1000000000)"], "a sweep of 1,000,000,000 jobs"),
+        ("{}", ["seed=shuffle(range(0.0,1e300,0.1))"], "a sweep of more than 10^12 jobs"),
+        ("{}", ["seed=tag(t,int(range(0,1e9)))"], "a sweep of 1,000,000,000 jobs"),
+        ("{}", ["seed=range(0,101)", "measure.seed=range(0,100)"], "seed has 101 values, measure.seed has 100 values"),
+        ("{}", ["seed=range(0,5,0)"], "seed: range(0,5,0) has no values, or no end"),
+        ("{}", ["seed=range(5,1)"], "seed: range(5,1,1) has no values"),
+        ("{}", ["seed=range(1,1e400)"], "seed: range(1,inf,1) has no values, or no end"),
+        (f"{{seed: '{'1,' * 60_000}1'}}", [], "hydra.sweeper.params: values of 120,001 letters"),
+    ],
+)
+def test_a_sweep_of_too_many_jobs_is_refused_before_they_are_written_out(
+    params: str, typed: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("r.yaml").write_text(
+        "defaults:\n  - /model: resnet18\n  - /data: digits\n  - _self_\npasses: {}\n"
+        f"hydra: {{sweeper: {{params: {params}}}}}\n"
+    )
+    assert main(["-m", "recipe=r.yaml", *typed]) == 2
+    assert said in capsys.readouterr().err
+    assert not Path("outputs").exists()
+
+
+def test_a_search_among_too_many_values_names_the_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", "recipe=resnet18_int8", "--trials", "1", "seed=range(0,1000000000)"]) == 2
+    assert "seed: 1,000,000,000 values: 10,000 are the most" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("span", ["interval(5,1)", "interval(1,1e400)", "interval(-1e308,1e308)", "interval(nan,1)"])
+def test_a_search_over_no_span_is_refused(span: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", "recipe=resnet18_int8", "--trials", "1", f"passes.prune.ratio={span}"]) == 2
+    assert "passes.prune.ratio: interval(" in capsys.readouterr().err
