@@ -43,7 +43,7 @@ def main() -> None:
     chosen = onnxruntime.SessionOptions()
     chosen.intra_op_num_threads = wanted["threads"]
     chosen.inter_op_num_threads = 1
-    chosen.log_severity_level = 3
+    chosen.log_severity_level = 4
     chosen.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Read once, so that load time is the runtime's and not that of a cold disk.
     with open(wanted["model"], "rb") as model:  # noqa: PTH123

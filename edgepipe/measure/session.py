@@ -12,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgepipe.errors import MeasureError, ModelError
+from edgepipe.models.session_options import quiet_options
 from edgepipe.models.tensor_types import TYPES, cast, lost_as
 
 
@@ -20,11 +21,10 @@ def options(threads: int) -> Any:
 
     Spinning threads of one session would take the core from the other one of a paired measurement.
     """
-    chosen = onnxruntime.SessionOptions()
+    chosen = quiet_options()
     chosen.intra_op_num_threads = threads
     chosen.inter_op_num_threads = 1
     chosen.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    chosen.log_severity_level = 3
     chosen.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return chosen
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgepipe.contract import DataSource, Split
 from edgepipe.errors import ParityError, PassError
 from edgepipe.models.batch_axis import answered, batch_axis
+from edgepipe.models.session_options import quiet_options
 from edgepipe.models.tensor_types import cast, numpy_type
 from edgepipe.targets.machine import available_cores
 
@@ -138,8 +139,7 @@ class SessionAnswers:
     def __init__(self, file: Path) -> None:
         import onnxruntime as ort
 
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
+        options = quiet_options()
         options.intra_op_num_threads = available_cores()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # its callers compute between runs
         self._session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -12,6 +12,7 @@ from edgepipe.artifact import Signature
 from edgepipe.errors import ModelError
 from edgepipe.models.batch_axis import counting
 from edgepipe.models.layout import Layout, arranged, fits
+from edgepipe.models.session_options import quiet_options
 
 if TYPE_CHECKING:
     import onnx
@@ -187,9 +188,7 @@ def _runs(network: onnx.ModelProto, shape: tuple[int, ...]) -> bool:
 def _session(network: onnx.ModelProto) -> Any:
     import onnxruntime as ort
 
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    return ort.InferenceSession(network.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(network.SerializeToString(), quiet_options(), providers=["CPUExecutionProvider"])
 
 
 def _zeros(session: Any, count: int, shape: Any) -> NDArray[Any]:

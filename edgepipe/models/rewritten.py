@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgepipe.errors import ModelError
 from edgepipe.models.layout import Layout, arranged
+from edgepipe.models.session_options import quiet_options
 
 if TYPE_CHECKING:
     import onnx
@@ -55,9 +56,7 @@ def _answers(model: onnx.ModelProto, input_shape: tuple[int, ...], layout: Layou
 
     from edgepipe.models.tensor_types import numpy_type
 
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(model.SerializeToString(), quiet_options(), providers=["CPUExecutionProvider"])
     first = session.get_inputs()[0]
     fixed = first.shape[0] if first.shape and isinstance(first.shape[0], int) else None
 

@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 
 from edgepipe.models.converter import Refused, placed, run
 from edgepipe.models.lower import TREES
+from edgepipe.models.session_options import quiet_options
 
 # Parts of estimators beside scikit-learn's own classes that hold numbers or compute on arrays. skops leaves them to
 # its user, because a damaged one can crash the process: ours is a child.
@@ -217,7 +218,9 @@ def _two(network: onnx.ModelProto, inputs: NDArray[np.float32], answers: NDArray
 
     graph = network.graph
     last = str(graph.output[-1].name)
-    session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        network.SerializeToString(), quiet_options(), providers=["CPUExecutionProvider"]
+    )
     found = session.run([last], {session.get_inputs()[0].name: inputs})[0].reshape(len(inputs), -1)
     wanted = answers[:, 1]
     close = 1e-3 * max(float(np.abs(wanted).max()), 1e-12)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepipe.errors import EdgepipeError, PassError
+from edgepipe.models.session_options import quiet_options
 
 if TYPE_CHECKING:
     import onnx
@@ -45,8 +46,7 @@ def open_quietly(file: Path) -> object:
     """
     import onnxruntime as ort
 
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
+    options = quiet_options()
     options.intra_op_num_threads = 1  # to open it, no more
     return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 

@@ -86,7 +86,6 @@ def _wrong(
     from edgepipe.models.batch_axis import MIXED, batch_axis, mixed
 
     options = runtime.options(1)
-    options.log_severity_level = 4
     count = 2 if batch == "dynamic" else batch
 
     def run(some: NDArray[Any]) -> NDArray[Any]:

@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue
 from edgepipe.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
 from edgepipe.errors import PassError
+from edgepipe.models.session_options import quiet_options
 
 
 class Export(Pass):
@@ -131,8 +132,7 @@ def _write_ort(job: Job):  # type: ignore[no-untyped-def]
     from onnxruntime.tools.ort_format_model import create_config_from_models
 
     target = job.out / "model.ort"
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options = quiet_options()
     # A minimal build cannot optimize when it loads: what is not fused here (a Q/DQ convolution to an int8
     # one) would run in float there. Only the layout that this processor prefers stays out of the file.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgepipe.contract import DataSource, Progress, Split
 from edgepipe.errors import EdgepipeError, PassError
+from edgepipe.models.session_options import quiet_options
 from edgepipe.models.tensor_types import cast, numpy_type
 from edgepipe.quant.observers import COUNTED, NotFiniteError, Observer
 from edgepipe.quant.summaries import Summaries
@@ -179,8 +180,7 @@ def open_probe(model: onnx.ModelProto, at_once: int = 1) -> tuple[Run, int | Non
 
 def probe_session(model: onnx.ModelProto, at_once: int = 1) -> Any:
     """A session over every core, or its share of them, Q/DQ run as written."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 4  # what fails is raised, and may be tried otherwise
+    options = quiet_options()  # what fails is raised, and may be tried otherwise
     options.intra_op_num_threads = max(1, available_cores() // at_once)
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -8,6 +8,7 @@ import onnx
 from onnx import numpy_helper, version_converter
 
 from edgepipe.errors import PassError
+from edgepipe.models.session_options import quiet_options
 from edgepipe.models.subgraphs import all_graphs, drop_unread
 from edgepipe.quant.names import fresh, make_room, name_nodes
 from edgepipe.scratch import scratch
@@ -62,8 +63,7 @@ def _optimized(model: onnx.ModelProto) -> onnx.ModelProto:
     with scratch("prepare") as folder:
         source, target = folder / "in.onnx", folder / "out.onnx"
         onnx.save(model, source)
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
+        options = quiet_options()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(target)
         ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
