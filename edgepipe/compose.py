@@ -207,6 +207,8 @@ def _prepare(overrides: list[str], *, sweeps: bool = False) -> list[str]:
                 f"command line: {key}: not used here: the log is edgepipe.log in the run's folder, "
                 "and hydra.verbose=true writes more into it"
             )
+        if re.match(r"[+~]*hydra\.output_subdir", key) and value != "null":
+            raise RecipeError(f"command line: {_NO_SUBDIR}")
         if key in ("hydra.launcher", "hydra.sweeper"):
             raise RecipeError(f"command line: {key}: chosen with a slash: {key.replace('.', '/')}={value or 'NAME'}")
         if key in ("hydra.run.dir", "hydra.sweep.dir") and equals and not value.strip("'\" "):
@@ -603,9 +605,14 @@ def _checked(hydra: Hydra, ready: list[str], *, runs: bool = False) -> tuple[Rec
     return found
 
 
+_NO_SUBDIR = "hydra.output_subdir: not used here: what a run was composed of is always in .hydra, in its folder"
+
+
 def _refuse_foreign(config: DictConfig, part: str) -> None:
     """Before Hydra puts anything there: the folder of a run or a sweep is new, empty, or edgepipe's own."""
     key = f"hydra.{part}.dir"
+    if config.hydra.output_subdir is not None:  # however it came: Hydra would write over what is there
+        raise RecipeError(f"recipe or command line: {_NO_SUBDIR}")
     HydraConfig.instance().set_config(config)
     folder = _guarded(lambda: Path(str(OmegaConf.select(config, key))))
     marks.check(folder, "results", key, marks.ran_here)
@@ -763,6 +770,13 @@ def _jobs(hydra: Hydra, composed: DictConfig, overrides: list[str]) -> int:
     if not str(sweeper.get("_target_")).endswith(".BasicSweeper"):
         return 1
     params = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
+    for item in params:
+        if re.match(r"[+~]*(hydra|trust_code|tracking|store)\b", item):
+            key = item.partition("=")[0]
+            raise RecipeError(
+                f"recipe or command line: hydra.sweeper.params.{key}: a sweep goes over the recipe's own settings; "
+                "give this once, for all jobs"
+            )
     jobs: int = _guarded(lambda: count_jobs(_overrides([*params, *overrides], hydra)))
     return jobs
 

@@ -99,34 +99,37 @@ def _nodes(node: Any, place: tuple[str, ...], where: str) -> Iterator[tuple[tupl
         if isinstance(node, yaml.MappingNode):
             waiting += [((*place, str(key.value)), value) for key, value in node.value]
         elif isinstance(node, yaml.SequenceNode):
-            waiting += [((*place, str(number)), item) for number, item in enumerate(node.value)]
+            waiting += [((*place, f"[{number}]"), item) for number, item in enumerate(node.value)]
+
+
+def _key(place: tuple[str, ...]) -> str:
+    """`goal[0].at_least` of a place."""
+    return ".".join(place).replace(".[", "[")
 
 
 def _check_node(place: tuple[str, ...], node: Any, where: str) -> None:
     if isinstance(node, yaml.MappingNode):
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag.rpartition(":")[2] in ("null", "timestamp", "binary"):
-                raise RecipeError(
-                    f"{where}: line {key.start_mark.line + 1}: {'.'.join(place) or 'a key'}: a key is a word"
-                )
+                raise RecipeError(f"{where}: line {key.start_mark.line + 1}: {_key(place) or 'a key'}: a key is a word")
             if len(key.value) > _LONGEST_KEY:
                 line = key.start_mark.line + 1
                 raise RecipeError(
                     f"{where}: line {line}: a key of {len(key.value):,} letters: {_LONGEST_KEY:,} are the most"
                 )
-            _check_word(".".join((*place, key.value)), key.value, where)
+            _check_word(_key((*place, key.value)), key.value, where)
     elif isinstance(node, yaml.ScalarNode):
-        _check_word(".".join(place), node.value, where)
-        refuse_reaching({".".join(place): node.value}, where)  # before OmegaConf, whose grammar would read it for long
+        _check_word(_key(place), node.value, where)
+        refuse_reaching({_key(place): node.value}, where)  # before OmegaConf, whose grammar would read it for long
     kind = node.tag.rpartition(":")[2]
     if kind in ("int", "float") and len(node.value) > _MOST_DIGITS:
         raise RecipeError(
-            f"{where}: line {node.start_mark.line + 1}: {'.'.join(place)}: a number of {len(node.value):,} letters: "
+            f"{where}: line {node.start_mark.line + 1}: {_key(place)}: a number of {len(node.value):,} letters: "
             f"{_MOST_DIGITS:,} are the most. Quote it if it is a text"
         )
     if kind not in ("map", "seq", "str", "int", "float", "bool", "null", "merge", "timestamp"):
         raise RecipeError(
-            f"{where}: line {node.start_mark.line + 1}: {'.'.join(place)}: a value is a word, a number, a list or a "
+            f"{where}: line {node.start_mark.line + 1}: {_key(place)}: a value is a word, a number, a list or a "
             f"mapping; found the YAML tag '{node.tag.removeprefix('tag:yaml.org,2002:')}'"
         )
 

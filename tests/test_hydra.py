@@ -406,3 +406,32 @@ def test_a_search_among_too_many_values_names_the_interval(capsys: pytest.Captur
 def test_a_search_over_no_span_is_refused(span: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", "recipe=resnet18_int8", "--trials", "1", f"passes.prune.ratio={span}"]) == 2
     assert "passes.prune.ratio: interval(" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("typed", ["{0}", "+{0}", "++{0}", "-m {0}", "-m seed=1,2 {0}", "hydra={{output_subdir:{1}}}"])
+def test_nothing_of_hydras_is_written_over_a_folder_of_the_users(
+    typed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("thesis").mkdir()
+    for name in ("config.yaml", "hydra.yaml", "overrides.yaml"):
+        Path("thesis", name).write_text("mine")
+    words = typed.format(f"hydra.output_subdir={tmp_path}/thesis", f"{tmp_path}/thesis").split()
+    assert main([*arguments(tmp_path / "in"), "hydra.run.dir=run", "hydra.sweep.dir=sweep", *words]) == 2
+    assert "hydra.output_subdir: not used here" in capsys.readouterr().err
+    assert {path.read_text() for path in Path("thesis").iterdir()} == {"mine"}
+    assert not Path("run").exists()
+    assert not Path("sweep").exists()
+
+
+def test_a_sweep_goes_over_the_recipe_and_not_over_hydra(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("r.yaml").write_text(
+        "defaults:\n  - /model: resnet18\n  - /data: digits\n  - _self_\npasses: {}\n"
+        "hydra: {sweeper: {params: {seed: '1,2'}}}\n"
+    )
+    assert main(["-m", "recipe=r.yaml", "++hydra.sweeper.params={hydra.output_subdir:/nowhere}"]) == 2
+    assert "hydra.sweeper.params.hydra.output_subdir: a sweep goes over the recipe's own" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [tmp_path / "r.yaml"]
