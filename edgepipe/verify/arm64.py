@@ -102,7 +102,12 @@ class EmulatedArm:
         home = installed("arm64")
         view = home / self.core.cpu
         command = [EMULATOR, "-cpu", self.core.cpu, "-L", str(view), str(home / "root" / "usr" / "bin" / _PYTHON)]
-        env = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(home / "site"), "PYTHONDONTWRITEBYTECODE": "1"}
+        env = {
+            "PATH": os.environ.get("PATH", ""),
+            "PYTHONPATH": str(home / "site"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "ORT_DISABLE_TELEMETRY": "1",
+        }
         processes = available_cores()
         found = answer_in_processes(
             command, env, self.name, model.absolute(), inputs, count, work, done, processes=processes

@@ -16,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the runtime is loaded: nothing is sent to its maker
+
 import numpy as np
 import onnxruntime as ort
 
