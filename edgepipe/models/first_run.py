@@ -11,7 +11,7 @@ import math
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ _MOST_KERNEL = 1 << 10
 _SMALL_BYTES = 1 << 12
 TRIED = 4
 """Examples of a first run."""
+AT_ONCE = 64
+"""Examples of the largest run that edgepipe makes of itself."""
 EXAMPLES_FILE = "examples.npy"
 
 _PLAIN = """
@@ -48,13 +50,16 @@ _PLAIN = """
 """
 """Operators whose work follows from the sizes of their tensors; pools from their kernels too."""
 
+_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 9: 1, 10: 2, 12: 4, 16: 2}
+"""Of a value, by ONNX's number of its type; of others 8 at most."""
+
 in_bounds = False
 """This is the process with bounds already."""
 _WORKER = "edgepipe.models.first_run_worker"
 
 
 def bound_of(size: int, minutes: float | None = None, gigabytes: float | None = None, *, key: str = "") -> Bound:
-    """What a file may take: a minute and one for each half gigabyte of it; 4 GB and eight times its size.
+    """What a file may take: a minute and one for each half gigabyte of it; 8 GB and eight times its size.
 
     Three quarters of the memory at most, unless given.
 
@@ -65,7 +70,7 @@ def bound_of(size: int, minutes: float | None = None, gigabytes: float | None = 
     longer, more = "It may loop for ever: such a file is not used", "It may fill any memory: such a file is not used"
     return Bound(
         minutes or 1 + size / 5e8,
-        gigabytes or min(4 + 8 * size / 1e9, 0.75 * memory_bytes() / 1e9),
+        gigabytes or min(8 + 8 * size / 1e9, 0.75 * memory_bytes() / 1e9),
         "loading and running it once",
         f"Give it longer with {key}.most_minutes" if key else longer,
         f"Allow more with {key}.most_gigabytes" if key else more,
@@ -84,7 +89,7 @@ def tried(settings: OnnxModel, network: onnx.ModelProto, signature: Signature, s
         ModelError: it took too much, killed the process, or cannot be loaded.
     """
     path = Path(settings.path)
-    if in_bounds or not may_grow(network, signature.input_shape, path):
+    if in_bounds or not may_grow(network, signature.input_shape, path, AT_ONCE):
         return False
     with scratch("first-run") as folder:
         _save_examples(folder, job)
@@ -93,6 +98,7 @@ def tried(settings: OnnxModel, network: onnx.ModelProto, signature: Signature, s
             "shown": str(path),
             "signature": signature.model_dump(mode="json"),
             "seed": seed,
+            "at_once": AT_ONCE,
         }
         bound = bound_of(_stored_bytes(network, path), settings.most_minutes, settings.most_gigabytes, key="model")
         reply = _answer(folder, asked, f"model.path: {path}", bound)
@@ -123,7 +129,7 @@ def tried_file(path: Path, inputs: NDArray[Any], what: str) -> None:
 
 
 def _answer(folder: Path, asked: dict[str, Any], what: str, bound: Bound) -> dict[str, Any]:
-    return answer(_WORKER, folder, {**asked, "gigabytes": bound.gigabytes}, what, bound)
+    return answer(_WORKER, folder, {**asked, "gigabytes": bound.gigabytes, "minutes": bound.minutes}, what, bound)
 
 
 def _save_examples(folder: Path, job: Job | None) -> None:
@@ -133,22 +139,31 @@ def _save_examples(folder: Path, job: Job | None) -> None:
         np.save(folder / EXAMPLES_FILE, inputs, allow_pickle=False)
 
 
-def may_grow(network: onnx.ModelProto, input_shape: tuple[int, ...], path: Path) -> bool:
+def may_grow(network: onnx.ModelProto, input_shape: tuple[int, ...], path: Path, at_once: int = 1) -> bool:
     """Whether one run could take more time or memory than a plain network: so does whatever is not known not to.
 
     Args:
         input_shape: of one example, without the batch axis.
         path: of the file; its external data lies beside it.
+        at_once: examples of the largest run.
     """
     if network.functions or network.graph.sparse_initializer or not all(map(_is_plain, network.graph.node)):
         return True
     weights = sum(
         math.prod(map(abs, item.dims)) for item in network.graph.initializer
     )  # a byte each at least, but for 4 bits
-    if weights > max(_MOST_ELEMENTS, 2 * _stored_bytes(network, path)):
+    stored = _stored_bytes(network, path)
+    if weights > max(_MOST_ELEMENTS, 2 * stored):
         return True  # several of them are the same bytes
-    shapes = _shapes(network, input_shape)
-    return shapes is None or sum(map(math.prod, shapes)) > _MOST_ELEMENTS
+    one = _tensors(network, input_shape, 1)
+    if one is None or sum(item.values for item in one.values()) > _MOST_ELEMENTS:
+        return True
+    many = one if at_once == 1 else _tensors(network, input_shape, at_once)
+    if many is None:
+        return True
+    in_powers = any(many[name].values > at_once * item.values for name, item in one.items())
+    most = 4 * _MOST_ELEMENTS if in_powers else bound_of(stored).gigabytes * 1e9
+    return _most_at_a_time(network, many) > most
 
 
 def _stored_bytes(network: onnx.ModelProto, path: Path) -> int:
@@ -180,10 +195,32 @@ def _is_plain(node: onnx.NodeProto) -> bool:
     return True
 
 
-def _shapes(network: onnx.ModelProto, input_shape: tuple[int, ...]) -> list[list[int]] | None:
-    """Shapes of all tensors but the weights, as ONNX infers them from one example; None where one is not known.
+class _Tensor(NamedTuple):
+    values: int
+    size_bytes: int
 
-    What the file itself says of them counts for nothing.
+
+def _most_at_a_time(network: onnx.ModelProto, tensors: dict[str, _Tensor]) -> int:
+    """Bytes that are held at once in a run, at most, each tensor from when it is made until it is last read."""
+    nodes = network.graph.node
+    last = {name: number for number, node in enumerate(nodes) for name in (*node.output, *node.input)}
+    last |= {item.name: len(nodes) for item in network.graph.output}
+    ends: dict[int, list[str]] = {}
+    for name in tensors:
+        ends.setdefault(last.get(name, len(nodes)), []).append(name)
+    made = {name for node in nodes for name in node.output}
+    held = most = sum(item.size_bytes for name, item in tensors.items() if name not in made)
+    for number, node in enumerate(nodes):
+        held += sum(tensors[name].size_bytes for name in node.output if name)
+        most = max(most, held)
+        held -= sum(tensors[name].size_bytes for name in ends.get(number, ()))
+    return most
+
+
+def _tensors(network: onnx.ModelProto, input_shape: tuple[int, ...], batch: int) -> dict[str, _Tensor] | None:
+    """All tensors but the weights, as ONNX infers them from so many examples; None where a shape is not known.
+
+    What the file itself says of them counts for nothing, but for a batch that it has fixed.
     """
     import onnx
 
@@ -201,7 +238,7 @@ def _shapes(network: onnx.ModelProto, input_shape: tuple[int, ...]) -> list[list
             bare.graph.initializer.add(name=item.name, data_type=item.data_type, dims=item.dims)
     first = inputs[0].type.tensor_type
     dims = first.shape.dim
-    batch = dims[0].dim_value if len(dims) and dims[0].dim_value > 0 else 1
+    batch = dims[0].dim_value if len(dims) and dims[0].dim_value > 0 else batch
     element = first.elem_type
     shape = [batch, *input_shape]
     bare.graph.input.append(onnx.helper.make_tensor_value_info(inputs[0].name, element, shape))
@@ -210,18 +247,17 @@ def _shapes(network: onnx.ModelProto, input_shape: tuple[int, ...]) -> list[list
         known = onnx.shape_inference.infer_shapes(bare)
     except Exception:
         return None
-    found: dict[str, list[int] | None] = {inputs[0].name: shape}
-    for item in (*known.graph.value_info, *known.graph.output):
-        found[item.name] = _sizes(item)
-    made = [name for node in network.graph.node for name in node.output if name]
-    shapes = [found.get(name) for name in (inputs[0].name, *made)]
-    return None if None in shapes else [item for item in shapes if item is not None]
+    found = {item.name: _sizes(item) for item in (*bare.graph.input, *known.graph.value_info, *known.graph.output)}
+    names = (inputs[0].name, *(name for node in network.graph.node for name in node.output if name))
+    sizes = {name: item for name in names if (item := found.get(name)) is not None}
+    return sizes if all(name in sizes for name in names) else None
 
 
-def _sizes(item: onnx.ValueInfoProto) -> list[int] | None:
+def _sizes(item: onnx.ValueInfoProto) -> _Tensor | None:
     kind = item.type.tensor_type
     if not item.type.HasField("tensor_type") or not kind.HasField("shape"):
         return None
     if not all(dim.HasField("dim_value") and dim.dim_value >= 0 for dim in kind.shape.dim):
         return None
-    return [dim.dim_value for dim in kind.shape.dim]
+    values = math.prod(dim.dim_value for dim in kind.shape.dim)
+    return _Tensor(values, values * _BYTES.get(kind.elem_type, 8))

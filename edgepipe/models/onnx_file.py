@@ -39,7 +39,7 @@ class OnnxModel(ModelSettings):
         None, gt=0, description="how long its first load and run may take; null: a minute, and one per 500 MB of it"
     )
     most_gigabytes: float | None = Field(
-        None, gt=0, description="memory (10^9 bytes) that may take; null: 4 and 8 times its size, 3/4 of the machine's"
+        None, gt=0, description="memory (10^9 bytes) that may take; null: 8 and 8 times its size, 3/4 of the machine's"
     )
 
     def digests(self) -> dict[str, JsonValue]:

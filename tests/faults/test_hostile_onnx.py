@@ -132,6 +132,42 @@ def test_a_plain_network_costs_no_process(tmp_path: Path) -> None:
     assert grows(loop(tmp_path / "l.onnx", 1))
 
 
+def many_times(path: Path, kind: str) -> Path:
+    """Small for one example: 26 GB for 64 of them, or the sixth power of their number."""
+    one = helper.make_node
+    if kind == "linear":
+        scales = constant("s", [1, 1, 370, 370], np.float32)
+        return graph(path, [one("Resize", ["x", "", "s"], ["r"]), one("GlobalMaxPool", ["r"], ["k"])], [scales])
+    column, row, axes = constant("a", [-1, 1]), constant("b", [1, -1]), constant("axes", [1])
+    nodes, last = [one("ReduceMean", ["fl", "axes"], ["v0"], keepdims=0)], "v0"
+    for number in range(6):
+        nodes += [one("Reshape", [last, "a"], [f"c{number}"]), one("Reshape", ["v0", "b"], [f"r{number}"])]
+        last = "k" if number == 5 else f"v{number + 1}"
+        nodes.append(one("Mul", [f"c{number}", f"r{number}"], [last]))
+    return graph(path, nodes, [column, row, axes])
+
+
+@pytest.mark.parametrize("kind", ["linear", "powers"])
+def test_a_file_that_grows_with_the_examples_of_a_run_is_known_before_it_runs(tmp_path: Path, kind: str) -> None:
+    path = many_times(tmp_path / "m.onnx", kind)
+    assert not grows(path)
+    assert first_run.may_grow(onnx.load(path), (3, 16, 16), path, first_run.AT_ONCE)
+
+
+def test_plain_networks_of_many_examples_cost_no_process(tmp_path: Path) -> None:
+    for path in (small_network(tmp_path / "m.onnx"), small_network(tmp_path / "f.onnx", batch=4)):
+        assert not first_run.may_grow(onnx.load(path), (3, 16, 16), path, first_run.AT_ONCE)
+    wide = [helper.make_node("Conv", ["x", "w0"], ["k"], pads=[100] * 4)]  # 64 examples of 150,000 values each
+    path = graph(tmp_path / "w.onnx", wide, [constant("w0", np.ones((3, 3, 1, 1)), np.float32)])
+    assert not first_run.may_grow(onnx.load(path), (3, 16, 16), path, first_run.AT_ONCE)
+
+
+def test_powers_of_the_examples_are_ended_before_they_fill_the_memory(tmp_path: Path, capfd) -> None:
+    many_times(tmp_path / "m.onnx", "powers")
+    said = refused(ran(tmp_path, "model.most_gigabytes=0.5"), capfd)
+    assert f"model.path: {tmp_path}/m.onnx: loading and running it once took more than 0.5 GB of memory" in said
+
+
 def ran(tmp_path: Path, *more: str) -> list[str]:
     argv = arguments(tmp_path / "in", *more, f"hydra.run.dir={tmp_path}/run")
     return [item if not item.startswith("model.path") else f"model.path={tmp_path}/m.onnx" for item in argv]
