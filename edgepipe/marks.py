@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgepipe.errors import InputError
-from edgepipe.files import read_json, read_plain
+from edgepipe.files import MOST_RECORD, read_json, read_plain
 
 MARK = ".edgepipe"
 """File with one line: what the folder is."""
@@ -89,12 +89,32 @@ def _marked(folder: Path, kind: Kind) -> bool:
     return False
 
 
+_HOLD = {
+    "metrics.json": {"schema_version", "recipe", "passes"},
+    "sweep.json": {"schema_version", "runs"},
+    "sensitivity.json": {"recipe", "examples", "calibration_examples", "label", "layers", "environment"},
+}
+"""What edgepipe's own files of these names hold: others use the names as well."""
+_SWEPT = {"hydra", "trust_code", "model", "data"}
+
+
 def ran_here(folder: Path) -> bool:
-    """Whether an earlier version's run, sweep, search, comparison or sensitivity made the folder."""
-    if any((folder / name).is_file() for name in ("multirun.yaml", "study.db", "sweep.json", "sensitivity.json")):
-        return True
+    """Whether an earlier version's run, sweep, comparison or sensitivity made the folder, by what its files hold."""
+    return _swept(folder / "multirun.yaml") or any(_holds(folder / name, keys) for name, keys in _HOLD.items())
+
+
+def _holds(file: Path, keys: set[str]) -> bool:
     try:
-        found = read_json(folder / "metrics.json")
+        found = read_json(file)
     except (OSError, ValueError):
         return False
-    return isinstance(found, dict) and {"schema_version", "recipe", "passes"} <= set(found)
+    return isinstance(found, dict) and keys <= set(found)
+
+
+def _swept(file: Path) -> bool:
+    """Whether the sweep that Hydra wrote down there was one of recipes; every program with Hydra has such a file."""
+    try:
+        lines = read_plain(file, MOST_RECORD).splitlines()
+    except (OSError, ValueError):
+        return False
+    return {line.partition(":")[0] for line in lines} >= _SWEPT

@@ -13,6 +13,9 @@ from edgepipe.store import Store
 from edgepipe.verify.places_folder import install_into
 from tests.small import arguments
 
+SWEPT = "trust_code: false\nmodel:\n  source: onnx\ndata: {}\nhydra:\n  job: {}\n"
+"""What Hydra writes into a sweep's folder, as far as it says whose sweep it was."""
+
 
 def thesis(folder: Path) -> dict[str, str]:
     """A user's own folder, named as a run's parts are."""
@@ -40,7 +43,7 @@ def test_a_folder_of_the_users_own_stays_as_it_is_and_the_exit_code_is_2(tmp_pat
         "store": [*argv, f"store.root={mine}", f"hydra.run.dir={tmp_path}/r"],
     }
     if how == "job":
-        (tmp_path / "s" / "multirun.yaml").write_text("")
+        (tmp_path / "s" / "multirun.yaml").write_text(SWEPT)
     assert main(verbs[how]) == 2
     err = capfd.readouterr().err
     assert "edgepipe did not make" in err
@@ -48,12 +51,51 @@ def test_a_folder_of_the_users_own_stays_as_it_is_and_the_exit_code_is_2(tmp_pat
     assert content(mine) == before
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("multirun.yaml", "hydra:\n  job:\n    name: thesis\nlr: 0.1\ndata: x\n"),
+        ("study.db", "SQLite format 3\0"),
+        ("sweep.json", '{"runs": 3, "sweep": []}'),
+        ("sensitivity.json", '{"recipe": "of mine", "layers": []}'),
+        ("metrics.json", '{"recipe": "of mine", "top1": 1}'),
+        ("metrics.json", "[" * 100_000),
+    ],
+)
+def test_a_file_that_other_programs_write_as_well_makes_no_folder_edgepipes(
+    name: str, text: str, tmp_path: Path, capfd
+) -> None:
+    mine = tmp_path / "thesis"
+    thesis(mine)
+    (mine / name).write_text(text)
+    before = content(mine)
+    argv = arguments(tmp_path)
+    for words in (
+        [*argv, f"hydra.run.dir={mine}"],
+        ["-m", *argv, f"hydra.sweep.dir={mine}", "seed=0,1"],
+        ["search", *argv, "seed=0,1", "--out", str(mine)],
+        ["sensitivity", *argv, "--out", str(mine)],
+    ):
+        assert main(words) == 2
+        assert "edgepipe did not make" in capfd.readouterr().err
+        assert content(mine) == before
+
+
+def test_what_a_sweep_leaves_is_known_without_its_mark(tmp_path: Path) -> None:
+    argv = ["-m", *arguments(tmp_path), f"hydra.sweep.dir={tmp_path}/s", "seed=1"]
+    assert main(argv) == 0
+    (tmp_path / "s" / MARK).unlink(missing_ok=True)
+    assert ran_here(tmp_path / "s")
+    (tmp_path / "s" / "sweep.json").unlink()
+    assert ran_here(tmp_path / "s")  # by Hydra's file, all that a killed sweep leaves
+
+
 def test_the_jobs_of_a_sweep_that_have_folders_of_their_own_run_and_keep_what_they_were_composed_of(
     tmp_path: Path, capfd
 ) -> None:
     before = thesis(tmp_path / "s" / "0")
     assert main(["-m", *arguments(tmp_path), f"hydra.sweep.dir={tmp_path}/new/s", "seed=3", "hydra.verbose=true"]) == 0
-    (tmp_path / "s" / "multirun.yaml").write_text("")
+    (tmp_path / "s" / "multirun.yaml").write_text(SWEPT)
     assert main(["-m", *arguments(tmp_path), f"hydra.sweep.dir={tmp_path}/s", "seed=3,4"]) == 1
     assert "hydra.sweep.subdir: " in capfd.readouterr().err
     assert content(tmp_path / "s" / "0") == before

@@ -196,6 +196,7 @@ def test_a_place_that_holds_no_study_is_refused(tmp_path: Path, capfd: pytest.Ca
     assert "--out: " in capfd.readouterr().err
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "study.db").write_text("no database" * 1000)
+    (tmp_path / "s" / ".edgepipe").write_text("edgepipe results: made by edgepipe")
     assert main([*argv, "--out", str(tmp_path / "s")]) == 2
     assert "study.db: not the file of a study" in capfd.readouterr().err
 
