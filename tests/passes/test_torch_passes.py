@@ -27,16 +27,27 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
 
 @pytest.fixture(scope="module")
 def trained(bench: Workbench):
-    return bench.do(Train(epochs=2, lr=0.05), bench.loaded)
+    """A ResNet-18 of a few steps: what is pruned below need not know digits."""
+    return bench.do(Train(epochs=1, epoch_share=0.25, lr=0.05), bench.loaded)
 
 
-def test_training_learns_and_records_its_curve(bench: Workbench, trained) -> None:
-    model, job = trained
-    assert bench.accuracy(bench.torch_logits(model)) > 0.7 > bench.accuracy(bench.torch_logits(bench.loaded))
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    return Workbench(tmp_path_factory.mktemp("small"), small=True)
+
+
+@pytest.fixture(scope="module")
+def learned(small: Workbench):
+    return small.do(Train(epochs=2, lr=0.1), small.loaded)
+
+
+def test_training_learns_and_records_its_curve(small: Workbench, learned) -> None:
+    model, job = learned
+    assert small.accuracy(small.torch_logits(model)) > 0.7 > small.accuracy(small.torch_logits(small.loaded))
     assert [point["epoch"] for point in job.facts["curve"]] == [1, 2]
 
 
-def test_training_interrupted_after_an_epoch_ends_at_the_same_weights(bench: Workbench, trained) -> None:
+def test_training_interrupted_after_an_epoch_ends_at_the_same_weights(small: Workbench, learned) -> None:
     class Killed(Exception):
         pass
 
@@ -44,14 +55,14 @@ def test_training_interrupted_after_an_epoch_ends_at_the_same_weights(bench: Wor
         if share > 0.75:
             raise Killed
 
-    job = bench.job(progress=kill_in_the_second_epoch)
+    job = small.job(progress=kill_in_the_second_epoch)
     with pytest.raises(Killed):
-        Train(epochs=2, lr=0.05).apply(bench.loaded, job)
+        Train(epochs=2, lr=0.1).apply(small.loaded, job)
     told: list[float] = []
-    again = bench.job(state=job.state, progress=lambda share, _text: told.append(share))
-    resumed = Train(epochs=2, lr=0.05).apply(bench.loaded, again)
+    again = small.job(state=job.state, progress=lambda share, _text: told.append(share))
+    resumed = Train(epochs=2, lr=0.1).apply(small.loaded, again)
     assert min(told) >= 0.5  # it did not begin anew
-    assert resumed.digest == trained[0].digest
+    assert resumed.digest == learned[0].digest
 
 
 def test_a_diverging_training_is_an_error(bench: Workbench) -> None:
@@ -78,7 +89,7 @@ def test_pruned_weights_are_the_smallest_and_stay_zero_through_finetuning(bench:
     before, after = (masked(model).layer1[0].conv1.weight for model in (trained[0], pruned))
     gone, kept = before[after == 0].abs(), before[after != 0].abs()
     assert gone.max() <= kept.min()
-    tuned, _ = bench.do(Finetune(epochs=1, lr=0.01), pruned)
+    tuned, _ = bench.do(Finetune(epochs=1, epoch_share=0.2, lr=0.01), pruned)
     assert zero_share(tuned) == pytest.approx(0.5, abs=0.001)
     assert not np.allclose(bench.torch_logits(tuned), bench.torch_logits(pruned))
 
@@ -157,7 +168,7 @@ def test_the_choices_of_channel_pruning_choose(bench: Workbench, trained, more) 
 def test_prune_finetune_prune_reload_gives_equal_logits(bench: Workbench, trained) -> None:
     once, _ = bench.do(PruneChannels(ratio=0.3), trained[0])
     masked, _ = bench.do(PruneWeights(amount=0.2), once)
-    tuned, _ = bench.do(Finetune(epochs=1, lr=0.01), masked)
+    tuned, _ = bench.do(Finetune(epochs=1, epoch_share=0.2, lr=0.01), masked)
     twice, _ = bench.do(PruneChannels(ratio=0.3), tuned)
     network = torch_artifact.build(twice)
     assert network.layer4[0].conv1.out_channels < 352
