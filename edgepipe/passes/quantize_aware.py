@@ -107,10 +107,10 @@ class QuantizeAware(TaughtPass):
             placement = place(graph, excluded, "never")
             if placement.nodes:
                 job.add("notes", "int8 would not be faster than float for this model: it is trained for the bytes")
-        if not shared_scales(graph, placement):
-            return placement
         how = How(observer=self.observer, batch_size=batch_of(graph, job.data, 25))
         quantizer = StaticQuantizer(graph, job.data, how, job.label, lambda _share, text: job.progress(0.0, text))
+        if not shared_scales(graph, placement) and not quantizer.far_channels(placement):
+            return placement  # calibrated by the training alone
         placement, _, said = without_apart(
             quantizer,
             placement,

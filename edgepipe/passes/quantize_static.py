@@ -74,8 +74,8 @@ class QuantizeStatic(Pass):
     )
     far_apart: Literal["float", "int8"] = Field(
         "float",
-        description="what a Concat joins, or a Slice or Split takes out, though it has a few steps of the one int8 "
-        "scale: float leaves such a region as it is; int8 quantizes it, and its smaller values are lost",
+        description="what a Concat joins, a Slice or Split takes out, or a layer weighs most, though it has a few "
+        "steps of the one int8 scale: float leaves that region as it is; int8 quantizes it, and small values are lost",
     )
     keep_worst: int = Field(
         0, ge=0, description="so many layers stay float: those that alone in int8 hurt most, on calibration examples"

@@ -90,6 +90,11 @@ class Apart:
     steps: float
     barred: frozenset[str]
 
+    @property
+    def key(self) -> str:
+        """What is said once of it."""
+        return self.node.name
+
     def said(self, stays: bool) -> str:
         """For people."""
         verb = "joins" if self.node.op_type in _JOINED else "takes out"
@@ -134,7 +139,7 @@ def far_apart(model: onnx.ModelProto, shares: list[Shared], ranges: Mapping[str,
                 spans[worst.tensor],
                 255 * step,
                 spans[worst.tensor] / step,
-                frozenset({*share.path, *_moved(share.tensor, wiring)}),
+                frozenset({*share.path, *moved(share.tensor, wiring)}),
             )
         )
     return found
@@ -300,7 +305,7 @@ class _Search:
         return copy
 
 
-def _moved(tensor: str, wiring: Wiring) -> set[str]:
+def moved(tensor: str, wiring: Wiring) -> set[str]:
     """The tensor and all that hold its values in another shape."""
     found, waiting = {tensor}, [tensor]
     while waiting:
@@ -326,7 +331,7 @@ def _is_added_up(share: Shared, spans: Mapping[str, float], step: float, wiring:
         weight = wiring.array(node.input[1]) if along else None
         if weight is None:
             return False
-        rows = _squared(node, weight)
+        rows = squared(node, weight)
         if rows.shape[1] != len(squares):
             return False
         total = rows.sum(axis=1)
@@ -359,7 +364,7 @@ def _layers_behind(tensor: str, wiring: Wiring) -> list[tuple[onnx.NodeProto, bo
     return found
 
 
-def _squared(node: onnx.NodeProto, weight: NDArray[np.float32]) -> NDArray[np.float64]:
+def squared(node: onnx.NodeProto, weight: NDArray[np.float32]) -> NDArray[np.float64]:
     """What each result of a layer weighs each channel of its input with, squared: (results, channels)."""
     square = np.square(weight.astype(np.float64))
     if node.op_type != "Conv":

@@ -15,6 +15,7 @@ from edgepipe.errors import PassError
 from edgepipe.models.lower import clean
 from edgepipe.quant.apart import Apart, far_apart, shared_scales, with_probes
 from edgepipe.quant.calibrate import calibrate, stream
+from edgepipe.quant.channels import FarChannels, Place, channel_spans, far_channels, readings
 from edgepipe.quant.choose import choose_ranges
 from edgepipe.quant.curves import lookups
 from edgepipe.quant.fit import fit
@@ -59,6 +60,7 @@ class StaticQuantizer:
         self._typical: dict[str, float] = {}
         self._ranges: dict[str, tuple[float, float]] = {}
         self._spans: dict[str, tuple[float, float]] = {}  # of values that share another tensor's range
+        self._channels: dict[Place, NDArray[np.float64]] = {}  # spans of each channel
         self._weights: dict[WeightKey, Weight] = {}
         self._biases: dict[str, NDArray[np.float32]] = {}
 
@@ -110,8 +112,8 @@ class StaticQuantizer:
         self._ranges |= ranges
         self.observers |= names
 
-    def apart(self, placement: Placement) -> list[Apart]:
-        """Where parts of a quantized tensor of a calibrated placement have too few steps of its scale.
+    def apart(self, placement: Placement) -> list[Apart | FarChannels]:
+        """Where parts or channels of a quantized tensor of a calibrated placement have too few steps of its scale.
 
         Raises:
             PassError: a tensor holds NaN or infinity.
@@ -133,7 +135,29 @@ class StaticQuantizer:
                 progress=lambda share, text: self.progress(0.4 + 0.1 * share, f"comparing spans {text}"),
             )
             self._spans |= {name: watched.range("relative_mse") for name, watched in observers.items()}
-        return far_apart(self.network, shares, self._spans | self._ranges)
+        found = far_apart(self.network, shares, self._spans | self._ranges)
+        barred = {name for item in found for name in item.barred}
+        return [*found, *(item for item in self.far_channels(placement, self._ranges) if item.tensor not in barred)]
+
+    def far_channels(
+        self, placement: Placement, ranges: Mapping[str, tuple[float, float]] | None = None
+    ) -> list[FarChannels]:
+        """Layers of a placement that live on channels with too few steps of their input's scale.
+
+        Args:
+            ranges: (low, high) of the quantized tensors; None: what their channels cover, before any calibration.
+        """
+        found = readings(self.network, placement)
+        missing = [item.place for item in found if item.place not in self._channels]
+        if missing:
+            self._channels |= channel_spans(
+                self.network,
+                missing,
+                self.data,
+                batch_size=self.how.batch_size,
+                progress=lambda share, text: self.progress(0.5 + 0.1 * share, f"comparing channels {text}"),
+            )
+        return far_channels(self.network, placement, found, self._channels, ranges)
 
     def fit(self, placement: Placement) -> None:
         """Round the weights and correct the biases of a calibrated placement to what its layers compute.
@@ -225,7 +249,7 @@ def without_apart(
     while placement.nodes:
         quantizer.calibrate([placement])
         found = quantizer.apart(placement)
-        said |= {item.node.name: item.said(again is not None) for item in found}
+        said |= {item.key: item.said(again is not None) for item in found}
         more = {name for item in found for name in item.barred} - barred
         if again is None or not more:
             break
