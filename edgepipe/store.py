@@ -57,6 +57,17 @@ def _own(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if _OURS.fullmatch(path.name)] if folder.is_dir() else []
 
 
+def _refuse_links(root: Path) -> None:
+    """Rooms are real folders: what is removed from one would else be somebody's own, elsewhere."""
+    for room in (*_ROOMS, "damaged"):
+        path = root / room
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise InputError(
+                f"store.root: {path}: a link or a file, where the store has a folder of its own, from which it removes "
+                "what is old. Remove it, or name another folder with store.root=DIR"
+            )
+
+
 def key_of(parts: Mapping[str, Any]) -> str:
     """SHA-256 over the canonical JSON of everything a result depends on; short enough for any file system."""
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:40]
@@ -87,10 +98,15 @@ def held(path: Path, why: str, notice: Callable[[str], None]) -> Iterator[None]:
     """Hold a lock file; waits, saying `why`. The system drops the lock of a process that died."""
     lock = FileLock(str(path))
     try:
-        lock.acquire(timeout=0.2)
-    except Timeout:
-        notice(f"{why}; waiting for it")
-        lock.acquire()
+        try:
+            lock.acquire(timeout=0.2)
+        except Timeout:
+            notice(f"{why}; waiting for it")
+            lock.acquire()
+    except OSError as error:
+        if disk.full(error):
+            raise
+        raise InputError(f"{path}: no lock can be held there ({error.strerror or error}). Remove it") from None
     try:
         yield
     finally:
@@ -104,7 +120,7 @@ class Store:
         root: folder, created when missing.
         notice: called with a sentence when something is worth telling (a wait, a damaged entry).
     Raises:
-        InputError: the folder holds what is no store of edgepipe.
+        InputError: the folder holds what is no store of edgepipe, or one of its rooms is a link to elsewhere.
         InputError: the folder cannot be created or written, and holds nothing to read.
     """
 
@@ -118,6 +134,7 @@ class Store:
         """Why nothing can be kept here, in the system's words; what is kept already can be read."""
         try:
             claim(self.root, "store", "store.root", _older)
+            _refuse_links(self.root)
             for room in _ROOMS:
                 (self.root / room).mkdir(parents=True, exist_ok=True)
             probe = self.root / "tmp" / f"probe-{uuid.uuid4().hex}"

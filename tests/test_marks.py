@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -156,6 +158,46 @@ def test_the_store_leaves_alone_what_is_not_named_as_it_names(tmp_path: Path) ->
     assert [room.path for room in store.collect(0)] == [stale]
     assert {name: text for name, text in content(store.root).items() if text == "mine"} == before
     assert len(before) == 6
+
+
+@pytest.mark.parametrize("room", ["tmp", "locks", "cache", "steps", "measurements", "state", "damaged"])
+def test_a_store_whose_folders_are_links_to_the_users_removes_nothing_there(room: str, tmp_path: Path, capfd) -> None:
+    mine, root = tmp_path / "mine", tmp_path / "store"
+    Store(root)
+    for name in ("gone-fishing/x", "thesis.lock", "run-2024.lock", "old.new", "probe-1", f"{'a' * 40}/x", "b" * 32):
+        (mine / name).parent.mkdir(parents=True, exist_ok=True)
+        (mine / name).write_text("mine")
+        os.utime(mine / name, (1, 1))
+    if (root / room).exists():
+        shutil.rmtree(root / room)
+    (root / room).symlink_to(mine)
+    before = content(mine)
+    argv = [*arguments(tmp_path, f"hydra.run.dir={tmp_path}/r"), f"store.root={root}"]
+    for words in (
+        argv,
+        ["store", "gc", "--root", str(root), "--keep-bytes", "0"],
+        ["store", "verify", "--root", str(root)],
+    ):
+        assert main(words) == 2
+        assert f"{root / room}: a link or a file" in capfd.readouterr().err
+    assert content(mine) == before
+    assert len(before) == 7
+
+
+def test_a_lock_that_is_a_link_is_named_and_not_followed(tmp_path: Path, capfd) -> None:
+    root = tmp_path / "store"
+    Store(root)
+    (root / "locks" / "gc.lock").unlink(missing_ok=True)
+    (root / "locks" / "gc.lock").symlink_to(tmp_path / "x")
+    argv = [*arguments(tmp_path, f"hydra.run.dir={tmp_path}/r"), f"store.root={root}"]
+    for words in (
+        argv,
+        ["store", "gc", "--root", str(root), "--keep-bytes", "0"],
+        ["store", "verify", "--root", str(root)],
+    ):
+        assert main(words) == 2
+        assert "gc.lock: no lock can be held there" in capfd.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 def test_an_installation_replaces_only_an_installation(tmp_path: Path) -> None:
