@@ -39,11 +39,11 @@ from pydantic import ValidationError
 from edgepipe import disk, marks
 from edgepipe.errors import EdgepipeError, InputError, RecipeError
 from edgepipe.files import write_text
-from edgepipe.interpolations import refuse_growing
+from edgepipe.interpolations import refuse_growing, refuse_long_numbers
 from edgepipe.plan import Plan, make_plan
 from edgepipe.recipe import Recipe, problems_of, validate
 from edgepipe.recipe_files import PASSWORD, refuse_code, refuse_exploding, refuse_large, refuse_passwords
-from edgepipe.recipe_text import check_text, refuse_long_numbers
+from edgepipe.recipe_text import check_text
 from edgepipe.registry import did_you_mean
 from edgepipe.settings import at_home
 from edgepipe.targets.machine import available_cores

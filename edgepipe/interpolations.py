@@ -1,4 +1,4 @@
-"""`${…}` in a recipe's file: which there may be, and how much they may grow to.
+"""`${…}` in a recipe's file: which there may be, how much they may grow to; and how long a number may be.
 
 A file is data from whoever wrote it: it may repeat its own keys, and name the time and what was chosen. The environment
 (`oc.env`), and every other resolver of Hydra's and OmegaConf's, is for the command line, which the user types.
@@ -14,6 +14,8 @@ from edgepipe.errors import RecipeError
 
 MOST = 20_000
 """Values, and hundreds of letters, that a recipe may become once everything is filled in."""
+MOST_DIGITS = 1000
+"""Python itself takes 4,300 (PYTHONINTMAXSTRDIGITS), and raises an error of its own beyond."""
 _DEEPEST = 60
 _LONGEST_FOLDER = 4096
 """Letters, as file systems have it."""
@@ -91,6 +93,17 @@ def refuse_growing(content: Mapping[str, Any]) -> None:
             f"recipe: {'.'.join(found.place)}: too large once its ${{…}} are filled in: more than {MOST:,} values, or "
             f"more than {_DEEPEST} within one another. Write them out"
         ) from None
+
+
+def refuse_long_numbers(text: str, where: str) -> None:
+    """Refuse a text with more digits in a row than any number has: reading it takes long, and writing it fails.
+
+    Raises:
+        RecipeError: says how many.
+    """
+    digits = max(map(len, re.findall(r"[0-9_]+", text)), default=0)
+    if digits > MOST_DIGITS:
+        raise RecipeError(f"{where}: a number of {digits:,} digits: {MOST_DIGITS:,} are the most")
 
 
 class _Growing(Exception):

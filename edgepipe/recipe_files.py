@@ -12,8 +12,7 @@ import yaml
 
 from edgepipe.errors import RecipeError
 from edgepipe.files import read_plain
-from edgepipe.interpolations import folder_inside, refuse_reaching, texts
-from edgepipe.recipe_text import refuse_long_numbers
+from edgepipe.interpolations import folder_inside, refuse_long_numbers, refuse_reaching, texts
 from edgepipe.text import holds_password
 
 _MOST_NODES = 20_000

@@ -10,13 +10,11 @@ from typing import Any
 import yaml
 
 from edgepipe.errors import RecipeError
-from edgepipe.interpolations import refuse_reaching
+from edgepipe.interpolations import MOST_DIGITS, refuse_reaching
 
 _DEEPEST = 60
 _MOST_FILLED = 1000
 _LONGEST_KEY = 1000
-_MOST_DIGITS = 1000
-"""Python itself takes 4,300 (PYTHONINTMAXSTRDIGITS), and raises an error of its own beyond."""
 _HEADER = re.compile(r"#\s*@")
 _PACKAGE = re.compile(r"#\s*@package:?\s+([A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*|_global_|_group_)\s*")
 
@@ -56,17 +54,6 @@ def check_text(path: Path, where: str) -> None:
     for key, value in root.value:
         if key.value == "defaults":
             _check_defaults(value, where)
-
-
-def refuse_long_numbers(text: str, where: str) -> None:
-    """Refuse a text with more digits in a row than any number has: reading it takes long, and writing it fails.
-
-    Raises:
-        RecipeError: says how many.
-    """
-    digits = max(map(len, re.findall(r"[0-9_]+", text)), default=0)
-    if digits > _MOST_DIGITS:
-        raise RecipeError(f"{where}: a number of {digits:,} digits: {_MOST_DIGITS:,} are the most")
 
 
 _TOO_DEEP = f"nested more than {_DEEPEST} deep: no recipe needs that"
@@ -122,10 +109,10 @@ def _check_node(place: tuple[str, ...], node: Any, where: str) -> None:
         _check_word(_key(place), node.value, where)
         refuse_reaching({_key(place): node.value}, where)  # before OmegaConf, whose grammar would read it for long
     kind = node.tag.rpartition(":")[2]
-    if kind in ("int", "float") and len(node.value) > _MOST_DIGITS:
+    if kind in ("int", "float") and len(node.value) > MOST_DIGITS:
         raise RecipeError(
             f"{where}: line {node.start_mark.line + 1}: {_key(place)}: a number of {len(node.value):,} letters: "
-            f"{_MOST_DIGITS:,} are the most. Quote it if it is a text"
+            f"{MOST_DIGITS:,} are the most. Quote it if it is a text"
         )
     if kind not in ("map", "seq", "str", "int", "float", "bool", "null", "merge", "timestamp"):
         raise RecipeError(
