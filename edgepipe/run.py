@@ -244,11 +244,14 @@ class _Run:
         }
         key = key_of(parts)
         because: list[str] | None = None
-        found = self.store.find_measurement(key)
+        count = self.data.count(Split.EVALUATION)
+        found = self.store.read_measurement(key, lambda folder: load(folder, count))
         if found is None:
             why = self.store.why_not_measured(key, parts)
             with self.store.lock(key, "measurement"):
-                found = self.store.find_measurement(key)  # another process may have taken it while we waited
+                found = self.store.read_measurement(
+                    key, lambda folder: load(folder, count)
+                )  # another process may have taken it while we waited
                 if found is None:
                     because = why
                     with self.store.workspace() as space:
@@ -263,8 +266,8 @@ class _Run:
                             shown=shown,
                         )
                         save(result, space)
-                        found = self.store.commit_measurement(key, space, parts)
-        return load(found), because
+                        found = load(self.store.commit_measurement(key, space, parts), count)
+        return found, because
 
     def measure_settings(self) -> Any:
         """The recipe's measurement settings; threads follow the target unless set."""

@@ -13,7 +13,7 @@ from edgepipe.contract import Job, Split
 from edgepipe.data.task import with_task
 from edgepipe.disk import refuse_unwritable
 from edgepipe.errors import DataError, EdgepipeError, RecipeError
-from edgepipe.files import write_text
+from edgepipe.files import read_record, write_text
 from edgepipe.marks import check, claim, ran_here
 from edgepipe.metrics import LayerEffect, Sensitivity
 from edgepipe.passes.prune_channels import PruneChannels
@@ -82,7 +82,7 @@ def main_sensitivity(argv: list[str]) -> int:
             }
             key = key_of(parts)
             with store.lock(key, "sensitivity"):
-                found = store.find_measurement(key)
+                found = store.read_measurement(key, _read)
                 if found is None:
                     with store.workspace() as space:
                         job = Job(space, space, data, recipe.seed, quantize.label, watcher.progress)
@@ -91,15 +91,18 @@ def main_sensitivity(argv: list[str]) -> int:
                         for path in space.iterdir():  # what passes have written meanwhile
                             shutil.rmtree(path)
                         write_text(space / _FILE, result.model_dump_json(indent=1))
-                        found = store.commit_measurement(key, space, parts)
-            result = Sensitivity.model_validate_json((found / _FILE).read_text(encoding="utf-8"))
-            result = result.model_copy(update={"recipe": recipe.name})  # another recipe may have asked the same
+                        found = _read(store.commit_measurement(key, space, parts))
+            result = found.model_copy(update={"recipe": recipe.name})  # another recipe may have asked the same
     _publish(result, folder)
     from edgepipe.report.sensitivity import rich_sensitivity
 
     console.print(rich_sensitivity(result), soft_wrap=True)
     console.print(f"page: {folder / 'sensitivity.html'}", markup=False, soft_wrap=True)
     return 0
+
+
+def _read(folder: Path) -> Sensitivity:
+    return read_record(folder / _FILE, Sensitivity, "It is measured again")
 
 
 def _step(plan: Plan, kinds: tuple[type, ...], wanted: str) -> PlannedStep:

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -38,6 +38,7 @@ from edgepipe.leftovers import free, take_away
 from edgepipe.marks import claim
 from edgepipe.scratch import owned, scratch
 
+Content = TypeVar("Content")
 RECORD = "record.json"
 _KEY = "key.json"
 _ROOMS = ("steps", "measurements", "state", "cache", "tmp", "locks")
@@ -303,6 +304,21 @@ class Store:
         if use:
             _touch(folder / RECORD)
         return folder
+
+    def read_measurement(self, key: str, read: Callable[[Path], Content]) -> Content | None:
+        """What `read` makes of a stored measurement, or None; one that it cannot read is set aside as damaged.
+
+        Digests say that files are as they were sealed, not that edgepipe sealed them.
+        """
+        folder = self.find_measurement(key)
+        if folder is None:
+            return None
+        try:
+            return read(folder)
+        except Exception as error:  # whatever somebody else's files make of a reader
+            said = (str(error).strip() or type(error).__name__).replace("\n", " ")[:200]
+            self._set_aside(folder, f"{folder}: damaged: it does not hold what edgepipe measures: {said}")
+            return None
 
     def _set_aside(self, folder: Path, why: str) -> None:
         if self.unwritable is not None:

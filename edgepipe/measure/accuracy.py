@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgepipe.contract import DataSource, Split
 from edgepipe.errors import DataError, MeasureError, ModelError
+from edgepipe.files import unpacks_to_too_much
 from edgepipe.measure import session as runtime
 from edgepipe.measure.intervals import newcombe
 from edgepipe.measure.values import Values, values_of
@@ -70,6 +71,9 @@ class Predictions:
         Raises:
             MeasureError: the file is not one of these.
         """
+        bomb = unpacks_to_too_much(path)
+        if bomb is not None:
+            raise MeasureError(f"{path}: {bomb}: refused")
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 labels = arrays["labels"] if "labels" in arrays.files else None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgepipe.artifact import file_sha256
 from edgepipe.contract import DataSource, Progress, Split
 from edgepipe.errors import EdgepipeError, VerifyError
-from edgepipe.files import reserve, write_text
+from edgepipe.files import read_record, reserve, write_text
 from edgepipe.metrics import Proof
 from edgepipe.models.first_run import TRIED, tried_file
 from edgepipe.registry import package_digest
@@ -171,10 +171,10 @@ def _stored(work: _Work, store: Store, target: str, place: Place) -> Proof:
         "code": package_digest("verify"),
     }
     key = key_of(parts)
-    found = store.find_measurement(key)
+    found = store.read_measurement(key, _read)
     if found is None:
         with store.lock(key, f"verify: {place.name}"):
-            found = store.find_measurement(key)
+            found = store.read_measurement(key, _read)
             if found is None:
                 try:
                     proof = work.proof(target, place)
@@ -182,8 +182,12 @@ def _stored(work: _Work, store: Store, target: str, place: Place) -> Proof:
                     return Proof(target=target, place=place.name, status="failed", why=str(error), examples=0)
                 with store.workspace() as space:
                     write_text(space / _FILE, proof.model_dump_json())
-                    found = store.commit_measurement(key, space, parts)
-    return Proof.model_validate_json((found / _FILE).read_text(encoding="utf-8"))
+                    found = _read(store.commit_measurement(key, space, parts))
+    return found
+
+
+def _read(folder: Path) -> Proof:
+    return read_record(folder / _FILE, Proof, "It is tried again")
 
 
 def complaint(proofs: Sequence[Proof]) -> str | None:
