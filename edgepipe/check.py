@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgepipe.errors import InputError
-from edgepipe.files import read_record, write_text
+from edgepipe.files import is_file, read_record, write_text
 from edgepipe.metrics import GATED, Metrics, Tolerance, gated_values, read_metrics
 from edgepipe.registry import did_you_mean
 from edgepipe.terminal import Arguments, PlainConsole
@@ -352,7 +352,7 @@ def main_accept(argv: list[str]) -> int:
         raise InputError(f"{args.run}: status: the run failed; only a finished run can be accepted")
     if metrics.status == "not_verified":
         raise InputError(f"{args.run}: status: the deployed file answers differently elsewhere; make it right first")
-    previous = read_baseline(args.baseline) if args.baseline.is_file() else None
+    previous = read_baseline(args.baseline) if is_file(args.baseline) else None
     if previous is not None and previous.recipe != metrics.recipe:
         raise InputError(f"{args.baseline}: recipe: it is for '{previous.recipe}', the run is of '{metrics.recipe}'")
     baseline = accept(metrics, previous, str(args.run))

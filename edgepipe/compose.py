@@ -38,7 +38,7 @@ from pydantic import ValidationError
 
 from edgepipe import disk, marks
 from edgepipe.errors import EdgepipeError, InputError, RecipeError
-from edgepipe.files import write_text
+from edgepipe.files import is_file, is_folder, write_text
 from edgepipe.interpolations import refuse_growing, refuse_long_numbers
 from edgepipe.plan import Plan, make_plan
 from edgepipe.recipe import Recipe, problems_of, validate
@@ -88,7 +88,7 @@ _STRUCTURE: dict[str, Any] = {
 def shipped_recipes() -> Path:
     """The folder of the recipes that come with edgepipe: inside the wheel, or beside it in a checkout."""
     inside = Path(__file__).parent / "recipes"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "recipes"
+    return inside if is_folder(inside) else Path(__file__).parent.parent / "recipes"
 
 
 class RecipeSource(FileConfigSource):
@@ -137,7 +137,7 @@ class RecipeSource(FileConfigSource):
         if config_path == "recipe":
             return sorted(path.stem for path in Path(self.path).glob("*.yaml"))
         if not config_path:
-            groups = sorted(path.name for path in Path(self.path).iterdir() if path.is_dir())
+            groups = sorted(path.name for path in Path(self.path).iterdir() if is_folder(path))
             return ["recipe", *groups]
         return list(super().list(config_path, results_filter))
 
@@ -153,7 +153,7 @@ def recipe_dirs() -> list[Path]:
     found = [*_EXTRA_DIRS, own, shipped_recipes()]
     unique: list[Path] = []
     for folder in found:
-        if folder.is_dir() and folder.resolve() not in [known.resolve() for known in unique]:
+        if is_folder(folder) and folder.resolve() not in [known.resolve() for known in unique]:
             unique.append(folder)
     return unique
 
@@ -254,8 +254,8 @@ def _recipe_word(value: str, sweeps: bool) -> str:
 def _is_recipe(value: str) -> bool:
     path = at_home(value)
     try:
-        return Path(path).is_file() or ("/" in path and Path(f"{path}.yaml").is_file()) or value in recipe_names()
-    except ValueError:  # a null byte
+        return is_file(Path(path)) or ("/" in path and is_file(Path(f"{path}.yaml"))) or value in recipe_names()
+    except InputError:  # a null byte, or more letters than a name has: several, or none
         return False
 
 
@@ -266,7 +266,7 @@ def _recipe_name(value: str) -> str:
             raise RecipeError(f"command line: recipe: there is no recipe '{value}'.{did_you_mean(value, names)}")
         return value
     path = Path(at_home(value if value.endswith((".yaml", ".yml")) else f"{value}.yaml"))
-    if not path.is_file():
+    if not is_file(path, "command line: recipe"):
         raise RecipeError(f"command line: recipe: there is no file {path}. Give a path to a .yaml file or a name")
     if path.suffix == ".yml":
         raise RecipeError(f"command line: recipe: {path}: recipes end in .yaml: rename it")
@@ -561,10 +561,12 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         if getattr(args, flag, None) is not None:
             raise RecipeError(f"command line: --{flag.replace('_', '-')}: not used here: {instead}")
     if args.config_dir is not None:
-        folder = Path(at_home(args.config_dir)).resolve()
-        if not folder.is_dir():
+        if not isinstance(args.config_dir, str):  # `--config-dir=--`
+            raise RecipeError("command line: --config-dir: takes a folder of recipes")
+        folder = Path(at_home(args.config_dir))
+        if not is_folder(folder, "command line: --config-dir"):
             raise RecipeError(f"command line: --config-dir: there is no folder {args.config_dir}")
-        _EXTRA_DIRS.insert(0, folder)
+        _EXTRA_DIRS.insert(0, folder.resolve())
     return args
 
 

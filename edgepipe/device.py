@@ -23,7 +23,7 @@ from edgepipe.artifact import RUNS
 from edgepipe.bundle.manifest import BUNDLE_FILE, Bundle, bundle_folder
 from edgepipe.disk import refuse_unwritable
 from edgepipe.errors import EdgepipeError, RecipeError, VerifyError
-from edgepipe.files import write_text
+from edgepipe.files import is_file, write_text
 from edgepipe.metrics import DeviceRun, read_metrics
 from edgepipe.scratch import scratch
 from edgepipe.terminal import Arguments, output_console, print_error
@@ -31,6 +31,7 @@ from edgepipe.text import printable
 
 _MOST_SAID = 1 << 20  # bytes that a device may say
 _LAST_WORDS_SECONDS = 5.0
+_MOST_RUNS, _MOST_THREADS = 1_000_000, 1024
 
 
 def main_device(argv: list[str]) -> int:
@@ -53,6 +54,10 @@ def main_device(argv: list[str]) -> int:
         return 0
     if args.runs < 1 or args.threads < 1:
         raise RecipeError("command line: device run: --runs and --threads must be at least 1")
+    if args.runs > _MOST_RUNS or args.threads > _MOST_THREADS:
+        raise RecipeError(
+            f"command line: device run: --runs are {_MOST_RUNS:,} at most, and --threads {_MOST_THREADS:,}"
+        )
     if not 0 < args.most_minutes <= 1e5:  # NaN is neither
         raise RecipeError(
             f"command line: device run: --most-minutes: {args.most_minutes:g}: a number above 0 is wanted"
@@ -68,7 +73,7 @@ def main_device(argv: list[str]) -> int:
         return 1
     bundle = judged(folder, bundle)
     run = folder.parent
-    if (run / "metrics.json").is_file():
+    if is_file(run / "metrics.json"):
         refuse_unwritable("device run", run, "The result goes into its metrics.json: copy the run to a writable place")
     asked = _Asked(args.python, args.runs, args.threads, args.most_minutes)
     found = _read(device.shown, _run_there(device, folder, bundle, asked))
@@ -78,7 +83,7 @@ def main_device(argv: list[str]) -> int:
         f"{found.threads} thread(s)",
         markup=False,
     )
-    if (run / "metrics.json").is_file():
+    if is_file(run / "metrics.json"):
         _record(run, found)
     return 0 if found.golden == "ok" else 1
 

@@ -22,6 +22,48 @@ Record = TypeVar("Record", bound=BaseModel)
 _NO_LETTER = re.compile("[\ud800-\udfff]")
 
 
+_NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP)
+
+
+def is_file(path: Path, where: str = "") -> bool:
+    """Whether a plain file is there, links followed.
+
+    Args:
+        where: the setting that names it, for the message.
+    Raises:
+        InputError: there can be none: the name is too long, or holds a null byte; or the system does not tell.
+    """
+    return stat.S_ISREG(_mode(path, where))
+
+
+def is_folder(path: Path, where: str = "") -> bool:
+    """Whether a folder is there, links followed; arguments and errors are those of `is_file`."""
+    return stat.S_ISDIR(_mode(path, where))
+
+
+def is_there(path: Path, where: str = "") -> bool:
+    """Whether anything is there, links followed; arguments and errors are those of `is_file`."""
+    return _mode(path, where) != 0
+
+
+def _mode(path: Path, where: str) -> int:
+    """Of what is there; 0: nothing."""
+    named = f"{where}: {brief(str(path))}" if where else brief(str(path))
+    try:
+        return path.stat().st_mode
+    except OSError as error:
+        if error.errno in _NOTHING:
+            return 0
+        raise InputError(f"{named}: {(error.strerror or str(error)).lower()}") from None
+    except ValueError:
+        raise InputError(f"{named}: no path of a file holds a null byte") from None
+
+
+def brief(name: str, most: int = 120) -> str:
+    """A name for a message; of one that no file has, both ends."""
+    return name if len(name) <= 2 * most else f"{name[:most]}…{name[-most // 2 :]} ({len(name):,} letters)"
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text; a reader sees the old file or the new one, never half of it.
 

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from edgepipe.errors import InputError, RecipeError
-from edgepipe.files import read_json
+from edgepipe.files import is_folder, read_json
 from edgepipe.metrics import read_metrics
 from edgepipe.store import RECORD, Room, Store
 from edgepipe.terminal import Arguments, error_console, output_console
@@ -68,7 +68,7 @@ def _parser(verb: str, description: str) -> Arguments:
 
 
 def _open(root: Path) -> Store:
-    if not (root / "steps").is_dir():
+    if not is_folder(root / "steps"):
         raise InputError(f"{root}: no store there. Name it with --root DIR, as store.root=DIR did for the run")
     return Store(root, lambda text: error_console().print(f"note: {text}", markup=False))
 

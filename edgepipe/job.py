@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from edgepipe.compose import current_job, current_sweep, keep_config, launch, to_recipe, to_yaml
 from edgepipe.disk import full, refuse_unwritable, which
 from edgepipe.errors import EdgepipeError, RecipeError
-from edgepipe.files import near, writable, write_text
+from edgepipe.files import is_file, is_folder, near, writable, write_text
 from edgepipe.marks import BESIDE, check, claim, ran_here
 from edgepipe.metrics import Failure, Metrics, read_metrics
 from edgepipe.recipe import Tracking, with_pixels
@@ -172,7 +172,7 @@ def _unpublish(metrics: Metrics, folder: Path, error: OSError | KeyboardInterrup
     failed = {"status": "failed", "failure": Failure(step=None, error=name, message=said), "files": {}}
     for left in ("final", "report.html", METRICS):
         place = folder / left
-        if place.is_dir():
+        if is_folder(place):
             shutil.rmtree(place, ignore_errors=True)
         else:
             place.unlink(missing_ok=True)
@@ -188,7 +188,7 @@ def _publish(metrics: Metrics, folder: Path) -> None:
 
     write_report(metrics, folder / "report.html")
     final = folder / "final"
-    if final.is_dir():
+    if is_folder(final):
         from edgepipe.artifact import open_artifact
         from edgepipe.bundle.manifest import read_bundle, seal_bundle
 
@@ -229,7 +229,7 @@ def _summarise(jobs: list[tuple[list[str], dict[str, Any]]]) -> None:
     runs: list[tuple[list[str], Metrics | None, Path]] = []
     for overrides, result in jobs:
         path = Path(result["folder"]) / "metrics.json"
-        metrics = read_metrics(path) if path.is_file() else None
+        metrics = read_metrics(path) if is_file(path) else None
         runs.append((overrides, metrics, Path(result["folder"])))
     folders = [path for _, _, path in runs]
     shared = next((path for path in folders if folders.count(path) > 1), None)

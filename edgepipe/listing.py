@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgepipe.errors import InputError, RecipeError
+from edgepipe.files import is_folder, is_there
 from edgepipe.marks import claim, ran_here
 from edgepipe.models.settings import is_path
 from edgepipe.plan import unusable
@@ -175,8 +176,12 @@ def _lacking(recipe: Recipe) -> Iterator[str]:
                 continue
             if name == "weights" and not is_path(str(value)):
                 continue  # the name of published weights
-            if not Path(value).exists():
-                yield f"{recipe.name}: {part}.{name}: there is no {value} here"
+            where = f"{recipe.name}: {part}.{name}"
+            try:
+                if not is_there(Path(value), where):
+                    yield f"{where}: there is no {value} here"
+            except InputError as error:
+                yield str(error)
 
 
 def _preflight(recipe: Recipe, console: Console) -> None:
@@ -230,7 +235,7 @@ def main_report(argv: list[str]) -> int:
     args = parser.read(argv)
     if args is None:
         return 0
-    target = (args.run if args.run.is_dir() else args.run.parent) / "report.html"
+    target = (args.run if is_folder(args.run) else args.run.parent) / "report.html"
     metrics = read_metrics(args.run)
     try:
         write_report(metrics, target)
@@ -254,7 +259,7 @@ def main_compare(argv: list[str]) -> int:
     runs: list[Run] = []
     for given in args.runs:
         metrics = read_metrics(given)
-        folder = (given if given.is_dir() else given.parent).resolve()  # `.` has no name
+        folder = (given if is_folder(given) else given.parent).resolve()  # `.` has no name
         named = any(item.startswith("recipe=") for item in metrics.overrides)
         runs.append(([*([] if named else [f"recipe={metrics.recipe}"]), *metrics.overrides], metrics, folder))
     console = output_console()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from edgepipe.files import read_record
+from edgepipe.files import is_folder, read_record
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -431,5 +431,5 @@ def read_metrics(run: Path) -> Metrics:
     Raises:
         InputError: there is none, or it is not one.
     """
-    path = run / "metrics.json" if run.is_dir() else run
+    path = run / "metrics.json" if is_folder(run) else run
     return read_record(path, Metrics, "Name a run's folder, e.g. outputs/RECIPE/DATE_TIME")

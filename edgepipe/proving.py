@@ -12,7 +12,7 @@ from edgepipe.artifact import ONNX_FILE, Task, file_sha256
 from edgepipe.data.task import with_task
 from edgepipe.disk import refuse_unwritable
 from edgepipe.errors import EdgepipeError, InputError, RecipeError
-from edgepipe.files import write_text
+from edgepipe.files import is_file, is_there, write_text
 from edgepipe.metrics import GoalResult, Metrics, Proof, read_metrics
 from edgepipe.recipe import StoreSettings
 from edgepipe.recipe_files import read_yaml
@@ -53,7 +53,7 @@ def main_verify(argv: list[str]) -> int:
         raise RecipeError(f"command line: verify: --agreement must be in [0, 1], found {args.agreement}")
     ran = _ran(args.what)
     model = _model(args.what)
-    run = args.what if args.inputs is None and (args.what / "metrics.json").is_file() else None
+    run = args.what if args.inputs is None and is_file(args.what / "metrics.json") else None
     if run is not None:
         _check_unchanged(run, model)
         refuse_unwritable("verify", run, f"Verify the file by itself: edgepipe verify {model} --inputs FILE.npz")
@@ -141,7 +141,7 @@ def _ran(what: Path) -> _Ran:
         InputError: it cannot be read, or is not what a run writes.
     """
     path = what / "recipe.yaml"
-    if not path.exists():
+    if not is_there(path):
         return _Ran()
     try:
         return _Ran.model_validate(read_yaml(path))
@@ -164,7 +164,7 @@ def _check_unchanged(run: Path, model: Path) -> None:
 
 def _model(what: Path) -> Path:
     for path in (what, what / "final" / ONNX_FILE, what / ONNX_FILE):
-        if path.is_file():
+        if is_file(path):
             return path
     raise InputError(f"{what}: no model there: name a run's folder, a folder with {ONNX_FILE}, or an ONNX file")
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edgepipe.files import is_file
+
 if TYPE_CHECKING:  # a project's other tests must not pay for these imports
     from edgepipe.metrics import Metrics
 
@@ -36,7 +38,7 @@ def edgepipe_run(tmp_path: Path) -> Callable[..., Metrics]:
         count += 1
         folder = tmp_path / f"edgepipe_{count}"
         code = main([f"recipe={recipe}", *overrides, f"hydra.run.dir={folder}"])
-        if not (folder / "metrics.json").is_file():
+        if not is_file(folder / "metrics.json"):
             pytest.fail(f"edgepipe recipe={recipe}: refused with exit code {code}; see the captured output", False)
         metrics = read_metrics(folder)
         reasons = incomparable(metrics)

@@ -20,6 +20,7 @@ from typing import Any
 
 from edgepipe.contract import Pass
 from edgepipe.errors import RecipeError
+from edgepipe.files import is_file, is_folder
 
 ENTRY_POINTS = "edgepipe.passes"
 
@@ -137,7 +138,7 @@ def package_digest(*rooms: str) -> str:
     files: list[tuple[str, Path]] = []
     for room in rooms:
         place = home / room
-        paths = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+        paths = sorted(place.rglob("*.py")) if is_folder(place) else [place]
         files += [(path.relative_to(home).as_posix(), path) for path in paths]
     return _sources_digest(files)
 
@@ -159,8 +160,8 @@ def module_digest(module: str) -> str:
     while waiting:
         name = waiting.pop()
         path = home.parent.joinpath(*name.split("."))
-        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        if name in files or name in _ONLY_WORDS or not path.is_file():
+        path = path / "__init__.py" if is_folder(path) else path.with_suffix(".py")
+        if name in files or name in _ONLY_WORDS or not is_file(path):
             continue  # `from edgepipe.x import y`: y may be a name, not a module
         files[name] = path
         waiting += _imported(path)

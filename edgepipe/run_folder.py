@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from edgepipe.errors import InputError
+from edgepipe.files import is_file, is_folder
 from edgepipe.metrics import read_metrics
 
 METRICS = "metrics.json"
@@ -21,7 +22,7 @@ def clear(folder: Path) -> None:
     halves = [path.name for path in folder.glob(".*.part")]  # that a killed process was writing
     for name in (*_MADE, *halves):
         place = folder / name
-        if place.is_dir() and not place.is_symlink():
+        if is_folder(place) and not place.is_symlink():
             shutil.rmtree(place)
         else:
             place.unlink(missing_ok=True)
@@ -38,7 +39,7 @@ def refuse_another(run: Path, name: str, sha256: str | None) -> None:
     """
     final = run / "final"
     remedy = f"Run the recipe again, or copy {final} elsewhere to look at it by itself"
-    if not (run / METRICS).is_file():
+    if not is_file(run / METRICS):
         raise InputError(f"{final}: of a run that did not end: {run} has no {METRICS} that names it. {remedy}")
     metrics = read_metrics(run)
     if metrics.status == "failed":

@@ -33,7 +33,7 @@ from filelock import FileLock, Timeout
 from edgepipe import disk, machine_lock
 from edgepipe.artifact import Artifact, canonical_json, open_artifact, refuse_strangers
 from edgepipe.errors import InputError, StoreError
-from edgepipe.files import read_json
+from edgepipe.files import is_folder, read_json
 from edgepipe.leftovers import free, take_away
 from edgepipe.marks import claim
 from edgepipe.scratch import owned, scratch
@@ -143,7 +143,7 @@ class Store:
             probe.unlink(missing_ok=True)
         except OSError as error:
             self.unwritable = error.strerror or str(error)
-            if not (self.root / "steps").is_dir():
+            if not is_folder(self.root / "steps", "store.root"):
                 raise InputError(
                     f"store.root: {self.root} cannot be written ({self.unwritable}). "
                     "Choose a writable folder with store.root=DIR"

@@ -15,6 +15,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from edgepipe.errors import RecipeError
+from edgepipe.files import is_there
 from edgepipe.metrics import StepRecord, quality
 from edgepipe.settings import at_home
 from edgepipe.text import printable, shown
@@ -69,7 +70,13 @@ class Arguments(argparse.ArgumentParser):
             return None
         for name, value in vars(found).items():
             setattr(found, name, _at_home(value))
+            self._check_names(value)
         return found
+
+    def _check_names(self, value: Any) -> None:
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, Path):
+                is_there(item, f"command line: {self.prog}")
 
 
 def _at_home(value: Any) -> Any:

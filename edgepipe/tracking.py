@@ -30,7 +30,7 @@ from pydantic import ValidationError
 
 from edgepipe import __version__
 from edgepipe.errors import EdgepipeError, InputError, RecipeError
-from edgepipe.files import read_json, write_text
+from edgepipe.files import is_file, is_folder, is_there, read_json, write_text
 from edgepipe.metrics import Metrics, StepRecord, read_metrics
 from edgepipe.recipe import Tracking
 from edgepipe.recipe_files import read_yaml
@@ -183,7 +183,7 @@ def track_sweep(folder: Path, tracking: Tracking, children: list[str]) -> str:
         tags = {"edgepipe.kind": "sweep", "edgepipe.sweep": str(folder), "edgepipe.version": __version__}
         parent = str(client.create_run(experiment, run_name=f"sweep {folder.name}", tags=tags).info.run_id)
         for name in ("sweep.json", "sweep.csv", "sweep.md", "sweep.html"):
-            if (folder / name).is_file():
+            if is_file(folder / name):
                 client.log_artifact(parent, str(folder / name))
         for child in children:
             client.set_tag(child, "mlflow.parentRunId", parent)
@@ -217,7 +217,7 @@ def _client(uri: str) -> Iterator[MlflowClient]:
 
             database = _database(uri)
             if database is not None:
-                if database.is_dir():
+                if is_folder(database):
                     raise TrackingError(f"tracking.uri: {shown(uri)}: a folder, and no SQLite file. {_AGAIN}")
                 database.parent.mkdir(parents=True, exist_ok=True)
                 held.enter_context(FileLock(f"{database}.lock", timeout=_LOCK_SECONDS))
@@ -234,7 +234,7 @@ def _client(uri: str) -> Iterator[MlflowClient]:
 def _no_empty_twin(uri: str) -> Iterator[None]:
     """MLflow makes the folder of an SQLite file, and reads its address without undoing `%3F`: an empty `a%3F/`."""
     folder = Path(uri.removeprefix(_SQLITE)).parent
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    missing = [path for path in (folder, *folder.parents) if not is_there(path)]
     try:
         yield
     finally:
@@ -266,7 +266,7 @@ def _experiment(client: MlflowClient, name: str, uri: str) -> str:
 
 def _tracked(run: Path) -> dict[str, Any] | None:
     try:
-        content = read_json((run if run.is_dir() else run.parent) / TRACKED)
+        content = read_json((run if is_folder(run) else run.parent) / TRACKED)
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) and {"uri", "run_id"} <= set(content) else None
@@ -356,9 +356,9 @@ def _log(client: MlflowClient, run_id: str, metrics: Metrics, run: Path, end_ms:
     for first in range(0, len(found), 10 * _BATCH):
         client.log_batch(run_id, metrics=found[first : first + 10 * _BATCH])
     for name in _FILES:
-        if (run / name).is_file():
+        if is_file(run / name):
             client.log_artifact(run_id, str(run / name))
-    if tracking.log_model and (run / "final").is_dir():
+    if tracking.log_model and is_folder(run / "final"):
         client.log_artifacts(run_id, str(run / "final"), "final")
 
 
@@ -387,6 +387,6 @@ def main_track(argv: list[str]) -> int:
         said = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise RecipeError(f"command line: --{error.errors()[0]['loc'][0]}: {said}") from None
     for run in args.runs:
-        run_id = track(run.parent if run.is_file() else run, tracking)
+        run_id = track(run.parent if is_file(run) else run, tracking)
         output_console().print(f"{run}: run {run_id} in {shown(place(tracking))}", markup=False)
     return 0

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edgepipe.artifact import FileEntry, Signature, file_sha256
 from edgepipe.errors import InputError
-from edgepipe.files import read_record, write_text
+from edgepipe.files import is_file, is_folder, read_record, write_text
 from edgepipe.run_folder import METRICS, refuse_another
 
 BUNDLE_FILE = "bundle.json"
@@ -49,7 +49,7 @@ def _entries(folder: Path, under: Path) -> dict[str, FileEntry]:
     return {
         path.relative_to(folder).as_posix(): FileEntry(sha256=file_sha256(path), size_bytes=path.stat().st_size)
         for path in sorted(under.rglob("*"))
-        if path.is_file() and path.name != BUNDLE_FILE and "__pycache__" not in path.parts
+        if is_file(path) and path.name != BUNDLE_FILE and "__pycache__" not in path.parts
     }
 
 
@@ -65,7 +65,7 @@ def read_bundle(folder: Path) -> Bundle:
     Raises:
         InputError: there is none, or it is not one.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(f"{folder}: no such folder. Name a run's final/ folder")
     return read_record(folder / BUNDLE_FILE, Bundle, "Name a run's final/ folder")
 
@@ -76,10 +76,10 @@ def bundle_folder(given: Path) -> Path:
     Raises:
         InputError: it lies in a run's folder, and is not the one that this run's metrics name.
     """
-    inside = (given / "final" / BUNDLE_FILE).is_file()
+    inside = is_file(given / "final" / BUNDLE_FILE)
     folder = given / "final" if inside else given
     run = given if inside else folder.absolute().parent
-    if inside or (folder.absolute().name == "final" and (run / METRICS).is_file()):
+    if inside or (folder.absolute().name == "final" and is_file(run / METRICS)):
         bundle = read_bundle(folder)
         entry = bundle.files.get(bundle.model)
         refuse_another(run, bundle.model, entry.sha256 if entry else None)

@@ -12,6 +12,7 @@ from edgepipe.bundle.build import FILES, PAGE, answers
 from edgepipe.bundle.manifest import BUNDLE_FILE, GOLDEN_FILE, TOLERANCE, Bundle, read_bundle
 from edgepipe.data.npz_file import read_npz
 from edgepipe.errors import DataError
+from edgepipe.files import is_file, is_folder
 from edgepipe.models.first_run import tried_file
 from edgepipe.verify.int8_graph import float_operators
 
@@ -64,7 +65,7 @@ def damage(folder: Path) -> tuple[Bundle, list[str]]:
         try:
             if _leads_out(path, folder):
                 wrong.append(f"{name}: lies outside the bundle")
-            elif not path.is_file():
+            elif not is_file(path):
                 wrong.append(f"{name}: missing")
             elif path.stat().st_size != entry.size_bytes or file_sha256(path) != entry.sha256:
                 wrong.append(f"{name}: changed: its content does not match the SHA-256 in {BUNDLE_FILE}")
@@ -74,9 +75,9 @@ def damage(folder: Path) -> tuple[Bundle, list[str]]:
         name = path.relative_to(folder).as_posix()
         if path.is_symlink() and _leads_out(path, folder):
             wrong.append(f"{name}: a link that leads outside the bundle")
-        elif not path.is_file() and not path.is_dir():
+        elif not is_file(path) and not is_folder(path):
             wrong.append(f"{name}: neither a file nor a folder")
-        elif path.is_file() and name not in bundle.files and name != BUNDLE_FILE and "__pycache__" not in path.parts:
+        elif is_file(path) and name not in bundle.files and name != BUNDLE_FILE and "__pycache__" not in path.parts:
             wrong.append(f"{name}: not named in {BUNDLE_FILE}")
     needed = (bundle.model, GOLDEN_FILE)
     wrong += [f"{name}: {BUNDLE_FILE} does not name it" for name in needed if name not in bundle.files]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edgepipe.data.hashes import cache_file, recall, remember, stamp
 from edgepipe.data.rows import RowFile
 from edgepipe.errors import DataError
-from edgepipe.files import unpacks_to_too_much
+from edgepipe.files import is_file, unpacks_to_too_much
 
 NAMES = ("images", "inputs")
 _EXACT = 1 << 24
@@ -52,7 +52,7 @@ def open_arrays(key: str, path: Path, cache: Path, trust_stat: bool) -> Arrays:
         DataError: it is no .npz, or its arrays are missing, of another type or shape, or not finite.
     """
     where = f"{key}={path}"
-    if not path.is_file():
+    if not is_file(path, key):
         raise DataError(f"{where}: no such file: give an .npz with `images` and, where you have them, `labels`")
     bomb = unpacks_to_too_much(path)
     if bomb is not None:
@@ -79,7 +79,7 @@ def open_arrays(key: str, path: Path, cache: Path, trust_stat: bool) -> Arrays:
 
 
 def _copy_holds(known: dict[str, Any], copy: Path) -> bool:
-    return known.get("copy") is None or (copy.is_file() and stamp(copy) == known["copy"])
+    return known.get("copy") is None or (is_file(copy) and stamp(copy) == known["copy"])
 
 
 def _header(where: str, name: str, stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:

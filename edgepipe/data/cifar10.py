@@ -14,6 +14,7 @@ from pydantic import Field
 from edgepipe.contract import DataSource
 from edgepipe.data.settings import PictureSettings
 from edgepipe.errors import DataError
+from edgepipe.files import is_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +62,7 @@ class Cifar10Data(PictureSettings):
         if (
             not isinstance(known, dict)
             or known.get("files") != stamps
-            or not pixels.is_file()
+            or not is_file(pixels)
             or known.get("pixels") != stamp(pixels)
         ):
             try:
@@ -92,7 +93,7 @@ class Cifar10Data(PictureSettings):
                 f"data.root={self.root}: no {PYTHON_FOLDER} or {BINARY_FOLDER} in it: name the folder that holds one, "
                 "or set data.download=true"
             )
-        missing = [file.name for file in found if not file.is_file()]
+        missing = [file.name for file in found if not is_file(file)]
         if missing:
             raise DataError(
                 f"data.root={self.root}: {missing[0]} is missing in {found[0].parent}: unpack CIFAR-10 again"
@@ -103,7 +104,7 @@ class Cifar10Data(PictureSettings):
         for folder in (self.root / PYTHON_FOLDER, self.root / BINARY_FOLDER, self.root):
             for suffix in ("", ".bin"):
                 files = [folder / f"{name}{suffix}" for name in FILES]
-                if any(file.is_file() for file in files):
+                if any(is_file(file) for file in files):
                     return files
         return []
 

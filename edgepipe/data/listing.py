@@ -19,6 +19,7 @@ from edgepipe.artifact import file_sha256
 from edgepipe.data.decode import SUFFIXES
 from edgepipe.data.hashes import cache_file, recall, remember, stamp
 from edgepipe.errors import DataError
+from edgepipe.files import is_file, is_folder, is_there
 from edgepipe.text import printable
 
 MAX_RATIO = 200  # uncompressed / compressed bytes; pictures are compressed already, so their ratio is near 1
@@ -97,11 +98,11 @@ def list_root(root: Path, cache: Path, trust_stat: bool) -> Listing:
     Raises:
         DataError: there is no such root, or it is damaged or hostile.
     """
-    if root.is_dir():
+    if is_folder(root, "data.root"):
         return _list_folder(root, cache_file(cache, "folder", root), trust_stat)
-    if not root.exists():
+    if not is_there(root):
         raise DataError(f"data.root={root}: no such folder or .zip: give one that holds a folder of pictures per class")
-    if not root.is_file() or not zipfile.is_zipfile(root):
+    if not is_file(root) or not zipfile.is_zipfile(root):
         raise DataError(f"data.root={root}: neither a folder nor a readable .zip: unpack it, or download it again")
     return _list_zip(root, cache_file(cache, "zip", root), trust_stat)
 

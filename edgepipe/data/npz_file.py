@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.errors import DataError
-from edgepipe.files import unpacks_to_too_much
+from edgepipe.files import is_file, unpacks_to_too_much
 
 
 def read_npz(path: Path, names: Iterable[str], where: str | None = None) -> dict[str, NDArray[Any]]:
@@ -24,7 +24,7 @@ def read_npz(path: Path, names: Iterable[str], where: str | None = None) -> dict
         DataError: it is missing, no .npz, damaged, or one of them is not made of numbers.
     """
     where = where or str(path)
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"{where}: no such file")
     if not zipfile.is_zipfile(path):
         raise DataError(f"{where}: not an .npz file: write it with numpy.savez")

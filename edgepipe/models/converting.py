@@ -19,6 +19,7 @@ from edgepipe.artifact import ONNX_FILE, Artifact, Kind, Signature, file_sha256,
 from edgepipe.children import memory_bytes
 from edgepipe.contract import Job, Split
 from edgepipe.errors import ModelError
+from edgepipe.files import is_file, is_there
 from edgepipe.models.bounded import Bound, answer
 from edgepipe.models.settings import ModelSettings
 from edgepipe.scratch import scratch
@@ -78,11 +79,11 @@ class ConvertedModel(ModelSettings):
 
     def digests(self) -> dict[str, JsonValue]:
         path = Path(self.path)
-        if not path.exists():
+        if not is_there(path, "model.path"):
             raise ModelError(f"model.path: {path}: there is no such file or folder")
-        if path.is_file():
+        if is_file(path):
             return {"model": file_sha256(path)}
-        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+        files = [file for file in sorted(path.rglob("*")) if is_file(file)]
         return {file.relative_to(path).as_posix(): file_sha256(file) for file in files}
 
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:

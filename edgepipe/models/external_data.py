@@ -15,6 +15,7 @@ from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from edgepipe.errors import ModelError
+from edgepipe.files import is_file
 from edgepipe.models.onnx_messages import messages
 from edgepipe.models.written import LARGEST_BYTES, too_large
 
@@ -111,7 +112,7 @@ def _file(tensor: str, name: str, path: Path) -> Path:
     homes = (path.parent.resolve(), path.resolve().parent)
     if not any(file.is_relative_to(home) for home in homes):
         raise ModelError(f"{what}: '{name}' is a link to {file}")
-    if not file.is_file():
+    if not is_file(file):
         raise ModelError(f"model.path: {path}: its external data file {place} is missing: copy it beside the model")
     return file
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from edgepipe.errors import ModelError
-from edgepipe.files import unpacks_to_too_much
+from edgepipe.files import is_file, unpacks_to_too_much
 from edgepipe.models import hdf5_check
 from edgepipe.models.converting import ConvertedModel
 
@@ -45,7 +45,7 @@ class KerasModel(ConvertedModel):
     converter: ClassVar[str] = "edgepipe.models.keras_to_onnx"
 
     def check(self, path: Path) -> None:
-        if path.suffix not in (".keras", ".h5", ".hdf5") or not path.is_file():
+        if path.suffix not in (".keras", ".h5", ".hdf5") or not is_file(path, "model.path"):
             raise ModelError(f"model.path: {path}: not a .keras or .h5 file. Save it: model.save('model.keras')")
         config = _config_of_archive(path) if path.suffix == ".keras" else _config_of_hdf5(path)
         for where, node in objects_of(config, "config"):

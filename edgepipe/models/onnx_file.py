@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue
 from edgepipe.artifact import ONNX_FILE, Artifact, Kind, Signature, file_sha256, seal
 from edgepipe.contract import Job
 from edgepipe.errors import ModelError
+from edgepipe.files import is_file
 from edgepipe.models import external_data, onnx_ends
 from edgepipe.models.onnx_messages import messages
 from edgepipe.models.settings import ModelSettings
@@ -44,7 +45,7 @@ class OnnxModel(ModelSettings):
 
     def digests(self) -> dict[str, JsonValue]:
         path = Path(self.path)
-        if not path.is_file():
+        if not is_file(path, "model.path"):
             raise ModelError(f"model.path: {path} is no file")
         found: dict[str, JsonValue] = {"model": file_sha256(path)}
         files = {place.name: place.file for place in external_data.places(_parse(path), path)}
@@ -55,7 +56,7 @@ class OnnxModel(ModelSettings):
     def takes_pixels(self) -> bool:
         path = Path(self.path)
         try:
-            return path.is_file() and onnx_ends.takes_pixels(_parse(path))  # no pipe is waited for
+            return is_file(path, "model.path") and onnx_ends.takes_pixels(_parse(path))  # no pipe is waited for
         except ModelError:  # which whoever loads it tells
             return False
 
@@ -159,7 +160,7 @@ def _in_float32(network: onnx.ModelProto, input_shape: tuple[int, ...], where: s
 def _parse(path: Path) -> onnx.ModelProto:
     import onnx
 
-    if path.is_file() and path.stat().st_size > LARGEST_BYTES:
+    if is_file(path, "model.path") and path.stat().st_size > LARGEST_BYTES:
         raise ModelError(f"model.path: {path}: {too_large(path.stat().st_size)}")
     try:
         network = onnx.load(path, load_external_data=False)

@@ -8,6 +8,7 @@ from typing import ClassVar
 from pydantic import Field, JsonValue
 
 from edgepipe.errors import ModelError
+from edgepipe.files import is_file
 from edgepipe.models.converting import ConvertedModel
 
 
@@ -31,7 +32,7 @@ class TensorFlowModel(ConvertedModel):
         return {"signature": self.signature, "output": self.output, "opset": self.opset}
 
     def check(self, path: Path) -> None:
-        if not (path / "saved_model.pb").is_file():
+        if not is_file(path / "saved_model.pb", "model.path"):
             raise ModelError(
                 f"model.path: {path}: no SavedModel: there is no saved_model.pb in it. "
                 "Write one with tf.saved_model.save(model, DIR) or model.export(DIR)"

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from edgepipe.artifact import Artifact, Kind, Signature, file_sha256
 from edgepipe.contract import Job
+from edgepipe.files import is_file
 from edgepipe.settings import Settings
 
 
@@ -57,7 +58,7 @@ def file_digest(value: str | None) -> JsonValue:
     if value is None:
         return None
     path = Path(value)
-    return file_sha256(path) if path.is_file() else value
+    return file_sha256(path) if is_file(path, "model.weights") else value
 
 
 def is_path(value: str) -> bool:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field, JsonValue
 
 from edgepipe.errors import ModelError
-from edgepipe.files import unpacks_to_too_much
+from edgepipe.files import is_file, unpacks_to_too_much
 from edgepipe.models.converting import ConvertedModel
 
 _PICKLES = (".pkl", ".pickle", ".joblib")
@@ -45,7 +45,7 @@ class SklearnModel(ConvertedModel):
 
     def check(self, path: Path) -> None:
         self._check_trust(path)
-        if path.suffix not in (".skops", *_PICKLES) or not path.is_file():
+        if path.suffix not in (".skops", *_PICKLES) or not is_file(path, "model.path"):
             raise ModelError(f"model.path: {path}: not a .skops file. Save it: skops.io.dump(model, 'model.skops')")
         bomb = unpacks_to_too_much(path)
         if bomb is not None:

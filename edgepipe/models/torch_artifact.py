@@ -27,7 +27,7 @@ from torch.nn.utils import prune
 from edgepipe.artifact import ARCHITECTURE_FILE, WEIGHTS_FILE, Artifact, Kind, Signature, canonical_json, seal
 from edgepipe.contract import Job
 from edgepipe.errors import ModelError
-from edgepipe.files import unpacks_to_too_much
+from edgepipe.files import is_file, unpacks_to_too_much
 from edgepipe.models import checkpoint, swap
 from edgepipe.models.held import check_held
 from edgepipe.models.interface import dress, examine, seeded
@@ -217,7 +217,7 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         ModelError: missing, damaged, or holding anything but tensors.
     """
-    if not path.is_file():
+    if not is_file(path, "model.weights"):
         raise ModelError(f"model.weights: {path} is no file. Give a checkpoint (.pth, .safetensors) or a weights name")
     bomb = unpacks_to_too_much(path)
     if bomb is not None:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgepipe.files import is_file
+
 _CHECKPOINT = "epoch.pt"
 _DIGEST_BYTES = 32
 
@@ -104,7 +106,7 @@ class TrainingState:
 
     def resume(self) -> bool:
         """Take up the saved state, if there is one that can be read."""
-        if not self.file.is_file():
+        if not is_file(self.file):
             return False
         fresh = copy.deepcopy(self.network.state_dict())
         try:
