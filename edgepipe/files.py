@@ -126,14 +126,14 @@ def read_plain(path: Path, most: int = MOST_TEXT) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """The values of a plain JSON file.
+def read_json(path: Path, most: int = MOST_TEXT) -> Any:
+    """The values of a plain JSON file of `most` bytes at most.
 
     Raises:
         OSError: as `read_plain`. ValueError: it is no JSON, or is nested deeper than any honest one.
     """
     try:
-        return json.loads(read_plain(path))
+        return json.loads(read_plain(path, most))
     except RecursionError:
         raise ValueError("nested too deep") from None
 

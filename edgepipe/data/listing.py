@@ -117,7 +117,7 @@ def _list_folder(root: Path, file: Path, trust_stat: bool) -> Listing:
     hashes: dict[str, str] = {}
     for name, found in stamps.items():
         entry = known.get(name)
-        if isinstance(entry, list) and entry[:2] == found:
+        if isinstance(entry, list) and len(entry) == 3 and entry[:2] == found:
             hashes[name] = str(entry[2])
     fresh = [name for name in stamps if name not in hashes]
     try:
@@ -185,7 +185,12 @@ def _list_zip(root: Path, file: Path, trust_stat: bool) -> Listing:
     archive = _Archive(root)
     found = recall(file) if trust_stat else None
     state = {"stamp": stamp(root), "rules": [2, *SUFFIXES]}  # what was listed by other rules is listed again
-    if not isinstance(found, dict) or any(found.get(key) != value for key, value in state.items()):
+    told = {"hashes": dict, "folders": list, "written": dict, "left": dict}
+    if (
+        not isinstance(found, dict)
+        or any(found.get(key) != value for key, value in state.items())
+        or not all(isinstance(found.get(key), kind) for key, kind in told.items())
+    ):
         # Taken before reading: should the file change meanwhile, the next run sees another stamp.
         found = {**state, **archive.scan()}
         remember(file, found)
