@@ -124,7 +124,7 @@ class QuantizeStatic(Pass):
                 job.add(
                     "notes",
                     "int8 would not be faster than float for this model: it stays float. "
-                    f"passes.{job.label}.keep_float=never makes it int8 all the same, a quarter of the bytes",
+                    f"passes.{job.label}.keep_float=never makes it int8 all the same: a quarter of its weights' bytes",
                 )
             job.facts["int8_nodes"] = 0
             if self._tables(quantizer.network, excluded, job):

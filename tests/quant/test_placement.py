@@ -324,6 +324,48 @@ def test_a_shuffle_of_channels_keeps_the_layers_around_it_in_float() -> None:
     assert {"one", "two", "turn"} <= forced  # between int8 layers the runtime would run it in int8 in any case
 
 
+def shuffle_network(channels: int, groups: int, blocks: int) -> onnx.ModelProto:
+    """1x1 convolutions in groups with a shuffle and a depthwise one between them, and a sum around them."""
+    nodes, name = [conv("stem", "x", "t0")], "t0"
+    sizes = {"apart": (-1, groups, channels // groups, *SHAPE[2:]), "whole": (-1, channels, *SHAPE[2:])}
+    stored = [numpy_helper.from_array(np.array(size), key) for key, size in sizes.items()]
+    stored.append(weight("stem.w", channels, SHAPE[1], 1, 1))
+    for at in range(blocks):
+        b = f"b{at}"
+        nodes += [
+            conv(f"{b}one", name, f"{b}a", group=groups),
+            helper.make_node("Relu", [f"{b}a"], [f"{b}r"], name=f"{b}r"),
+            helper.make_node("Reshape", [f"{b}r", "apart"], [f"{b}s"], name=f"{b}s"),
+            helper.make_node("Transpose", [f"{b}s"], [f"{b}t"], name=f"{b}t", perm=[0, 2, 1, 3, 4]),
+            helper.make_node("Reshape", [f"{b}t", "whole"], [f"{b}w"], name=f"{b}w"),
+            conv(f"{b}deep", f"{b}w", f"{b}d", group=channels, pads=[1] * 4),
+            conv(f"{b}two", f"{b}d", f"{b}e", group=groups),
+            helper.make_node("Add", [name, f"{b}e"], [f"{b}y"], name=f"{b}y"),
+        ]
+        stored += [weight(f"{b}{each}.w", channels, channels // groups, 1, 1) for each in ("one", "two")]
+        stored.append(weight(f"{b}deep.w", channels, 1, 3, 3))
+        name = f"{b}y"
+    return graph([*nodes, conv("last", name, "y")], [*stored, weight("last.w", SHAPE[1], channels, 1, 1)])
+
+
+@pytest.mark.parametrize(("channels", "groups", "pixels"), [(24, 3, 8), (24, 6, 8), (16, 2, 8), (12, 2, 8), (20, 5, 6)])
+def test_a_small_network_that_int8_makes_neither_faster_nor_smaller_stays_float(
+    channels: int, groups: int, pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "SHAPE", (1, 16, pixels, pixels))
+    model = shuffle_network(channels, groups, 3)
+    forced = quantized(model)
+    assert forced.ByteSize() > model.ByteSize()
+    assert not place(model, ()).nodes
+
+
+def test_bytes_are_reason_enough_where_there_are_many() -> None:
+    model = shuffle_network(192, 3, 2)
+    nodes = place(model, ()).nodes
+    assert "stem" in nodes or "last" in nodes or "b0one" in nodes
+    assert quantized(model, keep_float="auto").ByteSize() < 0.75 * model.ByteSize()
+
+
 def test_transpositions_that_move_one_block_cost_nothing_more() -> None:
     model = shuffled([0, 2, 1], [1, 16, 576])
     assert not is_scattered(model.graph.node[2], Wiring(model), shapes_of(model))
