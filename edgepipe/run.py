@@ -463,6 +463,7 @@ def _one_step(state: _Run, number: int, step: PlannedStep, current: Artifact | N
         previous_versus=known.versus_baseline if known else None,
         previous_audit=known.audit if known else None,
         told=state.told,
+        forced=any(getattr(each.settings, "keep_float", None) == "never" for each in state.plan.steps[: number + 1]),
     )
     state.told = None if versus is None else told_of(versus, state.told)
     # The facts of a pass that it wants read by people.

@@ -37,6 +37,7 @@ def findings(
     previous_versus: Versus | None = None,
     previous_audit: Audit | None = None,
     told: Versus | None = None,
+    forced: bool = False,
 ) -> list[str]:
     """What is worth knowing about a step.
 
@@ -47,12 +48,13 @@ def findings(
         previous_versus: the same step against the baseline; None stands for the baseline's own 1.0.
         previous_audit: of the same step.
         told: the last step of whose accuracy something was said, against the baseline.
+        forced: whether a pass so far was told to keep nothing in float for the sake of time.
     """
     found = [*_conv_integer(audit), *_still_float(measurements, audit), *_uncounted(audit)]
     if versus is not None:
         gained = versus.times_faster / (previous_versus.times_faster if previous_versus else 1.0)
         found += [
-            *_int8(measurements, versus, audit, previous, previous_versus, previous_audit),
+            *_int8(measurements, versus, audit, previous, previous_versus, previous_audit, forced),
             *_accuracy(versus, told),
         ]
         found += [text for text in _outputs(versus) if previous_versus is None or text not in _outputs(previous_versus)]
@@ -72,9 +74,15 @@ def findings(
 
 
 def _zeros(now: Measurements, before: Measurements, gained: float) -> Iterator[str]:
+    if (_has_int8(now) and not _has_int8(before)) or _bytes_each(now) < 0.9 * _bytes_each(before):
+        return  # stored in fewer bits: small weights were rounded to zero, and nobody pruned them
     zeros = 1 - now.nonzero_share
     if zeros >= 0.1 and before.nonzero_share - now.nonzero_share >= 0.05 and gained < 1.1:
         yield f"{zeros:.0%} of the weights are zero, but this runtime does not use that: {gained:.2f}x faster"
+
+
+def _bytes_each(measured: Measurements) -> float:
+    return measured.size_bytes / max(1, measured.parameters)
 
 
 def _bytes(now: Measurements, before: Measurements) -> Iterator[str]:
@@ -100,6 +108,7 @@ def _int8(
     before: Measurements | None,
     before_versus: Versus | None,
     before_audit: Audit | None,
+    forced: bool,
 ) -> Iterator[str]:
     if not _has_int8(now):
         return
@@ -118,6 +127,12 @@ def _int8(
         if slower:
             times_of = ", ".join(f"{name} ({old:.2f} to {new:.2f} ms)" for name, old, new in slower)
             yield f"slower in int8 than in float: {times_of}"
+        if forced:
+            yield (
+                "keep_float=never asks for that: leave it out, and what the table of kernel costs says int8 makes no "
+                "faster stays float; or put up with the time for the bytes"
+            )
+            return
         yield (
             "to keep what loses in float: keep_float=measured in quantize_static with a step `pass: time_int8` before "
             f"it; where that is set already, {f'exclude: [{named}]' if slower else 'the layers that lose in exclude'}; "

@@ -45,6 +45,26 @@ def test_zeros_that_buy_nothing_are_said_with_their_numbers() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "now",
+    [
+        {"int8_share": Int8Share(conv=1.0), "size_bytes": 11_000_000},
+        {"int8_share": Int8Share(matmul=1.0), "size_bytes": 60_000_000},  # of a small network, more than float
+        {"size_bytes": 11_000_000},  # weights alone
+    ],
+)
+def test_weights_that_were_rounded_to_zero_are_not_told_as_pruned(now: dict[str, Any]) -> None:
+    found = findings(seen(nonzero_share=0.76, **now), against(0.77), Audit(), previous=seen())
+    assert not any("weights are zero" in text for text in found)
+
+
+def test_what_keep_float_never_made_slower_is_undone_by_leaving_it_out() -> None:
+    now = seen(int8_share=Int8Share(conv=1.0), size_bytes=11_000_000)
+    asked = findings(now, against(0.8), Audit(), previous=seen(), forced=True)[-1]
+    assert asked.startswith("keep_float=never asks for that: leave it out")
+    assert "keep_float=measured" in findings(now, against(0.8), Audit(), previous=seen())[-1]
+
+
 def test_speed_is_that_of_this_step_not_of_the_steps_before() -> None:
     found = findings(seen(nonzero_share=0.3), against(3.0), Audit(), previous=seen(), previous_versus=against(3.0))
     assert "70% of the weights are zero, but this runtime does not use that: 1.00x faster" in found
