@@ -33,6 +33,8 @@ error of 34 to 66%, 2 of 66% and more. Fewer than `LEAST_STEPS` on purpose: Batc
 With scales drawn from exp(N(0, 1)), torchvision's networks have shares of 0.25 and 0.1 at most."""
 _KEPT = ("Relu", "Clip", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 """Operators through which channels keep apart, and in order."""
+_BENT = ("HardSwish", "Elu", "Selu", "Gelu", "Mish", "Tanh", "Softsign")
+"""Curves that leave small values about as large as they were, and large ones not."""
 _MOVED = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity")
 
 
@@ -43,12 +45,14 @@ class Reading:
     Attributes:
         axis: of the channels: 1, or -1.
         gains: what is done to each channel before it comes to the layer, squared, (channels,) or a number.
+        behind: a tensor between them, without whose channels far apart this one's are no reason: a curve bends them.
     """
 
     layer: onnx.NodeProto
     tensor: str
     axis: int
     gains: NDArray[np.float64]
+    behind: str | None = None
 
     @property
     def place(self) -> Place:
@@ -154,7 +158,11 @@ def far_channels(
         span = spans[item.place]
         root = _root(item.tensor, placement)
         step = float(span.max() / 255 if ranges is None else activation_parameters(*ranges[root])[0])
-        if item.tensor in far or not (span < RUINED[0][0] * step).any():
+        if (
+            item.tensor in far
+            or not (item.behind is None or item.behind in far)
+            or not (span < RUINED[0][0] * step).any()
+        ):
             continue
         steps = next((few for few, share in RUINED if lost_share(item, wiring, span, step, few) >= share), None)
         if steps is None:
@@ -180,6 +188,8 @@ def lost_share(reading: Reading, wiring: Wiring, span: NDArray[np.float64], step
     channel is a step, and never more than the channel holds. Where nothing is added up, results count by their energy:
     channels that are as good as dead are no loss.
     """
+    if not _fit(reading.gains, span):
+        return 0.0
     seen, rounded = np.square(span), np.square(steps * np.minimum(span, step))
     own = _gains(reading.layer, wiring)
     if own is not None:
@@ -197,8 +207,9 @@ def lost_share(reading: Reading, wiring: Wiring, span: NDArray[np.float64], step
 
 def _readings(layer: onnx.NodeProto, wiring: Wiring) -> Iterator[Reading]:
     name, axis, gains = layer.input[0], 1 if layer.op_type == "Conv" else -1, np.ones(1)
+    behind = None
     while True:
-        yield Reading(layer, name, axis, gains)
+        yield Reading(layer, name, axis, gains, behind)
         maker = wiring.producer.get(name)
         if maker is None:
             return
@@ -207,11 +218,37 @@ def _readings(layer: onnx.NodeProto, wiring: Wiring) -> Iterator[Reading]:
             if before is None or before.op_type != "GlobalAveragePool":
                 return
             axis = 1
-        elif (own := _gains(maker, wiring)) is not None and gains.shape in ((1,), own.shape):
+        elif (own := _gains(maker, wiring)) is not None and _fit(gains, own):
             gains = gains * own
+        elif maker.op_type == "Mul":
+            found = _scaled(maker, axis, wiring)
+            if found is None or not _fit(gains, found[1]):
+                return
+            behind = behind or (name if found[2] else None)
+            name, gains = found[0], gains * found[1]
+            continue
+        elif maker.op_type in _BENT:
+            behind = behind or name
         elif maker.op_type not in _KEPT:
             return
         name = maker.input[0]
+
+
+def _fit(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    return one.shape == other.shape or 1 in (one.size, other.size)
+
+
+def _scaled(node: onnx.NodeProto, axis: int, wiring: Wiring) -> tuple[str, NDArray[np.float64], bool] | None:
+    """What a Mul scales channel by channel, with what, squared, and whether that is a gate of itself, no constant."""
+    for name, other in (node.input, node.input[::-1]):
+        vector = wiring.array(other)
+        if vector is not None and vector.size == max(vector.shape, default=1):
+            along = vector.shape[-1:] == (vector.size,) if axis == -1 else vector.shape[-1:] in ((), (1,))
+            return (name, np.square(vector.astype(np.float64)).reshape(-1), False) if along else None
+        gate = wiring.producer.get(other)
+        if gate is not None and gate.op_type in ("Sigmoid", "HardSigmoid") and gate.input[0] == name:
+            return name, np.ones(1), True
+    return None
 
 
 def _gains(node: onnx.NodeProto, wiring: Wiring) -> NDArray[np.float64] | None:

@@ -93,6 +93,25 @@ def behind_a_depthwise_layer(small: float) -> Network:
     return [*nodes[:4], *depthwise, *nodes[4:]], [*stored, weight("wd", 2 * C, 1, 3, 3)]
 
 
+def behind_a_gate(small: float) -> Network:
+    """SiLU."""
+    nodes, stored = one_layer(small)
+    nodes[3] = node("Sigmoid", ["c0"], ["gate"], "gate")
+    return [*nodes[:4], node("Mul", ["c0", "gate"], ["c"], "silu"), *nodes[4:]], stored
+
+
+def behind_a_scale(small: float) -> Network:
+    """A Mul, not the layer, makes the small ones as large as the others."""
+    nodes, stored = one_layer(small)
+    scales = np.where(np.arange(2 * C) < C, 1, 1 / small).reshape(1, -1, 1, 1).astype(np.float32)
+    nodes[4].input[0] = "scaled"
+    stored = [weight("mixing", C, 2 * C, 1, 1) if item.name == "mixing" else item for item in stored]
+    return [*nodes[:4], node("Mul", ["c", "scales"], ["scaled"], "scale"), *nodes[4:]], [
+        *stored,
+        constant("scales", scales),
+    ]
+
+
 def products(small: float) -> Network:
     """Words of 12 numbers."""
     nodes = [
@@ -114,6 +133,8 @@ NETWORKS: list[tuple[Callable[[float], Network], str]] = [
     (padded, "Add 'join'"),
     (one_layer, "Conv 'join'"),
     (behind_a_depthwise_layer, "Conv 'depthwise'"),
+    (behind_a_gate, "Mul 'silu'"),
+    (behind_a_scale, "Conv 'join'"),
     (products, "MatMul 'join'"),
 ]
 
