@@ -10,7 +10,7 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,7 @@ from edgepipe.recipe_files import PASSWORD, refuse_code, refuse_exploding, refus
 from edgepipe.recipe_text import check_text
 from edgepipe.registry import did_you_mean
 from edgepipe.settings import at_home
+from edgepipe.stopping import heard_beside_ray
 from edgepipe.targets.machine import available_cores
 from edgepipe.text import holds_password, printable
 from edgepipe.words import (
@@ -848,7 +849,9 @@ def launch(argv: list[str], task: Callable[..., Any]) -> list[tuple[list[str], A
             composed = _guarded(lambda: hydra.compose_config(PRIMARY, ready, RunMode.MULTIRUN), ready)
             _divide_cores(ready, _jobs(hydra, composed, ready))
             _refuse_foreign(composed, "sweep")
-            batches = _launched(lambda: hydra.multirun(PRIMARY, task, ready)) or []
+            by_ray = ".hydra_ray_launcher." in str(composed.hydra.launcher.get("_target_"))
+            with heard_beside_ray() if by_ray else nullcontext():
+                batches = _launched(lambda: hydra.multirun(PRIMARY, task, ready)) or []
             jobs = [job for batch in batches for job in (batch if isinstance(batch, list) else [batch])]
             return [(_plain_overrides(list(job.overrides or [])), job.return_value) for job in jobs]
         # Composed and checked before Hydra makes the run's folder: a broken recipe leaves nothing behind.

@@ -67,10 +67,11 @@ def last_words(say: Callable[[str], object]) -> Iterator[None]:
 
 
 class Ears:
-    """What was heard. `number`: of the first signal; None so far."""
+    """What was heard. `number`: of the first signal; None so far. `numbers`: those that are listened to."""
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.numbers: list[int] = []
         self.at = 0.0
         self.acted = threading.Event()
         self.over = threading.Event()
@@ -123,6 +124,7 @@ def listening(*, worker: bool = False) -> Iterator[Ears]:
             now = signal.getsignal(number)
             if now is not None and now is not signal.SIG_IGN:  # nohup, or the background of a script
                 before[number] = signal.signal(number, ears.heard)
+                ears.numbers.append(number)
         yield ears
     finally:
         ears.over.set()
@@ -135,6 +137,27 @@ def listening(*, worker: bool = False) -> Iterator[Ears]:
             _end_descendants(0)
             if worker:
                 _end_now(ears.number, quiet=True)
+
+
+@contextmanager
+def heard_beside_ray() -> Iterator[None]:
+    """Hear the signals again once Ray has started: its core takes SIGTERM for itself, prints a trace and aborts."""
+    import ray
+
+    begin = ray.init
+
+    def init(*args: Any, **settings: Any) -> Any:
+        begun = begin(*args, **settings)
+        if _ears is not None and threading.current_thread() is threading.main_thread():
+            for number in _ears.numbers:
+                signal.signal(number, _ears.heard)
+        return begun
+
+    ray.init = init
+    try:
+        yield
+    finally:
+        ray.init = begin
 
 
 def _end_now(number: int, *, quiet: bool = False) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from edgepipe.metrics import read_metrics
@@ -89,3 +92,31 @@ def test_ray_jobs_train_the_shared_baseline_once_on_a_core_each(tmp_path: Path) 
     found = [read_metrics(project / "sweep" / run["folder"]) for run in runs]
     assert sum(not step.cached for metrics in found for step in metrics.passes if step.label == "train") == 1
     assert {metrics.environment.cores for metrics in found} == {1}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_sweep_by_ray_ends_by_sigterm_and_leaves_no_process(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher")
+    project = training_project(tmp_path)
+    sweep = start(
+        "-m",
+        "hydra/launcher=ray",
+        "+hydra.launcher.ray.init.num_cpus=2",
+        "+hydra.launcher.ray.init.include_dashboard=false",
+        "recipe=tiny",
+        "trust_code=true",
+        "store.root=store",
+        "hydra.sweep.dir=sweep",
+        "passes.prune.ratio=0.1,0.3",
+        cwd=project,
+    )
+    while sweep.poll() is None and not list(project.glob("sweep/*/edgepipe.log")):
+        time.sleep(0.2)
+    started = [child.pid for child in psutil.Process(sweep.pid).children(recursive=True)]
+    sweep.send_signal(signal.SIGTERM)
+    _, err = sweep.communicate(timeout=120)
+    assert sweep.returncode == 143
+    assert "*** SIGTERM received" not in err  # Ray's own end, an abort
+    psutil.wait_procs([psutil.Process(pid) for pid in started if psutil.pid_exists(pid)], timeout=20)
+    assert not [pid for pid in started if psutil.pid_exists(pid)]
