@@ -160,7 +160,7 @@ def test_in_a_recipe_the_report_says_what_was_timed_and_the_audit_what_to_set(tm
     assert main([*common, "passes.quantize.keep_float=never", f"hydra.run.dir={tmp_path}/loses"]) == 0
     said = read_metrics(tmp_path / "loses").passes[-1].findings
     assert any("int8 is slower than float here (0." in text for text in said)
-    assert any("keep_float=measured in quantize_static" in text for text in said)
+    assert any("keep_float=never asks for that: leave it out" in text for text in said)
     steps = "{time: {pass: time_int8, seconds: 0.5}, quantize: {pass: quantize_static, keep_float: measured}}"
     recipe = tmp_path / "measured.yaml"
     recipe.write_text(
