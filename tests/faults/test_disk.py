@@ -86,8 +86,9 @@ def test_a_clock_that_goes_backwards_changes_nothing(tmp_path: Path) -> None:
         "import itertools, time\n_real = time.time\n_count = itertools.count()\n"
         "time.time = lambda: _real() - 4e8 - 3600 * next(_count)\n"
     )
-    finish(start(*argv, "hydra.run.dir=b", cwd=tmp_path, PYTHONPATH=str(hook)))
+    path = os.pathsep.join([str(hook), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    finish(start(*argv, "hydra.run.dir=b", cwd=tmp_path, PYTHONPATH=path))
     assert all(step.cached for step in read_metrics(tmp_path / "b").passes)
     shutil.rmtree(tmp_path / "store")
-    finish(start(*argv, "hydra.run.dir=c", cwd=tmp_path, PYTHONPATH=str(hook)))
+    finish(start(*argv, "hydra.run.dir=c", cwd=tmp_path, PYTHONPATH=path))
     assert (tmp_path / "a/final/model.onnx").read_bytes() == (tmp_path / "c/final/model.onnx").read_bytes()

@@ -135,7 +135,7 @@ def _ran(folder: Path, seed: int, capsys: pytest.CaptureFixture[str], torch_shar
     """Run what is right in all but one place: it ends well, or is refused in words."""
     argv = nearly_right.arguments(random.Random(seed), folder / str(seed), torch_share=torch_share)
     code = main(argv)
-    said = capsys.readouterr().err
+    said = "".join(capsys.readouterr())
     assert code in (0, 1, 2), (seed, argv, said)
     for word in ("internal error", "defect", "Traceback", "traceback is in"):
         assert word not in said, (seed, argv, said)
