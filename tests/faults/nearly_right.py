@@ -39,6 +39,7 @@ SHORT: dict[str, Any] = {"epochs": 1, "seconds": 0.01, "threads": 1}
 _LONG = (
     *("epochs", "steps", "seconds", "minutes", "runs", "warmup", "audit_runs", "fitting_examples", "refit_examples"),
     *("importance_examples", "examples", "parity_examples", "threads", "patience", "min_seconds", "max_seconds"),
+    "batch",  # of the exported file: it runs whole batches
 )
 """Settings that a valid value makes long; they stay small."""
 _NAMES = ["n1", "one", "conv1", "fc", "Conv", "nowhere", "", "é", "*", "n1,n2"]
