@@ -11,7 +11,7 @@ from edgepipe.artifact import RUNS, file_sha256
 from edgepipe.bundle.build import FILES, PAGE, answers
 from edgepipe.bundle.manifest import BUNDLE_FILE, GOLDEN_FILE, TOLERANCE, Bundle, read_bundle
 from edgepipe.data.npz_file import read_npz
-from edgepipe.errors import DataError
+from edgepipe.errors import DataError, InputError
 from edgepipe.files import is_file, is_folder
 from edgepipe.models.first_run import tried_file
 from edgepipe.verify.int8_graph import float_operators
@@ -69,7 +69,7 @@ def damage(folder: Path) -> tuple[Bundle, list[str]]:
                 wrong.append(f"{name}: missing")
             elif path.stat().st_size != entry.size_bytes or file_sha256(path) != entry.sha256:
                 wrong.append(f"{name}: changed: its content does not match the SHA-256 in {BUNDLE_FILE}")
-        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        except (OSError, ValueError, InputError) as error:  # also a name that no file can have
             wrong.append(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}")
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
