@@ -42,7 +42,7 @@ class PythonModel(ModelSettings):
 
     def digests(self) -> dict[str, JsonValue]:
         self._check_trust()
-        return {"weights": file_digest(self.weights), "code": _source_digests(self.factory)}
+        return {"weights": file_digest(self.weights, "model.weights"), "code": _source_digests(self.factory)}
 
     def _check_trust(self) -> None:
         if not self.trust_code:

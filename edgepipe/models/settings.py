@@ -53,12 +53,12 @@ class ModelSettings(Settings):
         """
 
 
-def file_digest(value: str | None) -> JsonValue:
-    """SHA-256 of a file that a setting names; the name itself when it is no file."""
+def file_digest(value: str | None, key: str) -> JsonValue:
+    """SHA-256 of a file that a setting (`key`) names; the name itself when it is no file."""
     if value is None:
         return None
     path = Path(value)
-    return file_sha256(path) if is_file(path, "model.weights") else value
+    return file_sha256(path) if is_file(path, key) else value
 
 
 def is_path(value: str) -> bool:

@@ -35,7 +35,7 @@ class TorchvisionModel(ModelSettings):
     num_classes: int | None = Field(None, ge=1, description="classes; null: as many as the data names, else 1000")
 
     def digests(self) -> dict[str, JsonValue]:
-        return {"weights": file_digest(self.weights)}
+        return {"weights": file_digest(self.weights, "model.weights")}
 
     def problems(self) -> list[tuple[str, str]]:
         wrong = unknown_name(self.name)
