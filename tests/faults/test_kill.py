@@ -55,7 +55,7 @@ def test_a_killed_run_is_finished_by_the_same_command(tmp_path: Path) -> None:
 
 def test_an_interrupted_training_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
     project = training_project(tmp_path)
-    more = ("passes.train.epochs=40",)
+    more = ("passes.train.epochs=15",)
     finish(start(*TINY, *more, cwd=project))
     wanted = (project / "run" / "final" / "model.onnx").read_bytes()
     shutil.rmtree(project / "store")

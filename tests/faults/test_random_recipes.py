@@ -158,7 +158,7 @@ def test_recipes_that_are_right_in_all_but_one_place_run_or_are_refused(
 def test_many_recipes_that_are_nearly_right_reach_the_passes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    codes = [_ran(tmp_path, seed, capsys, 0.05) for seed in range(1000, 1150)]
+    codes = [_ran(tmp_path, seed, capsys, 0.05) for seed in range(1000, 1050)]
     assert codes.count(0) > len(codes) / 3
 
 

@@ -29,7 +29,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
 
 @pytest.fixture(scope="module")
 def model(bench: Workbench) -> Artifact:
-    return bench.lowered(bench.do(Train(epochs=2, lr=0.05), bench.loaded)[0])
+    return bench.lowered(bench.do(Train(epochs=1, lr=0.05), bench.loaded)[0])
 
 
 def really_run(file: Path, tmp_path: Path) -> collections.Counter[str]:

@@ -229,8 +229,8 @@ def test_excluded_nodes_stay_float_and_unknown_ones_are_refused(
 
 def test_a_residual_network_runs_whole_in_int8(tmp_path: Path) -> None:
     bench = Workbench(tmp_path)
-    model = bench.lowered(bench.do(Train(epochs=2, lr=0.05), bench.loaded)[0])
-    small, job = bench.do(QuantizeAware(epochs=1), model)
+    model = bench.lowered(bench.do(Train(epochs=1, epoch_share=0.5, lr=0.05), bench.loaded)[0])
+    small, job = bench.do(QuantizeAware(epochs=1, epoch_share=0.4), model)
     operators = really_run(small.onnx, tmp_path)
     assert operators["QLinearConv"] == 20
     assert job.facts["parity"]["agreement"] >= 0.995
