@@ -68,25 +68,25 @@ def test_submitit_runs_jobs_here_as_slurm_would(tmp_path: Path) -> None:
     assert {metrics.environment.cores for metrics in found} == {max(1, (os.cpu_count() or 1) // 2)}
 
 
+RAY = (
+    "-m",
+    "hydra/launcher=ray",
+    "+hydra.launcher.ray.init.num_cpus=2",
+    "+hydra.launcher.ray.init.include_dashboard=false",
+    "recipe=tiny",
+    "trust_code=true",
+    "store.root=store",
+    "hydra.sweep.dir=sweep",
+)
+"""A sweep of the training project by Ray, all but what is swept."""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_ray_jobs_train_the_shared_baseline_once_on_a_core_each(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
     project = training_project(tmp_path)
-    finish(
-        start(
-            "-m",
-            "hydra/launcher=ray",
-            "+hydra.launcher.ray.init.num_cpus=2",
-            "+hydra.launcher.ray.init.include_dashboard=false",
-            "recipe=tiny",
-            "trust_code=true",
-            "store.root=store",
-            "hydra.sweep.dir=sweep",
-            "passes.prune.ratio=0.1,0.3,0.5",
-            cwd=project,
-        )
-    )
+    finish(start(*RAY, "passes.prune.ratio=0.1,0.3,0.5", cwd=project))
     runs = json.loads((project / "sweep" / "sweep.json").read_text())["runs"]
     assert [run["status"] for run in runs] == ["ok"] * 3
     found = [read_metrics(project / "sweep" / run["folder"]) for run in runs]
@@ -99,18 +99,7 @@ def test_ray_jobs_train_the_shared_baseline_once_on_a_core_each(tmp_path: Path) 
 def test_a_sweep_by_ray_ends_by_sigterm_and_leaves_no_process(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
     project = training_project(tmp_path)
-    sweep = start(
-        "-m",
-        "hydra/launcher=ray",
-        "+hydra.launcher.ray.init.num_cpus=2",
-        "+hydra.launcher.ray.init.include_dashboard=false",
-        "recipe=tiny",
-        "trust_code=true",
-        "store.root=store",
-        "hydra.sweep.dir=sweep",
-        "passes.prune.ratio=0.1,0.3",
-        cwd=project,
-    )
+    sweep = start(*RAY, "passes.prune.ratio=0.1,0.3", cwd=project)
     while sweep.poll() is None and not list(project.glob("sweep/*/edgepipe.log")):
         time.sleep(0.2)
     started = [child.pid for child in psutil.Process(sweep.pid).children(recursive=True)]

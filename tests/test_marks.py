@@ -160,6 +160,15 @@ def test_the_store_leaves_alone_what_is_not_named_as_it_names(tmp_path: Path) ->
     assert len(before) == 6
 
 
+def of_a_store(root: Path, folder: Path) -> list[list[str]]:
+    """Command lines that write into a store, or take away from it."""
+    return [
+        [*arguments(folder, f"hydra.run.dir={folder}/r"), f"store.root={root}"],
+        ["store", "gc", "--root", str(root), "--keep-bytes", "0"],
+        ["store", "verify", "--root", str(root)],
+    ]
+
+
 @pytest.mark.parametrize("room", ["tmp", "locks", "cache", "steps", "measurements", "state", "damaged"])
 def test_a_store_whose_folders_are_links_to_the_users_removes_nothing_there(room: str, tmp_path: Path, capfd) -> None:
     mine, root = tmp_path / "mine", tmp_path / "store"
@@ -172,12 +181,7 @@ def test_a_store_whose_folders_are_links_to_the_users_removes_nothing_there(room
         shutil.rmtree(root / room)
     (root / room).symlink_to(mine)
     before = content(mine)
-    argv = [*arguments(tmp_path, f"hydra.run.dir={tmp_path}/r"), f"store.root={root}"]
-    for words in (
-        argv,
-        ["store", "gc", "--root", str(root), "--keep-bytes", "0"],
-        ["store", "verify", "--root", str(root)],
-    ):
+    for words in of_a_store(root, tmp_path):
         assert main(words) == 2
         assert f"{root / room}: a link or a file" in capfd.readouterr().err
     assert content(mine) == before
@@ -189,12 +193,7 @@ def test_a_lock_that_is_a_link_is_named_and_not_followed(tmp_path: Path, capfd) 
     Store(root)
     (root / "locks" / "gc.lock").unlink(missing_ok=True)
     (root / "locks" / "gc.lock").symlink_to(tmp_path / "x")
-    argv = [*arguments(tmp_path, f"hydra.run.dir={tmp_path}/r"), f"store.root={root}"]
-    for words in (
-        argv,
-        ["store", "gc", "--root", str(root), "--keep-bytes", "0"],
-        ["store", "verify", "--root", str(root)],
-    ):
+    for words in of_a_store(root, tmp_path):
         assert main(words) == 2
         assert "gc.lock: no lock can be held there" in capfd.readouterr().err
     assert not (tmp_path / "x").exists()

@@ -245,7 +245,7 @@ def _within(listing: Listing, tops: _Tops) -> dict[str, frozenset[str]]:
     """The folders with pictures in each of those the question is about; of one with pictures right in it none."""
     found: dict[str, set[str]] = {name: set() for name in tops.paths}
     names = {path: name for name, path in tops.paths.items()}
-    depth = 1 + tops.prefix.count("/") + 1 if tops.prefix else 1
+    depth = next(iter(names), "").count("/") + 1  # parts of each path: all lie right in one folder
     for path in listing.hashes:
         parts = path.split("/")
         name = names.get("/".join(parts[:depth]))
