@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.errors import PassError
+from edgepipe.models.answers import Answers
 from edgepipe.models.batch_axis import answered, batch_axis
-from edgepipe.models.lower import Answers
 from edgepipe.models.tensor_types import cast
 
 XML = "openvino.xml"

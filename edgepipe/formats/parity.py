@@ -7,7 +7,7 @@ import numpy as np
 from edgepipe.artifact import Task
 from edgepipe.contract import DataSource, Split
 from edgepipe.errors import ParityError
-from edgepipe.models.lower import Answers, rows_together
+from edgepipe.models.answers import Answers, rows_together
 
 
 def compare(

@@ -24,8 +24,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from edgepipe.errors import PassError
+from edgepipe.models.answers import Answers
 from edgepipe.models.batch_axis import stacked
-from edgepipe.models.lower import Answers
 from edgepipe.models.onnx_network import Call, OnnxNetwork
 from edgepipe.models.onnx_operators import OPERATORS, Attributes, Operator
 from edgepipe.quant.wiring import Wiring, attribute

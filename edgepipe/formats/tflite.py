@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from edgepipe.errors import PassError
 from edgepipe.formats.tflite_graph import Graph
+from edgepipe.models.answers import Answers
 from edgepipe.models.batch_axis import stacked
-from edgepipe.models.lower import Answers
 from edgepipe.quant.placement import Wiring, attribute
 
 FILE = "model.tflite"

@@ -43,7 +43,8 @@ def adopt(
     Raises:
         ModelError: not one input, or not that output. ParityError: the graph answers otherwise.
     """
-    from edgepipe.models.lower import clean, session_answers
+    from edgepipe.models.answers import session_answers
+    from edgepipe.models.clean import clean
 
     model = onnx.load(source)
     wanted = [item.name for item in model.graph.output]

@@ -98,3 +98,22 @@ def is_memory(said: str) -> bool:
     """Whether a library's message says that there was not enough memory."""
     words = ("bad alloc", "bad_alloc", "failed to allocate", "cannot allocate", "can't allocate", "memoryerror")
     return any(word in said.lower() for word in words)
+
+
+def bound_of(size: int, minutes: float | None = None, gigabytes: float | None = None, *, key: str = "") -> Bound:
+    """What a file may take: a minute and one for each half gigabyte of it; 8 GB and eight times its size.
+
+    Three quarters of the memory at most, unless given.
+
+    Args:
+        size: bytes of the file and its external data.
+        key: the recipe's section that sets the bounds; "": nothing does.
+    """
+    longer, more = "It may loop for ever: such a file is not used", "It may fill any memory: such a file is not used"
+    return Bound(
+        minutes or 1 + size / 5e8,
+        gigabytes or min(8 + 8 * size / 1e9, 0.75 * children.memory_bytes() / 1e9),
+        "loading and running it once",
+        f"Give it longer with {key}.most_minutes" if key else longer,
+        f"Allow more with {key}.most_gigabytes" if key else more,
+    )

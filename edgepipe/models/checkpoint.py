@@ -14,8 +14,7 @@ from pathlib import Path
 import torch
 
 from edgepipe.errors import ModelError
-from edgepipe.models.bounded import answer
-from edgepipe.models.first_run import bound_of
+from edgepipe.models.bounded import answer, bound_of
 from edgepipe.scratch import scratch
 
 WEIGHTS = "weights.safetensors"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,27 +73,6 @@ class Examples:
             return
         for number, batch in enumerate(self.data.batches(Split.TRAIN, size, chosen)):
             yield torch.from_numpy(batch.inputs), self.labels[chosen[number * size : number * size + len(batch.inputs)]]
-
-
-def unlabelled(
-    data: DataSource, signature: Signature, count: int, seed: int
-) -> tuple[Callable[[], Iterator[torch.Tensor]], int]:
-    """Batches of train examples, drawn once and the same at every call, and how many examples they are.
-
-    Each is float32 (n, *input_shape) with n such that a wide layer's columns stay in memory.
-    """
-    size = int(np.prod(signature.input_shape))
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(data.count(Split.TRAIN), generator=generator)[:count].tolist()
-    each = max(4, min(64, _BATCH_VALUES // size))
-
-    def read() -> Iterator[torch.Tensor]:
-        return (torch.from_numpy(batch.inputs) for batch in data.batches(Split.TRAIN, each, order))
-
-    if len(order) * size * 4 > _KEPT_BYTES:
-        return read, len(order)
-    kept = list(read())
-    return lambda: iter(kept), len(order)
 
 
 def _hold_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[list[int], list[int]]:

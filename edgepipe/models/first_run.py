@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.artifact import Signature
-from edgepipe.children import memory_bytes
 from edgepipe.contract import Job, Split
 from edgepipe.errors import ModelError
-from edgepipe.models.bounded import Bound, answer
+from edgepipe.models.bounded import Bound, answer, bound_of
 from edgepipe.scratch import scratch
 
 if TYPE_CHECKING:
@@ -56,25 +55,6 @@ _BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 9: 1, 10: 2, 12: 4, 16: 2}
 in_bounds = False
 """This is the process with bounds already."""
 _WORKER = "edgepipe.models.first_run_worker"
-
-
-def bound_of(size: int, minutes: float | None = None, gigabytes: float | None = None, *, key: str = "") -> Bound:
-    """What a file may take: a minute and one for each half gigabyte of it; 8 GB and eight times its size.
-
-    Three quarters of the memory at most, unless given.
-
-    Args:
-        size: bytes of the file and its external data.
-        key: the recipe's section that sets the bounds; "": nothing does.
-    """
-    longer, more = "It may loop for ever: such a file is not used", "It may fill any memory: such a file is not used"
-    return Bound(
-        minutes or 1 + size / 5e8,
-        gigabytes or min(8 + 8 * size / 1e9, 0.75 * memory_bytes() / 1e9),
-        "loading and running it once",
-        f"Give it longer with {key}.most_minutes" if key else longer,
-        f"Allow more with {key}.most_gigabytes" if key else more,
-    )
 
 
 def tried(settings: OnnxModel, network: onnx.ModelProto, signature: Signature, seed: int, job: Job | None) -> bool:

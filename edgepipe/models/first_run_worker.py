@@ -12,7 +12,8 @@ import numpy as np
 
 from edgepipe.artifact import ONNX_FILE, Signature
 from edgepipe.errors import EdgepipeError
-from edgepipe.models import first_run, lower
+from edgepipe.models import first_run
+from edgepipe.models.answers import SessionAnswers
 from edgepipe.models.bounded import is_memory, limit_memory
 from edgepipe.models.onnx_file import OnnxModel
 
@@ -56,7 +57,7 @@ def _run(file: Path, folder: Path, at_once: int, ends: float) -> None:
 
     And on many together, for sizes may be powers of their number; as many as a network may need the time for.
     """
-    session = lower.SessionAnswers(file)
+    session = SessionAnswers(file)
     saved = folder / first_run.EXAMPLES_FILE
     if not saved.is_file():
         return

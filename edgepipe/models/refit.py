@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from edgepipe.artifact import Artifact
 from edgepipe.contract import Job, Progress
-from edgepipe.models.examples import unlabelled
+from edgepipe.models.unlabelled import unlabelled
 
 _RIDGE = 0.1
 """Share of the mean square of a layer's inputs that its old weights weigh: they stay where examples say nothing."""

@@ -15,8 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edgepipe.models.clean import TREES
 from edgepipe.models.converter import Refused, placed, run
-from edgepipe.models.lower import TREES
 from edgepipe.models.session_options import quiet_options
 
 # Parts of estimators beside scikit-learn's own classes that hold numbers or compute on arrays. skops leaves them to

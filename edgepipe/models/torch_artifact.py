@@ -56,11 +56,11 @@ def build_base(base: dict[str, Any]) -> nn.Module:
 
 def _made(base: dict[str, Any]) -> nn.Module:
     if base["source"] == "torchvision":
-        from edgepipe.models.torchvision import build_network
+        from edgepipe.models.torchvision_networks import build_network
 
         return build_network(str(base["name"]), int(base["num_classes"]))
     if base["source"] == "python":
-        from edgepipe.models.python import call_stored
+        from edgepipe.models.factory import call_stored
 
         return call_stored(str(base["factory"]), dict(base["kwargs"]))
     raise ModelError(f"architecture.json: unknown source '{base['source']}'")

@@ -59,7 +59,7 @@ class Distill(TaughtPass):
     def problems(self) -> list[tuple[str, str]]:
         if self.student is None:
             return []
-        from edgepipe.models.torchvision import unknown_name
+        from edgepipe.models.torchvision_networks import unknown_name
 
         wrong = unknown_name(self.student.name)
         return [] if wrong is None else [("student.name", wrong)]
@@ -67,7 +67,7 @@ class Distill(TaughtPass):
     def misfits(self, input_shape: tuple[int, ...]) -> list[tuple[str, str]]:
         if self.student is None:
             return []
-        from edgepipe.models.torchvision import misfit
+        from edgepipe.models.torchvision_networks import misfit
 
         wrong = misfit(self.student.name, input_shape)
         return [] if wrong is None else [("student.name", wrong)]

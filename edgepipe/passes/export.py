@@ -49,7 +49,8 @@ class Export(Pass):
         import onnx
         from onnx import version_converter
 
-        from edgepipe.models import lower
+        from edgepipe.models.answers import check_parity, session_answers
+        from edgepipe.models.clean import clean
         from edgepipe.models.written import write
         from edgepipe.passes.batch import set_batch
 
@@ -61,14 +62,14 @@ class Export(Pass):
                 raise PassError(
                     f"{job.label}: cannot be converted to opset {self.opset}: {str(error)[:200]}"
                 ) from error
-        source = lower.session_answers(model.onnx)
+        source = session_answers(model.onnx)
         if self.batch != "keep":
             count = min(4, job.data.count(Split.EVALUATION))
             rows = next(job.data.batches(Split.EVALUATION, count, range(count))).inputs
             told = set_batch(network, self.batch, source, rows, job.label)
             if told:
                 job.add("notes", *told)
-        lower.clean(network)
+        clean(network)
         file = job.out / ONNX_FILE
         write(network, file, job.label)
         written = [file]
@@ -77,7 +78,7 @@ class Export(Pass):
         parity: dict[str, float | int] = {}
         for path in written:
             job.progress(0.5, f"comparing {path.name}")
-            parity = lower.check_parity(
+            parity = check_parity(
                 source, path, job.data, tolerance=self.tolerance, examples=256, what=f"{job.label}: {path.name}"
             )
         job.facts["parity"] = dict(parity)
@@ -94,7 +95,7 @@ class Export(Pass):
         import importlib.util
 
         from edgepipe.formats.parity import compare
-        from edgepipe.models.lower import session_answers
+        from edgepipe.models.answers import session_answers
         from edgepipe.quant.layers import int8_layers
 
         module = {"openvino": "openvino", "tflite": "ai_edge_litert", "pte": "executorch"}[name]

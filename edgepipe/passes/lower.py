@@ -31,7 +31,7 @@ class Lower(Pass):
     parity_examples: int = Field(256, ge=1, description="examples the two are compared on")
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
-        from edgepipe.models import lower, torch_artifact
+        from edgepipe.models import answers, lower, torch_artifact
 
         network = torch_artifact.build(model)
         torch_artifact.bake_masks(network)
@@ -39,7 +39,7 @@ class Lower(Pass):
         file = job.out / ONNX_FILE
         lower.export(network, file, model.signature.input_shape, opset=self.opset, batch=self.batch)
         job.progress(0.7, "comparing")
-        parity = lower.check_parity(
+        parity = answers.check_parity(
             lambda inputs: lower.answers_of(network, inputs),
             file,
             job.data,

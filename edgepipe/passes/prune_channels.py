@@ -280,8 +280,8 @@ class PruneChannels(Pass):
         fit_to_parent(network, parent, kept, model, job, examples=self.refit_examples, skip=masked, progress=progress)
 
     def _weigh(self, network: Any, model: Artifact, job: Job, number: int, groups: Any) -> list[list[float] | None]:
-        from edgepipe.models.examples import unlabelled
         from edgepipe.models.narrowing import costs
+        from edgepipe.models.unlabelled import unlabelled
 
         batches, count = unlabelled(job.data, model.signature, self.importance_examples, job.seed)
         job.facts["importance_examples"] = count
@@ -291,7 +291,7 @@ class PruneChannels(Pass):
 
     def _few(self, model: Artifact, job: Job) -> Any:
         """Two real examples to compare a cut with, where the step reads data anyway."""
-        from edgepipe.models.examples import unlabelled
+        from edgepipe.models.unlabelled import unlabelled
 
         if not self.splits():
             return None

@@ -9,7 +9,7 @@ from pydantic import Field
 from edgepipe.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
 from edgepipe.errors import PassError
-from edgepipe.models.lower import TREES
+from edgepipe.models.clean import TREES
 
 
 class PruneTrees(Pass):
@@ -30,7 +30,8 @@ class PruneTrees(Pass):
         import numpy as np
         import onnx
 
-        from edgepipe.models.lower import clean, session_answers
+        from edgepipe.models.answers import session_answers
+        from edgepipe.models.clean import clean
         from edgepipe.models.written import write
 
         network = onnx.load(model.onnx)

@@ -63,7 +63,7 @@ class QuantizeAware(TaughtPass):
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import onnx
 
-        from edgepipe.models.lower import clean
+        from edgepipe.models.clean import clean
         from edgepipe.models.onnx_network import OnnxNetwork
         from edgepipe.models.training import train
         from edgepipe.models.written import write
@@ -185,7 +185,8 @@ class QuantizeAware(TaughtPass):
 
     def _compare(self, network: SimulatedNetwork, job: Job) -> dict[str, float]:
         """The simulation against the file in ONNX Runtime; a single differing answer is always allowed."""
-        from edgepipe.models.lower import answers_of, session_answers
+        from edgepipe.models.answers import session_answers
+        from edgepipe.models.lower import answers_of
 
         answers = session_answers(job.out / ONNX_FILE)
         count = min(_PARITY_EXAMPLES, job.data.count(Split.EVALUATION))

@@ -41,7 +41,7 @@ class QuantizeDynamic(Pass):
         import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
-        from edgepipe.models.lower import clean
+        from edgepipe.models.clean import clean
         from edgepipe.models.written import write
         from edgepipe.quant.embeddings import quantize_tables
         from edgepipe.quant.exclude import named_nodes

@@ -99,7 +99,7 @@ class QuantizeStatic(Pass):
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import onnx
 
-        from edgepipe.models.lower import clean
+        from edgepipe.models.clean import clean
         from edgepipe.models.written import write
         from edgepipe.quant.placement import NOT_WORTH_IT, TOO_FAR_APART
         from edgepipe.quant.recurrent import ADVICE, kinds_in

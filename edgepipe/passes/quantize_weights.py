@@ -38,7 +38,7 @@ class QuantizeWeights(Pass):
 
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-        from edgepipe.models.lower import clean
+        from edgepipe.models.clean import clean
         from edgepipe.models.subgraphs import all_graphs
         from edgepipe.models.written import write
         from edgepipe.quant.exclude import named_nodes

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from edgepipe.models.lower import Answers
+    from edgepipe.models.answers import Answers
     from edgepipe.models.objective import Objective
 
 _OPSET = 20
@@ -83,8 +83,9 @@ class TaughtPass(TrainingPass):
         """
         import torch
 
+        from edgepipe.models.answers import session_answers
         from edgepipe.models.interface import drawn
-        from edgepipe.models.lower import answers_of, session_answers
+        from edgepipe.models.lower import answers_of
         from edgepipe.models.training import takes_bf16
 
         if torch.cuda.is_available() or takes_bf16(student, self):
@@ -119,7 +120,8 @@ class TaughtPass(TrainingPass):
         Raises:
             PassError: it cannot be lowered or quantized, or answers otherwise then.
         """
-        from edgepipe.models.lower import answers_of, session_answers
+        from edgepipe.models.answers import session_answers
+        from edgepipe.models.lower import answers_of
 
         job.progress(0.0, "quantizing the teacher")
         folder = job.state / "teacher"

@@ -30,7 +30,7 @@ class ToFloat16(Pass):
         import onnx
         from onnx import numpy_helper
 
-        from edgepipe.models.lower import clean
+        from edgepipe.models.clean import clean
         from edgepipe.models.written import write
         from edgepipe.quant.prepare import QUANTIZED
 

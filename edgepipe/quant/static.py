@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgepipe.contract import DataSource, Progress, Split
 from edgepipe.errors import PassError
-from edgepipe.models.lower import clean
+from edgepipe.models.clean import clean
 from edgepipe.quant.apart import Apart, far_apart, shared_scales, with_probes
 from edgepipe.quant.calibrate import calibrate, stream
 from edgepipe.quant.channels import FarChannels, Place, channel_spans, far_channels, readings

@@ -15,7 +15,7 @@ from edgepipe.artifact import Kind, Signature, canonical_json, seal
 from edgepipe.compose import compose, launch
 from edgepipe.errors import ModelError, RecipeError
 from edgepipe.models import torch_artifact
-from edgepipe.models.python import trust
+from edgepipe.models.factory import trust
 from edgepipe.store import key_of
 from tests.small import arguments
 

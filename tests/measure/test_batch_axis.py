@@ -18,8 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgepipe.errors import MeasureError
 from edgepipe.formats.parity import compare
 from edgepipe.measure.accuracy import values
+from edgepipe.models.answers import check_parity, session_answers
 from edgepipe.models.batch_axis import answered, batch_axis
-from edgepipe.models.lower import check_parity, session_answers
 from edgepipe.quant.answers import answers
 from edgepipe.verify.browser import WEB, _prepare
 from edgepipe.verify.processes import answer_in_processes

@@ -14,8 +14,8 @@ from edgepipe.contract import Split
 from edgepipe.measure.accuracy import Predictions, hangs_on_neighbours, predict, values
 from edgepipe.measure.values import Values
 from edgepipe.metrics import read_metrics
+from edgepipe.models.answers import session_answers
 from edgepipe.models.batch_axis import neighbours
-from edgepipe.models.lower import session_answers
 from edgepipe.quant.answers import batch_of
 from tests.measure.graphs import Arrays, pictures, small_network
 

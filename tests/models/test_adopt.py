@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgepipe.errors import ModelError
 from edgepipe.models.adopt import adopt
-from edgepipe.models.lower import session_answers
+from edgepipe.models.answers import session_answers
 
 RNG = np.random.default_rng(0)
 KERNEL = RNG.standard_normal((4, 1, 3, 3)).astype(np.float32)

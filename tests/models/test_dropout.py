@@ -12,7 +12,7 @@ from torch import nn
 from edgepipe.artifact import Artifact
 from edgepipe.models import torch_artifact
 from edgepipe.models.dropout import nothing_dropped
-from edgepipe.models.python import trust
+from edgepipe.models.factory import trust
 from edgepipe.passes.distill import Distill
 from edgepipe.passes.train import Train
 from tests.passes.workbench import Workbench

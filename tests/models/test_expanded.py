@@ -12,7 +12,7 @@ from onnx import AttributeProto, FunctionProto, NodeProto, TensorProto, helper, 
 
 from edgepipe.artifact import Signature
 from edgepipe.errors import ModelError
-from edgepipe.models.lower import session_answers
+from edgepipe.models.answers import session_answers
 from edgepipe.models.onnx_file import OnnxModel
 
 node = helper.make_node

@@ -12,7 +12,7 @@ from onnx import AttributeProto, NodeProto, SparseTensorProto, TensorProto, help
 from edgepipe.artifact import Signature
 from edgepipe.errors import ModelError
 from edgepipe.models import external_data
-from edgepipe.models.lower import session_answers
+from edgepipe.models.answers import session_answers
 from edgepipe.models.onnx_file import OnnxModel
 
 WEIGHT = np.arange(40, dtype=np.float32).reshape(4, 10) / 40

@@ -14,7 +14,7 @@ from edgepipe.errors import DataError, ModelError, PassError
 from edgepipe.models import objective
 from edgepipe.models.lower import export
 from edgepipe.models.python import PythonModel
-from edgepipe.models.torchvision import misfit
+from edgepipe.models.torchvision_networks import misfit
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from edgepipe.artifact import Signature
 from edgepipe.contract import Job
 from edgepipe.data.npz import NpzData
 from edgepipe.errors import ModelError
-from edgepipe.models.lower import session_answers
+from edgepipe.models.answers import session_answers
 from edgepipe.models.onnx_file import OnnxModel
 from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.passes.to_float16 import ToFloat16

@@ -34,7 +34,7 @@ def made(which: str) -> nn.Module:
 @pytest.fixture(autouse=True)
 def _none_made(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # Hashing all that this file imports takes seconds, and is tested elsewhere.
-    monkeypatch.setattr("edgepipe.models.python._source_digests", lambda _factory: {})
+    monkeypatch.setattr("edgepipe.models.python.source_digests", lambda _factory: {})
     yield
     MADE.clear()
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgepipe.errors import ParityError, PassError
-from edgepipe.models import lower
-from edgepipe.models.lower import check_parity, export, session_answers
+from edgepipe.models.answers import check_parity, session_answers
+from edgepipe.models.lower import export
 from tests.measure.graphs import Arrays, small_network
 
 
@@ -52,7 +52,7 @@ def test_what_answers_differently_each_time_is_told_as_that(
         return answers(inputs) + noise.standard_normal((len(inputs), 10)).astype(np.float32)
 
     if draws == "file":
-        monkeypatch.setattr(lower, "session_answers", lambda _file: drawing)
+        monkeypatch.setattr(answers, "session_answers", lambda _file: drawing)
     with pytest.raises(ParityError, match="differently each time") as caught:
         check_parity(
             drawing if draws == "source" else answers,

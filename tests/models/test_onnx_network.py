@@ -16,7 +16,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 from edgepipe.errors import PassError
 from edgepipe.models.lower import export
 from edgepipe.models.onnx_network import OnnxNetwork
-from edgepipe.models.torchvision import build_network
+from edgepipe.models.torchvision_networks import build_network
 from edgepipe.quant.prepare import prepare
 
 

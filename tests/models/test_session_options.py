@@ -14,7 +14,7 @@ import edgepipe
 from edgepipe.errors import MeasureError
 from edgepipe.measure import probe
 from edgepipe.measure import session as runtime
-from edgepipe.models.lower import SessionAnswers
+from edgepipe.models.answers import SessionAnswers
 from edgepipe.models.session_options import quiet_options
 from edgepipe.verify import worker
 

@@ -82,7 +82,7 @@ def loaded(model: Any, tmp_path: Path, shape: tuple[int, ...] = (6,), **settings
 
 
 def answers(file: Path, inputs: np.ndarray) -> np.ndarray:
-    from edgepipe.models.lower import session_answers
+    from edgepipe.models.answers import session_answers
 
     return session_answers(file)(inputs)
 

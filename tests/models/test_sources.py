@@ -17,7 +17,8 @@ from edgepipe.data.digits import DigitsData
 from edgepipe.errors import ModelError
 from edgepipe.metrics import read_metrics
 from edgepipe.models import torch_artifact
-from edgepipe.models.python import PythonModel, _is_library
+from edgepipe.models.factory import _is_library
+from edgepipe.models.python import PythonModel
 from edgepipe.models.torchvision import TorchvisionModel
 
 

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from edgepipe.bundle.build import FILES
 from edgepipe.errors import ModelError
 from edgepipe.measure.session import feed_of, open_session
-from edgepipe.models.lower import SessionAnswers
+from edgepipe.models.answers import SessionAnswers
 from edgepipe.models.tensor_types import TYPES, cast, numpy_type
 from edgepipe.quant.calibrate import open_probe
 from edgepipe.verify import worker

@@ -187,7 +187,7 @@ def test_ort_format_opens_and_names_its_operators(bench: Workbench, model: Artif
 
 
 def test_a_file_that_answers_otherwise_fails_the_export(bench: Workbench, model: Artifact, monkeypatch) -> None:
-    from edgepipe.models import lower
+    from edgepipe.models import answers
 
     other = bench.onnx_logits
 
@@ -195,8 +195,8 @@ def test_a_file_that_answers_otherwise_fails_the_export(bench: Workbench, model:
         answer = lower_answers(file)
         return lambda inputs: answer(inputs) * (1.01 if file == model.onnx else 1.0)
 
-    lower_answers = lower.session_answers
-    monkeypatch.setattr(lower, "session_answers", wrong)
+    lower_answers = answers.session_answers
+    monkeypatch.setattr(answers, "session_answers", wrong)
     with pytest.raises(ParityError, match="differ"):
         bench.do(Export(), model)
     monkeypatch.undo()

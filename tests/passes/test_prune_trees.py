@@ -12,7 +12,8 @@ from edgepipe.artifact import Artifact, Kind, Signature, seal
 from edgepipe.contract import Job
 from edgepipe.data.npz import NpzData
 from edgepipe.errors import PassError
-from edgepipe.models.lower import TREES, session_answers
+from edgepipe.models.answers import session_answers
+from edgepipe.models.clean import TREES
 from edgepipe.passes.prune_trees import PruneTrees
 
 RNG = np.random.default_rng(0)

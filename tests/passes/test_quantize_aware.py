@@ -15,7 +15,8 @@ from edgepipe.artifact import ONNX_FILE, Artifact, Kind, seal
 from edgepipe.contract import Split
 from edgepipe.errors import PassError
 from edgepipe.measure.session import open_session
-from edgepipe.models.lower import answers_of, session_answers
+from edgepipe.models.answers import session_answers
+from edgepipe.models.lower import answers_of
 from edgepipe.models.training import bf16_pays
 from edgepipe.passes.lower import Lower
 from edgepipe.passes.quantize_aware import QuantizeAware

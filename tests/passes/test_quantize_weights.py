@@ -14,7 +14,7 @@ from edgepipe.artifact import Artifact, Kind
 from edgepipe.errors import PassError
 from edgepipe.measure.graph import Graph
 from edgepipe.measure.size import parameters
-from edgepipe.models.lower import session_answers
+from edgepipe.models.answers import session_answers
 from edgepipe.passes.quantize_dynamic import QuantizeDynamic
 from edgepipe.passes.quantize_weights import QuantizeWeights
 from tests.passes.workbench import Workbench

@@ -14,8 +14,8 @@ from edgepipe.artifact import Artifact
 from edgepipe.contract import DataSource, Job, Pass, Split
 from edgepipe.data.digits import DigitsData
 from edgepipe.models import torch_artifact
-from edgepipe.models.lower import session_answers
-from edgepipe.models.python import trust
+from edgepipe.models.answers import session_answers
+from edgepipe.models.factory import trust
 from edgepipe.models.torchvision import TorchvisionModel
 from edgepipe.passes.lower import Lower
 

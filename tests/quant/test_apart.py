@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from edgepipe.contract import Job
-from edgepipe.models.lower import session_answers
+from edgepipe.models.answers import session_answers
 from edgepipe.passes.quantize_aware import QuantizeAware
 from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.quant.placement import place

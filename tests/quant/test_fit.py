@@ -214,7 +214,7 @@ def test_equalizing_brings_back_a_network_whose_channels_were_spread(bench: Work
 
 
 def test_equalizing_changes_nothing_in_float(bench: Workbench, model: Artifact, tmp_path: Path) -> None:
-    from edgepipe.models.lower import session_answers
+    from edgepipe.models.answers import session_answers
 
     changed = prepare(model.onnx, "it")
     before = changed.SerializeToString()

@@ -19,7 +19,7 @@ from edgepipe.data.npz import NpzData
 from edgepipe.errors import ModelError, PassError
 from edgepipe.measure.graph import Graph
 from edgepipe.models import written
-from edgepipe.models.lower import session_answers
+from edgepipe.models.answers import session_answers
 from edgepipe.models.onnx_file import OnnxModel
 from edgepipe.passes.quantize_dynamic import QuantizeDynamic
 from edgepipe.passes.quantize_static import QuantizeStatic
