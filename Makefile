@@ -40,7 +40,7 @@ test-slow: $(READY)
 # The sources and formats that need heavy extras (about 5 GB more).
 test-frameworks: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[keras,tensorflow,sklearn,openvino,tflite,pte]'
-	$(BIN)/python -m pytest -m "slow or not slow" tests/models tests/passes/test_formats.py
+	$(BIN)/python -m pytest -m "slow or not slow" tests/sources tests/passes/test_formats.py
 
 lint: $(READY)
 	$(BIN)/ruff check edgepipe tests benchmarks

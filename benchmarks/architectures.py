@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from edgepipe.errors import EdgepipeError
-from edgepipe.metrics import Metrics, StepRecord, read_metrics
+from edgepipe.records.metrics import Metrics, StepRecord, read_metrics
 from edgepipe.report.table import markdown_rows, megabytes, percent, points, times
 
 SHORT = {"epochs": 1, "epoch_share": 0.1, "batch_size": 64, "horizontal_flip": True, "crop_padding": 4}

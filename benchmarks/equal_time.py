@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edgepipe.metrics import Metrics, read_metrics
+from edgepipe.records.metrics import Metrics, read_metrics
 
 OUT = Path("outputs/equal_time")
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgepipe.artifact import ONNX_FILE, open_artifact
+from edgepipe.contract.artifact import ONNX_FILE, open_artifact
 from edgepipe.measure.latency import paired_latency
-from edgepipe.metrics import read_metrics
+from edgepipe.records.metrics import read_metrics
 
 
 def main() -> None:

@@ -47,67 +47,67 @@ _WITHOUT_OPTIONS = ("plan", "list", "doctor", "schema")
 
 def _verbs() -> dict[str, Callable[[list[str]], int]]:
     def plan(argv: list[str]) -> int:
-        from edgepipe.listing import main_plan
+        from edgepipe.cli.listing import main_plan
 
         return main_plan(argv)
 
     def listing(argv: list[str]) -> int:
-        from edgepipe.listing import main_list
+        from edgepipe.cli.listing import main_list
 
         return main_list(argv)
 
     def doctor(argv: list[str]) -> int:
-        from edgepipe.listing import main_doctor
+        from edgepipe.cli.listing import main_doctor
 
         return main_doctor(argv)
 
     def check(argv: list[str]) -> int:
-        from edgepipe.check import main_check
+        from edgepipe.cli.check import main_check
 
         return main_check(argv)
 
     def accept(argv: list[str]) -> int:
-        from edgepipe.check import main_accept
+        from edgepipe.cli.check import main_accept
 
         return main_accept(argv)
 
     def compare(argv: list[str]) -> int:
-        from edgepipe.listing import main_compare
+        from edgepipe.cli.listing import main_compare
 
         return main_compare(argv)
 
     def report(argv: list[str]) -> int:
-        from edgepipe.listing import main_report
+        from edgepipe.cli.listing import main_report
 
         return main_report(argv)
 
     def search(argv: list[str]) -> int:
-        from edgepipe.search import main_search
+        from edgepipe.search.study import main_search
 
         return main_search(argv)
 
     def sensitivity(argv: list[str]) -> int:
-        from edgepipe.sensitivity import main_sensitivity
+        from edgepipe.search.sensitivity import main_sensitivity
 
         return main_sensitivity(argv)
 
     def explain(argv: list[str]) -> int:
-        from edgepipe.housekeeping import main_explain
+        from edgepipe.cli.store import main_explain
 
         return main_explain(argv)
 
     def store(argv: list[str]) -> int:
-        from edgepipe.housekeeping import main_store
+        from edgepipe.cli.store import main_store
 
         return main_store(argv)
 
     def verify(argv: list[str]) -> int:
-        from edgepipe.proving import main_verify
+        from edgepipe.cli.verify import main_verify
 
         return main_verify(argv)
 
     def targets(argv: list[str]) -> int:
-        from edgepipe.proving import main_targets
+        from edgepipe.cli.verify import main_targets
 
         return main_targets(argv)
 
@@ -117,17 +117,17 @@ def _verbs() -> dict[str, Callable[[list[str]], int]]:
         return main_track(argv)
 
     def bundle(argv: list[str]) -> int:
-        from edgepipe.bundling import main_bundle
+        from edgepipe.cli.bundle import main_bundle
 
         return main_bundle(argv)
 
     def device(argv: list[str]) -> int:
-        from edgepipe.device import main_device
+        from edgepipe.cli.device import main_device
 
         return main_device(argv)
 
     def schema(argv: list[str]) -> int:
-        from edgepipe.listing import main_schema
+        from edgepipe.cli.listing import main_schema
 
         return main_schema(argv)
 
@@ -163,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
 
         sys.stdout.write(f"edgepipe {__version__}\n")
         return 0
-    from edgepipe.stopping import listening
+    from edgepipe.base.stopping import listening
 
     with listening() as ears:
         code = _caught(args)
@@ -182,21 +182,21 @@ def _caught(args: list[str]) -> int:
         if args[0] in verbs:
             return verbs[args[0]](args[1:])
         if args[0][:1].isalpha() and "=" not in args[0]:
-            from edgepipe.registry import did_you_mean
-            from edgepipe.terminal import print_error
+            from edgepipe.plugins import did_you_mean
+            from edgepipe.report.terminal import print_error
 
             print_error(f"command line: unknown command '{args[0]}'.{did_you_mean(args[0], [*verbs, 'recipe=NAME'])}")
             return 2
-        from edgepipe.job import run_command
+        from edgepipe.cli.job import run_command
 
         return run_command(args)
     except EdgepipeError as error:
-        from edgepipe.terminal import print_error
+        from edgepipe.report.terminal import print_error
 
         print_error(str(error))
         return error.exit_code
     except KeyboardInterrupt as stopped:
-        from edgepipe.stopping import code_of, words_of
+        from edgepipe.base.stopping import code_of, words_of
 
         sys.stderr.write(f"{words_of(stopped)}\n")
         return code_of(stopped)
@@ -207,7 +207,7 @@ def _caught(args: list[str]) -> int:
     except Exception as error:
         if os.environ.get("EDGEPIPE_DEBUG"):
             raise
-        from edgepipe.text import shown
+        from edgepipe.base.text import shown
 
         sys.stderr.write(
             f"error: internal error: {type(error).__name__}: {shown(str(error))}\n"

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgepipe.files import is_file
+from edgepipe.base.files import is_file
 
 if TYPE_CHECKING:  # a project's other tests must not pay for these imports
-    from edgepipe.metrics import Metrics
+    from edgepipe.records.metrics import Metrics
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def edgepipe_run(tmp_path: Path) -> Callable[..., Metrics]:
     def run(recipe: str, *overrides: str, baseline: str | Path | None = None) -> Metrics:
         nonlocal count
         from edgepipe.__main__ import main
-        from edgepipe.check import compare, incomparable, markdown, read_baseline
-        from edgepipe.metrics import read_metrics
+        from edgepipe.cli.check import compare, incomparable, markdown, read_baseline
+        from edgepipe.records.metrics import read_metrics
 
         expected = read_baseline(Path(baseline)) if baseline is not None else None
         count += 1

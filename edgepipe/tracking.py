@@ -29,14 +29,14 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from edgepipe import __version__
+from edgepipe.base.files import is_file, is_folder, is_there, read_json, write_text
+from edgepipe.base.text import shown, without_passwords
+from edgepipe.contract.settings import at_home
 from edgepipe.errors import EdgepipeError, InputError, RecipeError
-from edgepipe.files import is_file, is_folder, is_there, read_json, write_text
-from edgepipe.metrics import Metrics, StepRecord, read_metrics
-from edgepipe.recipe import Tracking
-from edgepipe.recipe_files import read_yaml
-from edgepipe.settings import at_home
-from edgepipe.terminal import Arguments, output_console
-from edgepipe.text import shown, without_passwords
+from edgepipe.recipe.files import read_yaml
+from edgepipe.recipe.schema import Tracking
+from edgepipe.records.metrics import Metrics, StepRecord, read_metrics
+from edgepipe.report.terminal import Arguments, output_console
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

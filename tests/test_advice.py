@@ -14,8 +14,8 @@ from pydantic import BaseModel
 
 import edgepipe
 from edgepipe.__main__ import _verbs
-from edgepipe.recipe import Recipe
-from edgepipe.registry import DATA, MODELS, pass_class, pass_names, source_class
+from edgepipe.plugins import DATA, MODELS, pass_class, pass_names, source_class
+from edgepipe.recipe.schema import Recipe
 
 HOME = Path(edgepipe.__file__).parent
 ROOT = HOME.parent
@@ -129,16 +129,18 @@ def test_a_source_of_models_names_its_own_keys_only(name: str) -> None:
 
 def modules(kind: type) -> set[Path]:
     """Source files of a class and of what it is made of."""
-    inside = [item.__module__.split(".") for item in kind.__mro__ if item.__module__.startswith("edgepipe.models.")]
+    inside = [item.__module__.split(".") for item in kind.__mro__ if item.__module__.startswith("edgepipe.sources.")]
     return {Path(HOME, *names[1:]).with_suffix(".py") for names in inside}
 
 
 OF_SOURCES = {
-    "saved_model_to_onnx.py": ("tensorflow",),
-    "keras_to_onnx.py": ("keras",),
-    "sklearn_to_onnx.py": ("sklearn",),
-    "adopt.py": ("keras", "sklearn", "tensorflow"),
-    "torch_artifact.py": ("torchvision", "python"),
+    "sources/tensorflow/to_onnx.py": ("tensorflow",),
+    "sources/keras/to_onnx.py": ("keras",),
+    "sources/sklearn/to_onnx.py": ("sklearn",),
+    "onnx/adopt.py": ("keras", "sklearn", "tensorflow"),
+    "torch/artifact.py": ("torchvision", "python"),
+    "torch/factory.py": ("python",),
+    "torch/torchvision_networks.py": ("torchvision",),
 }
 """Modules that serve some sources only."""
 
@@ -148,7 +150,7 @@ def test_what_serves_every_source_names_a_source_with_a_key_that_not_all_have() 
     own = {file for kind in kinds.values() for file in modules(kind)}
     checked = 0
     for path in sorted({*HOME.rglob("*.py")} - own):
-        served = OF_SOURCES.get(path.name, MODELS)
+        served = OF_SOURCES.get(path.relative_to(HOME).as_posix(), MODELS)
         for place, text in said(path):
             for found in _KEY.finditer(text):
                 key = found[2].split(".")[1]

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from edgepipe.__main__ import main
-from edgepipe.compose import _no_plugin, launch
-from edgepipe.metrics import read_metrics
+from edgepipe.recipe.compose import _no_plugin, launch
+from edgepipe.records.metrics import read_metrics
 from tests.small import arguments
 
 _OWN = """# @package _global_
@@ -290,7 +290,7 @@ def test_what_is_wrong_about_a_student_is_said(
 def test_composing_a_recipe_with_a_student_imports_no_torch() -> None:
     """A run whose steps are all stored need not wait for it."""
     asked = repr([*SMALL, f"{STUDENT}.name=mobilenet_v2"])
-    code = f"import sys; sys.modules['torch'] = None; from edgepipe.compose import compose; compose({asked})"
+    code = f"import sys; sys.modules['torch'] = None; from edgepipe.recipe.compose import compose; compose({asked})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from edgepipe.metrics import read_metrics
+from edgepipe.records.metrics import read_metrics
 from tests.faults.processes import finish, start, training_project
 
 pytest.importorskip("hydra_plugins.hydra_joblib_launcher")

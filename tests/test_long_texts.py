@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from edgepipe.__main__ import main
-from edgepipe.interpolations import folder_inside, refuse_reaching
+from edgepipe.base.text import holds_password, shown, without_passwords
 from edgepipe.measure.match import _names
-from edgepipe.models.sklearn_to_onnx import _lacking
-from edgepipe.passes.batch import _named
-from edgepipe.text import holds_password, shown, without_passwords
-from edgepipe.words import elements, quoted
+from edgepipe.onnx.fixed_batch import _named
+from edgepipe.recipe.interpolations import folder_inside, refuse_reaching
+from edgepipe.recipe.words import elements, quoted
+from edgepipe.sources.sklearn.to_onnx import _lacking
 
 LETTERS = 1_000_000
 HEADER = "# @package _global_\ndefaults:\n  - /model: resnet18\n  - /data: digits\n  - _self_\npasses: {}\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from edgepipe.base.files import is_file, is_folder, is_there
 from edgepipe.errors import InputError
-from edgepipe.files import is_file, is_folder, is_there
 from tests.faults.test_untrusted import refused
 from tests.small import arguments
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from edgepipe.__main__ import main
-from edgepipe.metrics import read_metrics
-from edgepipe.recipe import Tracking
+from edgepipe.recipe.schema import Tracking
+from edgepipe.records.metrics import read_metrics
 from edgepipe.tracking import TrackingError, track, unanswered
 from tests.faults.processes import finish, start
 from tests.small import arguments

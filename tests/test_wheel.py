@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepipe.metrics import read_metrics
+from edgepipe.records.metrics import read_metrics
 
 ROOT = Path(__file__).parent.parent
 

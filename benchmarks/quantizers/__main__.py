@@ -26,7 +26,7 @@ from benchmarks.quantizers.tools import TOOLS, Tool
 from edgepipe.contract import DataSource, Split
 from edgepipe.data.image_folder import ImageFolderData
 from edgepipe.data.npz import NpzData
-from edgepipe.targets.machine import cpu_name, instruction_sets
+from edgepipe.targets.host import cpu_name, instruction_sets
 
 REFERENCE = "ort_u8s8"
 """The tool whose model the others' speed is also compared with directly."""

@@ -20,11 +20,11 @@ from edgepipe.contract import DataSource, Split
 from edgepipe.measure import accuracy, size
 from edgepipe.measure.accuracy import Predictions
 from edgepipe.measure.audit import audit
-from edgepipe.measure.graph import Graph
 from edgepipe.measure.latency import PairedLatency, paired_latency
 from edgepipe.measure.macs import layers
-from edgepipe.metrics import Int8Share, Interval
-from edgepipe.targets.machine import u8s8_saturates
+from edgepipe.onnx.graph import Graph
+from edgepipe.records.metrics import Int8Share, Interval
+from edgepipe.targets.host import u8s8_saturates
 
 QEMU = "qemu-x86_64-static"
 _CONFIRMED = 8

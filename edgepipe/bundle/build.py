@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgepipe.artifact import ONNX_FILE, Signature
 from edgepipe.bundle.manifest import GOLDEN_FILE, TOLERANCE, Bundle, seal_bundle
 from edgepipe.contract import DataSource, Split
+from edgepipe.contract.artifact import ONNX_FILE, Signature
 from edgepipe.errors import MeasureError
-from edgepipe.measure import session as runtime
-from edgepipe.targets.machine import versions
+from edgepipe.onnx import session as runtime
+from edgepipe.targets.host import versions
 from edgepipe.verify.browser import BrowserWasm, runtime_files
 from edgepipe.verify.int8_graph import float_operators
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edgepipe.artifact import FileEntry, Signature, file_sha256
+from edgepipe.base.files import is_file, is_folder, read_record, write_text
+from edgepipe.contract.artifact import FileEntry, Signature, file_sha256
 from edgepipe.errors import InputError
-from edgepipe.files import is_file, is_folder, read_record, write_text
-from edgepipe.run_folder import METRICS, refuse_another
+from edgepipe.records.run_folder import METRICS, refuse_another
 
 BUNDLE_FILE = "bundle.json"
 GOLDEN_FILE = "golden.npz"

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from edgepipe.artifact import RUNS, file_sha256
+from edgepipe.base.files import is_file, is_folder
 from edgepipe.bundle.build import FILES, PAGE, answers
 from edgepipe.bundle.manifest import BUNDLE_FILE, GOLDEN_FILE, TOLERANCE, Bundle, read_bundle
+from edgepipe.contract.artifact import RUNS, file_sha256
 from edgepipe.data.npz_file import read_npz
 from edgepipe.errors import DataError, InputError
-from edgepipe.files import is_file, is_folder
-from edgepipe.models.first_run import tried_file
+from edgepipe.sources.first_run import tried_file
 from edgepipe.verify.int8_graph import float_operators
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.artifact import Signature, canonical_json
 from edgepipe.contract import Batch, Split
+from edgepipe.contract.artifact import Signature, canonical_json
 from edgepipe.data.arrays import Arrays
 from edgepipe.data.splits import Rows
 

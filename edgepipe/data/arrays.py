@@ -17,10 +17,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepipe.base.files import is_file, unpacks_to_too_much
 from edgepipe.data.hashes import cache_file, recall, remember, stamp
 from edgepipe.data.rows import RowFile
 from edgepipe.errors import DataError
-from edgepipe.files import is_file, unpacks_to_too_much
 
 NAMES = ("images", "inputs")
 _EXACT = 1 << 24

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from edgepipe.base.files import is_file
 from edgepipe.contract import DataSource
 from edgepipe.data.settings import PictureSettings
 from edgepipe.errors import DataError
-from edgepipe.files import is_file
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from edgepipe.files import read_json
+from edgepipe.base.files import read_json
 
 VERSION = 2
 _MOST = 512 << 20

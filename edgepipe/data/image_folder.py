@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from edgepipe.base.text import printable
 from edgepipe.contract import DataSource
 from edgepipe.data.settings import PictureSettings
 from edgepipe.errors import DataError
-from edgepipe.text import printable
 
 if TYPE_CHECKING:
     from edgepipe.data.listing import Listing

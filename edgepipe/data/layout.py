@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from edgepipe.base.text import printable
 from edgepipe.data.listing import Listing, parents
 from edgepipe.errors import DataError
-from edgepipe.text import printable
 
 TRAIN_NAMES = ("train", "training", "trn")
 EVALUATION_FAMILIES = (

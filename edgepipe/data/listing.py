@@ -15,12 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgepipe.artifact import file_sha256
+from edgepipe.base.files import is_file, is_folder, is_there
+from edgepipe.base.text import printable
+from edgepipe.contract.artifact import file_sha256
 from edgepipe.data.decode import SUFFIXES
 from edgepipe.data.hashes import cache_file, recall, remember, stamp
 from edgepipe.errors import DataError
-from edgepipe.files import is_file, is_folder, is_there
-from edgepipe.text import printable
 
 MAX_RATIO = 200  # uncompressed / compressed bytes; pictures are compressed already, so their ratio is near 1
 MAX_FILE_BYTES = 256 << 20

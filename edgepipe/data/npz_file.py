@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepipe.base.files import is_file, unpacks_to_too_much
 from edgepipe.errors import DataError
-from edgepipe.files import is_file, unpacks_to_too_much
 
 
 def read_npz(path: Path, names: Iterable[str], where: str | None = None) -> dict[str, NDArray[Any]]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.artifact import Signature, canonical_json
 from edgepipe.contract import Batch, Split
+from edgepipe.contract.artifact import Signature, canonical_json
 from edgepipe.data.decode import Frame, Raw, Work
 from edgepipe.data.settings import PictureSettings
 from edgepipe.data.splits import Rows, stratified_order, without_overlap

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from edgepipe.artifact import Preprocessing, Signature
 from edgepipe.contract import DataSource
-from edgepipe.settings import Settings
+from edgepipe.contract.artifact import Preprocessing, Signature
+from edgepipe.contract.settings import Settings
 
 PIXEL = 0.003921568393707275
 """The largest float32 below 1/255. A byte of a picture, scaled to [0, 1] and divided by it, is that byte or a hair

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgepipe.data.decode import Work, decode
 from edgepipe.errors import DataError
-from edgepipe.targets.machine import available_cores
+from edgepipe.targets.host import available_cores
 
 PROCESSES_FROM = 4_000  # pictures; below, starting processes (about 0.5 s) costs more than they save
 

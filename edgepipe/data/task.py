@@ -8,8 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgepipe.artifact import Signature, Task
 from edgepipe.contract import Batch, DataSource, Split
+from edgepipe.contract.artifact import Signature, Task
 from edgepipe.errors import DataError
 
 

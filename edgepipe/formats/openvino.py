@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.errors import PassError
-from edgepipe.models.answers import Answers
-from edgepipe.models.batch_axis import answered, batch_axis
-from edgepipe.models.tensor_types import cast
+from edgepipe.onnx.answers import Answers
+from edgepipe.onnx.batch_axis import answered, batch_axis
+from edgepipe.onnx.tensor_types import cast
 
 XML = "openvino.xml"
 _LAYERS = {"Convolution", "GroupConvolution", "FullyConnected", "MatMul"}

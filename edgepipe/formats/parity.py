@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgepipe.artifact import Task
 from edgepipe.contract import DataSource, Split
+from edgepipe.contract.artifact import Task
 from edgepipe.errors import ParityError
-from edgepipe.models.answers import Answers, rows_together
+from edgepipe.onnx.answers import Answers, rows_together
 
 
 def compare(

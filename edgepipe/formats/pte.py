@@ -24,11 +24,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from edgepipe.errors import PassError
-from edgepipe.models.answers import Answers
-from edgepipe.models.batch_axis import stacked
-from edgepipe.models.onnx_network import Call, OnnxNetwork
-from edgepipe.models.onnx_operators import OPERATORS, Attributes, Operator
-from edgepipe.quant.wiring import Wiring, attribute
+from edgepipe.onnx.answers import Answers
+from edgepipe.onnx.batch_axis import stacked
+from edgepipe.onnx.wiring import Wiring, attribute
+from edgepipe.torch.from_onnx import Call, OnnxNetwork
+from edgepipe.torch.onnx_operators import OPERATORS, Attributes, Operator
 
 FILE = "model.pte"
 _LINEAR, _DYNAMIC = "Linear", "DynamicLinear"

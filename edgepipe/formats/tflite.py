@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from edgepipe.errors import PassError
 from edgepipe.formats.tflite_graph import Graph
-from edgepipe.models.answers import Answers
-from edgepipe.models.batch_axis import stacked
-from edgepipe.quant.placement import Wiring, attribute
+from edgepipe.onnx.answers import Answers
+from edgepipe.onnx.batch_axis import stacked
+from edgepipe.quant.place.placement import Wiring, attribute
 
 FILE = "model.tflite"
 

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepipe.base.files import unpacks_to_too_much
 from edgepipe.contract import DataSource, Split
 from edgepipe.errors import DataError, MeasureError, ModelError
-from edgepipe.files import unpacks_to_too_much
-from edgepipe.measure import session as runtime
 from edgepipe.measure.intervals import newcombe
 from edgepipe.measure.values import Values, values_of
-from edgepipe.metrics import Interval
-from edgepipe.models.batch_axis import batch_axis, neighbours, stacked
-from edgepipe.targets.machine import available_cores
+from edgepipe.onnx import session as runtime
+from edgepipe.onnx.batch_axis import batch_axis, neighbours, stacked
+from edgepipe.records.metrics import Interval
+from edgepipe.targets.host import available_cores
 
 # They take the value range from the whole batch, so that an answer would depend on its neighbours.
 _BATCH_DEPENDENT = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}

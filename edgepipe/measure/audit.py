@@ -16,15 +16,15 @@ from typing import Any
 from numpy.typing import NDArray
 from onnx import NodeProto
 
+from edgepipe.base.scratch import scratch
 from edgepipe.errors import MeasureError
-from edgepipe.measure import session as runtime
-from edgepipe.measure.bodies import inputs_of, shapes_in
-from edgepipe.measure.graph import Graph
 from edgepipe.measure.macs import Layer, uncounted
 from edgepipe.measure.match import match
-from edgepipe.measure.operators import INT8_LAYERS, LAYERS, Shape, macs
-from edgepipe.metrics import Audit, Int8Share, LayerCost, OperatorTime
-from edgepipe.scratch import scratch
+from edgepipe.onnx import session as runtime
+from edgepipe.onnx.bodies import inputs_of, shapes_in
+from edgepipe.onnx.graph import Graph
+from edgepipe.onnx.operators import INT8_LAYERS, LAYERS, Shape, macs
+from edgepipe.records.metrics import Audit, Int8Share, LayerCost, OperatorTime
 
 _QDQ = {"QuantizeLinear", "DequantizeLinear"}
 _KERNEL = "_kernel_time"

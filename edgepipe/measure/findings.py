@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgepipe.measure.operators import RECURRENT
-from edgepipe.metrics import Audit, LayerCost, Measurements, OperatorTime, Versus
+from edgepipe.onnx.operators import RECURRENT
+from edgepipe.records.metrics import Audit, LayerCost, Measurements, OperatorTime, Versus
 
 NO_INT8_KERNEL = {
     "HardSwish",

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.measure import session as runtime
-from edgepipe.metrics import Interval
+from edgepipe.onnx import session as runtime
+from edgepipe.records.metrics import Interval
 
 _ROUND_SECONDS = 0.008
 """Each model is timed about this long per round: a single run of a short model would be all noise."""

@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepipe.measure import session as runtime
-from edgepipe.scratch import scratch
+from edgepipe.base.scratch import scratch
+from edgepipe.onnx import session as runtime
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from onnx import NodeProto
 
-from edgepipe.measure.bodies import ran_inside
-from edgepipe.measure.graph import Graph, stored_bytes
-from edgepipe.measure.operators import INT8_LAYERS, LAYERS, Shape, attribute, is_uncounted, macs
-from edgepipe.metrics import LayerCost
-from edgepipe.quant.names import layer_name
+from edgepipe.onnx.bodies import ran_inside
+from edgepipe.onnx.graph import Graph, stored_bytes
+from edgepipe.onnx.names import layer_name
+from edgepipe.onnx.operators import INT8_LAYERS, LAYERS, Shape, attribute, is_uncounted, macs
+from edgepipe.records.metrics import LayerCost
 
 # Fused into the layer before them, whose node then carries their output's name.
 _FUSED = {"Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "BatchNormalization", "Add", "Mul"}

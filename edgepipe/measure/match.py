@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from onnx import NodeProto
 
-from edgepipe.measure.graph import Graph
 from edgepipe.measure.macs import Layer
-from edgepipe.measure.operators import LAYERS
+from edgepipe.onnx.graph import Graph
+from edgepipe.onnx.operators import LAYERS
 
 # What ONNX Runtime appends to names when it changes a layout or clones a node. Backwards, since a search for an end
 # would begin anew at each letter of a name, and a name may have any number of them.

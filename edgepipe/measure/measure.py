@@ -16,7 +16,6 @@ from edgepipe.errors import MeasureError
 from edgepipe.measure import accuracy, size
 from edgepipe.measure.accuracy import Predictions
 from edgepipe.measure.audit import audit
-from edgepipe.measure.graph import Graph
 from edgepipe.measure.intervals import wilson
 from edgepipe.measure.latency import latency, paired_latency
 from edgepipe.measure.macs import layers
@@ -25,7 +24,8 @@ from edgepipe.measure.outputs import output_changes
 from edgepipe.measure.settings import MeasureSettings
 from edgepipe.measure.values import Values, embedding, regression
 from edgepipe.measure.wrong import wrong_answers
-from edgepipe.metrics import Audit, Measurements, Versus, WrongAnswer
+from edgepipe.onnx.graph import Graph
+from edgepipe.records.metrics import Audit, Measurements, Versus, WrongAnswer
 
 
 @dataclass(frozen=True)

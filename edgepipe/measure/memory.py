@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
-from edgepipe import children
+from edgepipe.base import children
 from edgepipe.errors import MeasureError
 
 _PROBE = Path(__file__).with_name("probe.py")

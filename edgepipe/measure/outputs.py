@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.contract import DataSource, Split
-from edgepipe.measure import session as runtime
-from edgepipe.metrics import OutputChange
-from edgepipe.targets.machine import available_cores
+from edgepipe.onnx import session as runtime
+from edgepipe.records.metrics import OutputChange
+from edgepipe.targets.host import available_cores
 
 EXAMPLES = 128
 """Asked one at a time, as deployed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from edgepipe.settings import Settings
+from edgepipe.contract.settings import Settings
 
 
 class MeasureSettings(Settings):

@@ -14,8 +14,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
-from edgepipe.measure.graph import MOVES, Graph, elements
-from edgepipe.measure.operators import LAYERS, attribute
+from edgepipe.onnx.graph import MOVES, Graph, elements
+from edgepipe.onnx.operators import LAYERS, attribute
 
 _PIECE = 1 << 20
 

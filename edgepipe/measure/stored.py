@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepipe.base.files import MOST_RECORD, read_plain
 from edgepipe.errors import MeasureError
-from edgepipe.files import MOST_RECORD, read_plain
 from edgepipe.measure.accuracy import Predictions
 from edgepipe.measure.measure import Measured
 from edgepipe.measure.values import Values
-from edgepipe.metrics import Audit, Measurements, Versus, WrongAnswer
+from edgepipe.records.metrics import Audit, Measurements, Versus, WrongAnswer
 
 _JSON = "measured.json"
 _ANSWERS = "predictions.npz"

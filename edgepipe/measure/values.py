@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgepipe.errors import MeasureError
 from edgepipe.measure.intervals import Z95
-from edgepipe.metrics import Interval
+from edgepipe.records.metrics import Interval
 
 _ALIKE = 0.01
 """Spread of the labels, as a share of their size, below which an R2 under zero says nothing of the model."""

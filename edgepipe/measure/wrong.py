@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.artifact import Signature
 from edgepipe.contract import DataSource, Split
+from edgepipe.contract.artifact import Signature
 from edgepipe.measure.accuracy import Predictions
-from edgepipe.metrics import WrongAnswer
+from edgepipe.records.metrics import WrongAnswer
 
 
 def wrong_answers(

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, model_validator
 
-from edgepipe.artifact import Artifact, Kind
 from edgepipe.contract import Job
+from edgepipe.contract.artifact import Artifact, Kind
+from edgepipe.contract.settings import Settings
 from edgepipe.errors import PassError
 from edgepipe.passes.teaching import TaughtPass
-from edgepipe.passes.training_settings import GRAD_NORM
-from edgepipe.settings import Settings
+from edgepipe.training.settings import GRAD_NORM
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -59,7 +59,7 @@ class Distill(TaughtPass):
     def problems(self) -> list[tuple[str, str]]:
         if self.student is None:
             return []
-        from edgepipe.models.torchvision_networks import unknown_name
+        from edgepipe.torch.torchvision_networks import unknown_name
 
         wrong = unknown_name(self.student.name)
         return [] if wrong is None else [("student.name", wrong)]
@@ -67,7 +67,7 @@ class Distill(TaughtPass):
     def misfits(self, input_shape: tuple[int, ...]) -> list[tuple[str, str]]:
         if self.student is None:
             return []
-        from edgepipe.models.torchvision_networks import misfit
+        from edgepipe.torch.torchvision_networks import misfit
 
         wrong = misfit(self.student.name, input_shape)
         return [] if wrong is None else [("student.name", wrong)]
@@ -75,8 +75,8 @@ class Distill(TaughtPass):
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import torch
 
-        from edgepipe.models import torch_artifact
-        from edgepipe.models.training import train
+        from edgepipe.torch import artifact as torch_artifact
+        from edgepipe.training.training import train
 
         assert job.teacher is not None
         if job.teacher.kind is not Kind.TORCH:

@@ -8,10 +8,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
-from edgepipe.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
+from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.errors import PassError
-from edgepipe.models.session_options import quiet_options
+from edgepipe.onnx.session_options import quiet_options
 
 
 class Export(Pass):
@@ -49,10 +49,10 @@ class Export(Pass):
         import onnx
         from onnx import version_converter
 
-        from edgepipe.models.answers import check_parity, session_answers
-        from edgepipe.models.clean import clean
-        from edgepipe.models.written import write
-        from edgepipe.passes.batch import set_batch
+        from edgepipe.onnx.answers import check_parity, session_answers
+        from edgepipe.onnx.clean import clean
+        from edgepipe.onnx.fixed_batch import set_batch
+        from edgepipe.onnx.written import write
 
         network = onnx.load(model.onnx)
         if self.opset is not None:
@@ -95,8 +95,8 @@ class Export(Pass):
         import importlib.util
 
         from edgepipe.formats.parity import compare
-        from edgepipe.models.answers import session_answers
-        from edgepipe.quant.layers import int8_layers
+        from edgepipe.onnx.answers import session_answers
+        from edgepipe.quant.place.layers import int8_layers
 
         module = {"openvino": "openvino", "tflite": "ai_edge_litert", "pte": "executorch"}[name]
         if importlib.util.find_spec(module) is None:

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from edgepipe.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
+from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 
 
 class Lower(Pass):
@@ -31,7 +31,9 @@ class Lower(Pass):
     parity_examples: int = Field(256, ge=1, description="examples the two are compared on")
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
-        from edgepipe.models import answers, lower, torch_artifact
+        from edgepipe.onnx import answers
+        from edgepipe.torch import artifact as torch_artifact
+        from edgepipe.torch import lower
 
         network = torch_artifact.build(model)
         torch_artifact.bake_masks(network)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from edgepipe.artifact import Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
+from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.errors import ModelError, PassError
-from edgepipe.passes.training_settings import Recovery
+from edgepipe.training.settings import Recovery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from edgepipe.models.allocation import LatencyTable
+    from edgepipe.pruning.allocation import LatencyTable
 
 
 class PruneChannels(Pass):
@@ -85,9 +85,10 @@ class PruneChannels(Pass):
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import torch
 
-        from edgepipe.models import allocation, channels, dependencies, torch_artifact
-        from edgepipe.models.cutting import Latency
-        from edgepipe.registry import did_you_mean
+        from edgepipe.plugins import did_you_mean
+        from edgepipe.pruning import allocation, channels, dependencies
+        from edgepipe.pruning.cutting import Latency
+        from edgepipe.torch import artifact as torch_artifact
 
         architecture = torch_artifact.read_architecture(model)
         network = torch_artifact.build(model)
@@ -188,7 +189,8 @@ class PruneChannels(Pass):
 
     def prunable(self, model: Artifact, label: str) -> list[list[str]]:
         """Names of the layers that lose channels together, a list for each group."""
-        from edgepipe.models import channels, torch_artifact
+        from edgepipe.pruning import channels
+        from edgepipe.torch import artifact as torch_artifact
 
         network = torch_artifact.build(model)
         torch_artifact.bake_masks(network)
@@ -207,7 +209,7 @@ class PruneChannels(Pass):
         return self.model_copy(update={**once, "ratio": ratio, "exclude": tuple(exclude)})
 
     def _table(self, model: Artifact, label: str) -> LatencyTable | None:
-        from edgepipe.models.allocation import TABLE_FILE, LatencyTable
+        from edgepipe.pruning.allocation import TABLE_FILE, LatencyTable
 
         if self.scope != "latency":
             return None
@@ -236,7 +238,7 @@ class PruneChannels(Pass):
 
     def _told_of_nothing(self, widths: Mapping[str, int], label: str) -> Iterator[str]:
         """Why a share of the channels became none at all, and what to set."""
-        from edgepipe.models.cutting import kept_channels
+        from edgepipe.pruning.cutting import kept_channels
 
         if self.times_faster is not None:
             return
@@ -271,7 +273,7 @@ class PruneChannels(Pass):
         job: Job,
         number: int,
     ) -> None:
-        from edgepipe.models.refit import fit_to_parent
+        from edgepipe.pruning.refit import fit_to_parent
 
         def progress(share: float, text: str) -> None:
             whole = 0.3 if self.recover else 1.0
@@ -280,8 +282,8 @@ class PruneChannels(Pass):
         fit_to_parent(network, parent, kept, model, job, examples=self.refit_examples, skip=masked, progress=progress)
 
     def _weigh(self, network: Any, model: Artifact, job: Job, number: int, groups: Any) -> list[list[float] | None]:
-        from edgepipe.models.narrowing import costs
-        from edgepipe.models.unlabelled import unlabelled
+        from edgepipe.pruning.narrowing import costs
+        from edgepipe.torch.unlabelled import unlabelled
 
         batches, count = unlabelled(job.data, model.signature, self.importance_examples, job.seed)
         job.facts["importance_examples"] = count
@@ -291,15 +293,15 @@ class PruneChannels(Pass):
 
     def _few(self, model: Artifact, job: Job) -> Any:
         """Two real examples to compare a cut with, where the step reads data anyway."""
-        from edgepipe.models.unlabelled import unlabelled
+        from edgepipe.torch.unlabelled import unlabelled
 
         if not self.splits():
             return None
         return next(iter(unlabelled(job.data, model.signature, 2, job.seed)[0]()))
 
     def _importance(self, network: Any, model: Artifact, job: Job) -> Any:
-        from edgepipe.models import channels
-        from edgepipe.models.examples import Examples
+        from edgepipe.pruning import channels
+        from edgepipe.training.examples import Examples
 
         if self.importance != "taylor":
             return channels.magnitude(1 if self.importance == "l1" else 2)

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from edgepipe.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
+from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.errors import PassError
-from edgepipe.models.clean import TREES
+from edgepipe.onnx.clean import TREES
 
 
 class PruneTrees(Pass):
@@ -30,9 +30,9 @@ class PruneTrees(Pass):
         import numpy as np
         import onnx
 
-        from edgepipe.models.answers import session_answers
-        from edgepipe.models.clean import clean
-        from edgepipe.models.written import write
+        from edgepipe.onnx.answers import session_answers
+        from edgepipe.onnx.clean import clean
+        from edgepipe.onnx.written import write
 
         network = onnx.load(model.onnx)
         forest = _forest(network, job.label)

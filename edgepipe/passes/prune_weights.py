@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from edgepipe.artifact import Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
+from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.errors import PassError
-from edgepipe.passes.training_settings import Recovery
+from edgepipe.training.settings import Recovery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,8 +41,8 @@ class PruneWeights(Pass):
     exclude: tuple[str, ...] = Field((), description="names of modules that stay whole")
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
-        from edgepipe.models import torch_artifact
-        from edgepipe.registry import did_you_mean
+        from edgepipe.plugins import did_you_mean
+        from edgepipe.torch import artifact as torch_artifact
 
         architecture = torch_artifact.read_architecture(model)
         network = torch_artifact.build(model)
@@ -76,7 +76,7 @@ class PruneWeights(Pass):
 
     def prunable(self, model: Artifact, label: str) -> list[list[str]]:
         """Names of the layers that lose weights, each in a list of its own."""
-        from edgepipe.models import torch_artifact
+        from edgepipe.torch import artifact as torch_artifact
 
         del label
         return [[name] for name in self._layers(torch_artifact.build(model))]

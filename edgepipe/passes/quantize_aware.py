@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from edgepipe.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract import Job, Split
+from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.errors import ParityError, PassError
 from edgepipe.passes.teaching import TaughtPass
 
 if TYPE_CHECKING:
-    from edgepipe.models.objective import Objective
-    from edgepipe.quant.placement import Placement
-    from edgepipe.quant.simulate import SimulatedNetwork
+    from edgepipe.quant.place.placement import Placement
+    from edgepipe.quant.train.simulate import SimulatedNetwork
+    from edgepipe.training.objective import Objective
 
 _PARITY_EXAMPLES = 1000
 
@@ -63,12 +63,12 @@ class QuantizeAware(TaughtPass):
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import onnx
 
-        from edgepipe.models.clean import clean
-        from edgepipe.models.onnx_network import OnnxNetwork
-        from edgepipe.models.training import train
-        from edgepipe.models.written import write
-        from edgepipe.quant.deploy import deploy
-        from edgepipe.quant.prepare import prepare
+        from edgepipe.onnx.clean import clean
+        from edgepipe.onnx.written import write
+        from edgepipe.quant.rewrite.prepare import prepare
+        from edgepipe.quant.write.deploy import deploy
+        from edgepipe.torch.from_onnx import OnnxNetwork
+        from edgepipe.training.training import train
 
         graph = prepare(model.onnx, job.label)
         placement = self._placed(graph, job)
@@ -94,11 +94,11 @@ class QuantizeAware(TaughtPass):
 
     def _placed(self, graph, job: Job) -> Placement:  # type: ignore[no-untyped-def]
         """What runs in int8; no tensor in which some values have too few steps, since no training gives them more."""
-        from edgepipe.quant.answers import batch_of
-        from edgepipe.quant.apart import shared_scales
-        from edgepipe.quant.exclude import excluded_nodes
-        from edgepipe.quant.placement import place
-        from edgepipe.quant.static import How, StaticQuantizer, without_apart
+        from edgepipe.quant.place.exclude import excluded_nodes
+        from edgepipe.quant.place.placement import place
+        from edgepipe.quant.study.answers import batch_of
+        from edgepipe.quant.write.apart import shared_scales
+        from edgepipe.quant.write.static import How, StaticQuantizer, without_apart
 
         excluded = excluded_nodes(graph, self.exclude, job.label)
         placement = place(graph, excluded)
@@ -146,10 +146,10 @@ class QuantizeAware(TaughtPass):
             )
 
     def _simulated(self, graph, placement: Placement, job: Job) -> SimulatedNetwork:  # type: ignore[no-untyped-def]
-        from edgepipe.quant.answers import batch_of
-        from edgepipe.quant.calibrate import calibrate
-        from edgepipe.quant.observers import UNLIMITED
-        from edgepipe.quant.simulate import SimulatedNetwork
+        from edgepipe.quant.calibrate.observers import UNLIMITED
+        from edgepipe.quant.calibrate.run import calibrate
+        from edgepipe.quant.study.answers import batch_of
+        from edgepipe.quant.train.simulate import SimulatedNetwork
 
         observers = calibrate(
             graph,
@@ -177,7 +177,7 @@ class QuantizeAware(TaughtPass):
         return self.data
 
     def _objective(self, network, teacher, model: Artifact, job: Job) -> Objective:  # type: ignore[no-untyped-def]
-        from edgepipe.models.objective import Objective
+        from edgepipe.training.objective import Objective
 
         if self.teacher_weight == 0:
             return Objective(self.label_smoothing)
@@ -185,8 +185,8 @@ class QuantizeAware(TaughtPass):
 
     def _compare(self, network: SimulatedNetwork, job: Job) -> dict[str, float]:
         """The simulation against the file in ONNX Runtime; a single differing answer is always allowed."""
-        from edgepipe.models.answers import session_answers
-        from edgepipe.models.lower import answers_of
+        from edgepipe.onnx.answers import session_answers
+        from edgepipe.torch.lower import answers_of
 
         answers = session_answers(job.out / ONNX_FILE)
         count = min(_PARITY_EXAMPLES, job.data.count(Split.EVALUATION))

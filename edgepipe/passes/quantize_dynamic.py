@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from edgepipe.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract import Job, Pass
+from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.errors import PassError
 
 if TYPE_CHECKING:
@@ -41,15 +41,15 @@ class QuantizeDynamic(Pass):
         import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
-        from edgepipe.models.clean import clean
-        from edgepipe.models.written import write
-        from edgepipe.quant.embeddings import quantize_tables
-        from edgepipe.quant.exclude import named_nodes
-        from edgepipe.quant.layers import check_weights
-        from edgepipe.quant.patches import patches_to_products
-        from edgepipe.quant.prepare import prepare
-        from edgepipe.quant.products import gemms_to_products, part_shared
-        from edgepipe.quant.recurrent import part_shared_recurrent, store_recurrent
+        from edgepipe.onnx.clean import clean
+        from edgepipe.onnx.written import write
+        from edgepipe.quant.place.exclude import named_nodes
+        from edgepipe.quant.place.layers import check_weights
+        from edgepipe.quant.rewrite.embeddings import quantize_tables
+        from edgepipe.quant.rewrite.patches import patches_to_products
+        from edgepipe.quant.rewrite.prepare import prepare
+        from edgepipe.quant.rewrite.products import gemms_to_products, part_shared
+        from edgepipe.quant.rewrite.recurrent import part_shared_recurrent, store_recurrent
 
         network = prepare(model.onnx, job.label)
         excluded = named_nodes(network, self.exclude, job.label)
@@ -115,7 +115,7 @@ class QuantizeDynamic(Pass):
 
 def _other_products(network: onnx.ModelProto) -> list[str]:
     """Names of MatMul whose weight is no constant matrix: ONNX Runtime's int8 kernel cannot run them."""
-    from edgepipe.quant.products import products
+    from edgepipe.quant.rewrite.products import products
 
     able = products(network)
     return [node.name for node in network.graph.node if node.op_type == "MatMul" and node.name not in able]

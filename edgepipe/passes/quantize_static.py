@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from edgepipe.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
+from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.errors import PassError
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from edgepipe.quant.placement import Placement
-    from edgepipe.quant.static import StaticQuantizer
+    from edgepipe.quant.place.placement import Placement
+    from edgepipe.quant.write.static import StaticQuantizer
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"observer": "relative_mse", "equalize": False, "rounding": "nearest", "bias_correction": False},
@@ -99,10 +99,10 @@ class QuantizeStatic(Pass):
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import onnx
 
-        from edgepipe.models.clean import clean
-        from edgepipe.models.written import write
-        from edgepipe.quant.placement import NOT_WORTH_IT, TOO_FAR_APART
-        from edgepipe.quant.recurrent import ADVICE, kinds_in
+        from edgepipe.onnx.clean import clean
+        from edgepipe.onnx.written import write
+        from edgepipe.quant.place.placement import NOT_WORTH_IT, TOO_FAR_APART
+        from edgepipe.quant.rewrite.recurrent import ADVICE, kinds_in
 
         quantizer, excluded = self.quantizer(model, job)
         placement = self.placed(quantizer.network, excluded, model, job.label)
@@ -163,7 +163,7 @@ class QuantizeStatic(Pass):
 
     def _tables(self, network: onnx.ModelProto, excluded: set[str], job: Job) -> int:
         """Word vectors to int8, in place, and a note on the large ones that stay float; returns how many changed."""
-        from edgepipe.quant.embeddings import float_tables, quantize_tables
+        from edgepipe.quant.rewrite.embeddings import float_tables, quantize_tables
 
         count = quantize_tables(network, excluded) if self.embeddings else 0
         if count:
@@ -197,7 +197,7 @@ class QuantizeStatic(Pass):
             PassError: keep_float=measured, and no time_int8 has measured directly before.
         """
         from edgepipe.passes.time_int8 import measured_times
-        from edgepipe.quant.placement import NOT_WORTH_IT, Placement, place
+        from edgepipe.quant.place.placement import NOT_WORTH_IT, Placement, place
 
         mode = measured_times(model, label).choice if self.keep_float == "measured" else self.keep_float
         if mode == "float":
@@ -207,12 +207,12 @@ class QuantizeStatic(Pass):
 
     def quantizer(self, model: Artifact, job: Job) -> tuple[StaticQuantizer, set[str]]:
         """The model prepared and equalized, not yet calibrated; and the names of the nodes that `exclude` names."""
-        from edgepipe.quant.answers import batch_of
-        from edgepipe.quant.equalize import equalize
-        from edgepipe.quant.exclude import excluded_nodes
-        from edgepipe.quant.norms import norms_to_convolutions
-        from edgepipe.quant.prepare import prepare
-        from edgepipe.quant.static import How, StaticQuantizer
+        from edgepipe.quant.place.exclude import excluded_nodes
+        from edgepipe.quant.rewrite.norms import norms_to_convolutions
+        from edgepipe.quant.rewrite.prepare import prepare
+        from edgepipe.quant.study.answers import batch_of
+        from edgepipe.quant.write.equalize import equalize
+        from edgepipe.quant.write.static import How, StaticQuantizer
 
         chosen = self.resolved()
         network = prepare(model.onnx, job.label)
@@ -245,7 +245,7 @@ class QuantizeStatic(Pass):
         self, quantizer: StaticQuantizer, placement: Placement, excluded: set[str], model: Artifact, job: Job
     ) -> tuple[Placement, set[str]]:
         """The placement without tensors in which some values have too few steps, and these tensors; says which."""
-        from edgepipe.quant.static import without_apart
+        from edgepipe.quant.write.static import without_apart
 
         placement, barred, said = without_apart(
             quantizer,
@@ -270,8 +270,8 @@ class QuantizeStatic(Pass):
         job: Job,
     ) -> Placement:
         """The placement with the layers in float that hurt most alone; measured on calibration examples."""
-        from edgepipe.quant.answers import answers, examples_of
-        from edgepipe.quant.sensitivity import alone, layer_effects, why_float
+        from edgepipe.quant.study.answers import answers, examples_of
+        from edgepipe.quant.study.sensitivity import alone, layer_effects, why_float
 
         singles = {name: single for name, single in alone(quantizer).items() if name in placement.nodes}
         if self.keep_worst >= len(singles):

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from edgepipe.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract import Job, Pass
+from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.errors import PassError
 
 
@@ -38,14 +38,14 @@ class QuantizeWeights(Pass):
 
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-        from edgepipe.models.clean import clean
-        from edgepipe.models.subgraphs import all_graphs
-        from edgepipe.models.written import write
-        from edgepipe.quant.exclude import named_nodes
-        from edgepipe.quant.layers import check_weights
-        from edgepipe.quant.patches import patches_to_products
-        from edgepipe.quant.prepare import prepare
-        from edgepipe.quant.products import gemms_to_products, products
+        from edgepipe.onnx.clean import clean
+        from edgepipe.onnx.subgraphs import all_graphs
+        from edgepipe.onnx.written import write
+        from edgepipe.quant.place.exclude import named_nodes
+        from edgepipe.quant.place.layers import check_weights
+        from edgepipe.quant.rewrite.patches import patches_to_products
+        from edgepipe.quant.rewrite.prepare import prepare
+        from edgepipe.quant.rewrite.products import gemms_to_products, products
 
         network = prepare(model.onnx, job.label)
         excluded = named_nodes(network, self.exclude, job.label)

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from edgepipe.artifact import Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
+from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.errors import PassError
 
 
@@ -29,7 +29,7 @@ class ReestimateBatchNorm(Pass):
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import torch
 
-        from edgepipe.models import torch_artifact
+        from edgepipe.torch import artifact as torch_artifact
 
         network = torch_artifact.build(model)
         norms = [m for m in network.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from edgepipe.artifact import Artifact, Kind
 from edgepipe.contract import Job, Pass, Split
+from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.errors import PassError
 
 
@@ -35,8 +35,9 @@ class SwapOperators(Pass):
     )
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
-        from edgepipe.models import swap, torch_artifact
-        from edgepipe.models.refit import fit_to_parent
+        from edgepipe.pruning.refit import fit_to_parent
+        from edgepipe.torch import artifact as torch_artifact
+        from edgepipe.torch import swap
 
         network = torch_artifact.build(model)
         swaps = swap.plan(

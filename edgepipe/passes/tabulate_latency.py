@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from edgepipe.artifact import ARCHITECTURE_FILE, WEIGHTS_FILE, Artifact, Kind
 from edgepipe.contract import Job, Pass
+from edgepipe.contract.artifact import ARCHITECTURE_FILE, WEIGHTS_FILE, Artifact, Kind
 from edgepipe.errors import PassError
 
 if TYPE_CHECKING:
     from edgepipe.measure.layer_times import Layer
-    from edgepipe.models.allocation import Step
+    from edgepipe.pruning.allocation import Step
 
 
 class TabulateLatency(Pass):
@@ -37,8 +37,9 @@ class TabulateLatency(Pass):
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         from edgepipe.measure.layer_times import layer_milliseconds
-        from edgepipe.models import allocation, torch_artifact
-        from edgepipe.targets.machine import environment
+        from edgepipe.pruning import allocation
+        from edgepipe.targets.host import environment
+        from edgepipe.torch import artifact as torch_artifact
 
         network = torch_artifact.build(model)
         layers = _layers(network, model.signature.input_shape)
@@ -71,7 +72,7 @@ def _options(
     layer: Layer, round_to: Step, *, first: bool, last: bool
 ) -> tuple[tuple[int, ...], tuple[int, ...], list[Layer]]:
     """Widths of input and output to measure, and the layers of these widths, inputs varying slowest."""
-    from edgepipe.models.allocation import grid
+    from edgepipe.pruning.allocation import grid
 
     if layer.groups == 1:
         ins, outs = grid(layer.channels_in, round_to, first), grid(layer.channels_out, round_to, last)

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from edgepipe.artifact import ONNX_FILE, Artifact, Kind, seal
 from edgepipe.contract import Job, Split
+from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind, seal
 from edgepipe.errors import PassError
 from edgepipe.passes.quantize_static import QuantizeStatic
-from edgepipe.passes.training_settings import TrainingPass
+from edgepipe.training.settings import TrainingPass
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import nn
 
-    from edgepipe.models.answers import Answers
-    from edgepipe.models.objective import Objective
+    from edgepipe.onnx.answers import Answers
+    from edgepipe.training.objective import Objective
 
 _OPSET = 20
 _LEAST_AGREEMENT = 0.97
@@ -56,7 +56,7 @@ class TaughtPass(TrainingPass):
             teacher: the float network.
             model: the artifact that it was made from; torch or ONNX.
         """
-        from edgepipe.models.distillation import Distillation, RuntimeTeacher
+        from edgepipe.training.distillation import Distillation, RuntimeTeacher
 
         answers = None
         if self.teacher_int8:
@@ -83,10 +83,10 @@ class TaughtPass(TrainingPass):
         """
         import torch
 
-        from edgepipe.models.answers import session_answers
-        from edgepipe.models.interface import drawn
-        from edgepipe.models.lower import answers_of
-        from edgepipe.models.training import takes_bf16
+        from edgepipe.onnx.answers import session_answers
+        from edgepipe.torch.interface import drawn
+        from edgepipe.torch.lower import answers_of
+        from edgepipe.training.training import takes_bf16
 
         if torch.cuda.is_available() or takes_bf16(student, self):
             return None
@@ -104,7 +104,7 @@ class TaughtPass(TrainingPass):
 
     def _lowered(self, network: nn.Module, model: Artifact, folder: Path) -> Artifact:
         """The artifact of a network as ONNX, under `folder` unless it is that already."""
-        from edgepipe.models.lower import export
+        from edgepipe.torch.lower import export
 
         shutil.rmtree(folder, ignore_errors=True)  # of a killed run
         if model.kind is Kind.ONNX:
@@ -120,8 +120,8 @@ class TaughtPass(TrainingPass):
         Raises:
             PassError: it cannot be lowered or quantized, or answers otherwise then.
         """
-        from edgepipe.models.answers import session_answers
-        from edgepipe.models.lower import answers_of
+        from edgepipe.onnx.answers import session_answers
+        from edgepipe.torch.lower import answers_of
 
         job.progress(0.0, "quantizing the teacher")
         folder = job.state / "teacher"

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgepipe.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.base.scratch import scratch
 from edgepipe.contract import Job, Pass
+from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.errors import PassError
-from edgepipe.scratch import scratch
 
 TIMES_FILE = "int8_times.json"
 
@@ -69,12 +69,12 @@ class TimeInt8(Pass):
         import onnx
 
         from edgepipe.measure.latency import paired_latency
-        from edgepipe.quant.exclude import excluded_nodes
-        from edgepipe.quant.norms import norms_to_convolutions
-        from edgepipe.quant.placement import place
-        from edgepipe.quant.prepare import prepare
-        from edgepipe.quant.static import write_untuned
-        from edgepipe.targets.machine import environment
+        from edgepipe.quant.place.exclude import excluded_nodes
+        from edgepipe.quant.place.placement import place
+        from edgepipe.quant.rewrite.norms import norms_to_convolutions
+        from edgepipe.quant.rewrite.prepare import prepare
+        from edgepipe.quant.write.static import write_untuned
+        from edgepipe.targets.host import environment
 
         network = prepare(model.onnx, job.label)
         norms_to_convolutions(network)

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from edgepipe.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract import Job, Pass
+from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.errors import PassError
 
 
@@ -30,9 +30,9 @@ class ToFloat16(Pass):
         import onnx
         from onnx import numpy_helper
 
-        from edgepipe.models.clean import clean
-        from edgepipe.models.written import write
-        from edgepipe.quant.prepare import QUANTIZED
+        from edgepipe.onnx.clean import clean
+        from edgepipe.onnx.written import write
+        from edgepipe.quant.rewrite.prepare import QUANTIZED
 
         network = onnx.load(model.onnx)
         if self.mode == "compute" and any(node.op_type in QUANTIZED for node in network.graph.node):
@@ -67,7 +67,7 @@ def _computing_in_float16(network, label: str):  # type: ignore[no-untyped-def]
     """The graph with float16 between its operators; those that ONNX defines for float32 alone stay as they are."""
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-    from edgepipe.models.subgraphs import all_graphs
+    from edgepipe.onnx.subgraphs import all_graphs
 
     opset = next((item.version for item in network.opset_import if item.domain in ("", "ai.onnx")), 1)
     for graph in all_graphs(network.graph):
@@ -137,7 +137,7 @@ def _store_as_float16(network, smallest: int) -> int:  # type: ignore[no-untyped
     import onnx
     from onnx import helper, numpy_helper
 
-    from edgepipe.quant.names import fresh, tensor_names
+    from edgepipe.onnx.names import fresh, tensor_names
 
     taken = tensor_names(network.graph)
     casts = []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from edgepipe.artifact import Artifact
 from edgepipe.contract import Job
-from edgepipe.passes.training_settings import TrainingPass
+from edgepipe.contract.artifact import Artifact
+from edgepipe.training.settings import TrainingPass
 
 
 class Train(TrainingPass):

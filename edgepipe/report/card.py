@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgepipe.artifact import Signature
-from edgepipe.metrics import Measurements, Metrics, quality
+from edgepipe.contract.artifact import Signature
+from edgepipe.records.metrics import Measurements, Metrics, quality
 from edgepipe.report.table import markdown_table, markdown_text, percent
 
 

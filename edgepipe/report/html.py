@@ -6,8 +6,8 @@ import html
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgepipe.files import write_text
-from edgepipe.metrics import Audit, LayerEffect, Metrics, StepRecord, quality
+from edgepipe.base.files import write_text
+from edgepipe.records.metrics import Audit, LayerEffect, Metrics, StepRecord, quality
 from edgepipe.report.page import page, table, tile
 from edgepipe.report.proofs import PROOF_COLUMNS, proof_notes, proof_row
 from edgepipe.report.sensitivity import layers_section

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgepipe.metrics import Proof
+from edgepipe.records.metrics import Proof
 
 PROOF_COLUMNS = ("verified on", "verdict", "examples", "top-1 there", "top-1 here", "agreement", "outputs", "ms")
 

@@ -11,8 +11,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from edgepipe.files import write_text
-from edgepipe.metrics import LayerEffect, Sensitivity
+from edgepipe.base.files import write_text
+from edgepipe.records.metrics import LayerEffect, Sensitivity
 from edgepipe.report.page import page, table
 from edgepipe.report.svg import Bar, bars
 from edgepipe.report.table import markdown_rows, markdown_text, percent

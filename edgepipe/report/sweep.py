@@ -16,8 +16,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from edgepipe.files import lettered, write_text
-from edgepipe.metrics import Metrics, quality
+from edgepipe.base.files import lettered, write_text
+from edgepipe.records.metrics import Metrics, quality
 from edgepipe.report.page import page
 from edgepipe.report.svg import Dot, scatter
 from edgepipe.report.table import markdown_rows, megabytes, milliseconds, points, times

@@ -11,7 +11,17 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from edgepipe.metrics import Estimate, GoalResult, Interval, Measurements, Metrics, Proof, StepRecord, Versus, quality
+from edgepipe.records.metrics import (
+    Estimate,
+    GoalResult,
+    Interval,
+    Measurements,
+    Metrics,
+    Proof,
+    StepRecord,
+    Versus,
+    quality,
+)
 from edgepipe.report.proofs import PROOF_COLUMNS, proof_notes, proof_row
 
 _ANSWERS = {

@@ -12,7 +12,7 @@ from typing import Literal
 from packaging.requirements import InvalidRequirement, Requirement
 
 from edgepipe import __version__
-from edgepipe.targets import machine
+from edgepipe.targets import host as machine
 
 Status = Literal["ok", "missing", "warning"]
 

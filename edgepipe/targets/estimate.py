@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from edgepipe.metrics import Estimate, Measurements, Proof
+from edgepipe.records.metrics import Estimate, Measurements, Proof
 from edgepipe.targets.profile import Target
 
 MB = 1e6

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from edgepipe.settings import Settings
+from edgepipe.contract.settings import Settings
 
 
 class Fact(Settings):

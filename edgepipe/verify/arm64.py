@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from edgepipe.base.scratch import scratch
 from edgepipe.errors import VerifyError
-from edgepipe.scratch import scratch
-from edgepipe.targets.machine import available_cores, versions
+from edgepipe.targets.host import available_cores, versions
 from edgepipe.verify.place import Answers, Done, Place
 from edgepipe.verify.places_folder import install_into, installed, run_or_say
 from edgepipe.verify.processes import answer_in_processes, version_of

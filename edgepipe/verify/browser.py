@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgepipe.errors import VerifyError
-from edgepipe.measure import session as runtime
-from edgepipe.models.tensor_types import cast
+from edgepipe.onnx import session as runtime
+from edgepipe.onnx.tensor_types import cast
 from edgepipe.verify.chromium import chromium, open_page
 from edgepipe.verify.place import Answers, Done, Place
 from edgepipe.verify.places_folder import install_into, installed, run_or_say

@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from edgepipe import children
+from edgepipe.base import children
 from edgepipe.errors import VerifyError
 from edgepipe.verify.place import Done
 from edgepipe.verify.processes import SILENCE_SECONDS

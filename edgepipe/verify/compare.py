@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.errors import VerifyError
-from edgepipe.metrics import Proof
+from edgepipe.records.metrics import Proof
 from edgepipe.verify.place import Answers, Place
 
 _CLOSE = 1e-3  # of the largest value: two such answers are the same one, where an answer is not a class

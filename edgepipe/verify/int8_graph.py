@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgepipe.measure import session as runtime
-from edgepipe.measure.graph import MOVES, Graph
-from edgepipe.measure.operators import INT8_LAYERS
-from edgepipe.scratch import scratch
+from edgepipe.base.scratch import scratch
+from edgepipe.onnx import session as runtime
+from edgepipe.onnx.graph import MOVES, Graph
+from edgepipe.onnx.operators import INT8_LAYERS
 
 # Sums and products of integers, and one rounding each: the same everywhere. The int8 forms of Sigmoid and
 # Softmax are tables made with the platform's exp, and dynamic quantization takes ranges from floats: not here.

@@ -8,10 +8,10 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edgepipe import children
+from edgepipe.base import children
+from edgepipe.base.marks import check, claim
+from edgepipe.base.scratch import owned, take_away
 from edgepipe.errors import VerifyError
-from edgepipe.marks import check, claim
-from edgepipe.scratch import owned, take_away
 
 
 def installed(name: str) -> Path:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe import children
+from edgepipe.base import children
 from edgepipe.errors import VerifyError
-from edgepipe.measure import session as runtime
-from edgepipe.models.batch_axis import batch_axis
+from edgepipe.onnx import session as runtime
+from edgepipe.onnx.batch_axis import batch_axis
 from edgepipe.verify.place import Answers, Done
 
 SILENCE_SECONDS = 600  # a single picture takes seconds at most; an emulator that hangs would wait for ever

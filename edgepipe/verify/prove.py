@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.artifact import file_sha256
+from edgepipe.base.files import read_record, reserve, write_text
 from edgepipe.contract import DataSource, Progress, Split
+from edgepipe.contract.artifact import file_sha256
 from edgepipe.errors import EdgepipeError, VerifyError
-from edgepipe.files import read_record, reserve, write_text
-from edgepipe.metrics import Proof
-from edgepipe.models.first_run import TRIED, tried_file
-from edgepipe.registry import package_digest
-from edgepipe.store import Store, key_of
-from edgepipe.targets.machine import fingerprint
+from edgepipe.plugins import package_digest
+from edgepipe.records.metrics import Proof
+from edgepipe.sources.first_run import TRIED, tried_file
+from edgepipe.store.store import Store, key_of
+from edgepipe.targets.host import fingerprint
 from edgepipe.verify.compare import compare, judge
 from edgepipe.verify.int8_graph import float_operators
 from edgepipe.verify.place import Answers, Place

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from edgepipe.targets.machine import available_cores, versions
+from edgepipe.targets.host import available_cores, versions
 from edgepipe.verify.place import Answers, Done, Place
 from edgepipe.verify.processes import answer_in_processes, version_of
 

@@ -11,11 +11,11 @@ import numpy as np
 from onnx import helper, numpy_helper
 from pydantic import BaseModel
 
+from edgepipe.base.files import read_record, writable, write_text
 from edgepipe.bundle.build import build
 from edgepipe.bundle.manifest import read_bundle
 from edgepipe.bundle.verify import problems
 from edgepipe.data.image_folder import ImageFolderData
-from edgepipe.files import read_record, writable, write_text
 from tests.data.drawing import png, write
 from tests.measure.graphs import save
 

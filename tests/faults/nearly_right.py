@@ -11,9 +11,9 @@ import numpy as np
 from edgepipe.data.npz import NpzData
 from edgepipe.measure.settings import MeasureSettings
 from edgepipe.passes.lower import Lower
-from edgepipe.recipe import Goal
-from edgepipe.registry import pass_class
-from edgepipe.words import quoted
+from edgepipe.plugins import pass_class
+from edgepipe.recipe.schema import Goal
+from edgepipe.recipe.words import quoted
 from tests.measure.graphs import small_network
 from tests.small import npz
 

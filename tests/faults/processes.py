@@ -80,7 +80,12 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> str:
     return err
 
 
-_IMPORTED = ["edgepipe.job", "edgepipe.measure.measure", "edgepipe.passes.quantize_static", "edgepipe.models.training"]
+_IMPORTED = [
+    "edgepipe.cli.job",
+    "edgepipe.measure.measure",
+    "edgepipe.passes.quantize_static",
+    "edgepipe.training.training",
+]
 
 
 def fork(*argv: str, cwd: Path, log: Path) -> BaseProcess:

@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from edgepipe.compose import shipped_recipes
-from edgepipe.recipe import Recipe
-from edgepipe.registry import DATA, MODELS, pass_class, pass_names, source_class
-from edgepipe.words import quoted
+from edgepipe.plugins import DATA, MODELS, pass_class, pass_names, source_class
+from edgepipe.recipe.compose import shipped_recipes
+from edgepipe.recipe.schema import Recipe
+from edgepipe.recipe.words import quoted
 
 EDGES: list[Any] = [
     *(None, True, False, 0, 1, -1, 2, 0.5, -0.0, 1e-320, 1e300, -1e300, 2**31, 2**32, 2**63, 2**64, 10**40, 10**400),

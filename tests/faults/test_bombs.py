@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from edgepipe import children, files
 from edgepipe.__main__ import main
+from edgepipe.base import children, files
 from edgepipe.data.arrays import open_arrays
 from edgepipe.data.npz_file import read_npz
 from edgepipe.errors import DataError, ModelError
-from edgepipe.models import checkpoint, hdf5_check
-from edgepipe.models.keras_file import KerasModel
-from edgepipe.models.sklearn_file import SklearnModel
-from edgepipe.models.torch_artifact import read_checkpoint
+from edgepipe.sources.keras import hdf5_check
+from edgepipe.sources.keras.file import KerasModel
+from edgepipe.sources.sklearn.file import SklearnModel
+from edgepipe.torch import checkpoint
+from edgepipe.torch.artifact import read_checkpoint
 from tests.faults.test_untrusted import refused
 
 

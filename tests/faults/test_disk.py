@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepipe.metrics import read_metrics
+from edgepipe.records.metrics import read_metrics
 from tests.faults.processes import finish, start
 from tests.small import arguments
 

@@ -14,12 +14,12 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from edgepipe.__main__ import main
 from edgepipe.bundle.manifest import read_bundle, seal_bundle
 from edgepipe.errors import ModelError
-from edgepipe.models import first_run
+from edgepipe.sources import first_run
 from edgepipe.verify import prove
+from tests.cli.test_device import ssh_that
 from tests.faults.test_untrusted import refused
 from tests.measure.graphs import small_network
 from tests.small import arguments
-from tests.test_device import ssh_that
 
 FLAT = 3 * 16 * 16
 FOREVER = 2**62

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from edgepipe.metrics import read_metrics
-from edgepipe.models.training_state import read_checkpoint
-from edgepipe.store import Store
+from edgepipe.records.metrics import read_metrics
+from edgepipe.store.store import Store
+from edgepipe.training.training_state import read_checkpoint
 from tests.faults.processes import finish, fork, join, start, training_project
 from tests.small import arguments
 

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from edgepipe.__main__ import main
+from edgepipe.base.leftovers import take_away
 from edgepipe.errors import VerifyError
-from edgepipe.leftovers import take_away
-from edgepipe.store import Store
+from edgepipe.store.store import Store
 from edgepipe.verify.places_folder import install_into
 
 HOLDER = """
 import sys, tempfile
 from pathlib import Path
-from edgepipe.scratch import scratch
+from edgepipe.base.scratch import scratch
 from edgepipe.store import Store
 store = Store(Path(sys.argv[1]))
 with store.in_use(), store.workspace() as space, scratch("held"):

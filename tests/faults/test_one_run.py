@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import edgepipe.run
+import edgepipe.engine.run
 from edgepipe.__main__ import main
 from edgepipe.errors import PassError
-from edgepipe.metrics import read_metrics
+from edgepipe.records.metrics import read_metrics
 from tests.small import arguments
 
 
@@ -99,7 +99,7 @@ def test_a_bundle_copied_away_is_checked_by_itself(run: Path, tmp_path: Path) ->
 
 
 def test_a_search_trial_that_fails_in_an_old_folder_keeps_no_old_model(whole: Path, run: Path) -> None:
-    from edgepipe.compose import compose
+    from edgepipe.recipe.compose import compose
 
     recipe, plan = compose(arguments(whole))
     (run / "metrics.json").unlink()

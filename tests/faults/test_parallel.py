@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepipe.metrics import read_metrics
+from edgepipe.records.metrics import read_metrics
 from tests.faults.processes import finish, fork, join, start
 from tests.small import arguments
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgepipe.__main__ import main
-from edgepipe.store import RECORD, Store
+from edgepipe.store.store import RECORD, Store
 from tests.data.drawing import tree, write
 from tests.small import arguments
 
@@ -134,7 +134,7 @@ def test_pipes_in_a_store_are_damage(tmp_path: Path) -> None:
 
 
 def test_no_device_is_replaced_by_a_file(tmp_path: Path) -> None:
-    from edgepipe.files import write_text
+    from edgepipe.base.files import write_text
 
     for kind in ("pipe", "device"):
         place = odd(tmp_path / kind, kind)

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
+import edgepipe.engine.run
 import edgepipe.passes.quantize_static as quantizing
-import edgepipe.run
-from edgepipe import disk
 from edgepipe.__main__ import main
+from edgepipe.base import disk
+from edgepipe.base.scratch import scratch
 from edgepipe.errors import StoreError
-from edgepipe.metrics import read_metrics
-from edgepipe.scratch import scratch
-from edgepipe.store import Store
+from edgepipe.records.metrics import read_metrics
+from edgepipe.store.store import Store
 from tests.small import arguments
 
 
@@ -136,7 +136,7 @@ def test_a_run_or_a_store_with_no_place_is_refused_before_the_work(
 def test_verify_and_sensitivity_are_refused_before_the_work(
     whole: Path, tmp_path: Path, read_only: ReadOnly, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    import edgepipe.sensitivity
+    import edgepipe.search.sensitivity
     import edgepipe.verify.prove
 
     def worked(*_: object, **__: object) -> None:
@@ -218,7 +218,7 @@ def test_a_full_store_names_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_mapped_file_that_has_no_room_is_an_error_and_no_dead_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgepipe.files import reserve
+    from edgepipe.base.files import reserve
 
     def fallocate(*_: int) -> None:
         raise no_space()

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from edgepipe.__main__ import main
-from edgepipe.compose import to_recipe
 from edgepipe.errors import RecipeError
-from edgepipe.registry import pass_class, pass_names
+from edgepipe.plugins import pass_class, pass_names
+from edgepipe.recipe.compose import to_recipe
 from tests.faults import nearly_right, random_words
 
 _WORDS = st.one_of(

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from edgepipe.__main__ import main
-from edgepipe.run import run
-from edgepipe.text import holds_password, without_passwords
+from edgepipe.base.text import holds_password, without_passwords
+from edgepipe.engine.run import run
 from tests.small import arguments
 
 ADDRESSES = [
@@ -149,7 +149,7 @@ def test_the_address_of_the_environment_reaches_no_file_and_no_line(tmp_path, re
 
 
 def test_what_a_library_says_is_recorded_without_it(tmp_path: Path, monkeypatch) -> None:
-    from edgepipe.compose import compose
+    from edgepipe.recipe.compose import compose
 
     recipe, plan = compose(arguments(tmp_path / "in"))
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from edgepipe import children, stopping
-from edgepipe.metrics import read_metrics
-from edgepipe.scratch import scratch, take_away_temporary
+from edgepipe.base import children, stopping
+from edgepipe.base.scratch import scratch, take_away_temporary
+from edgepipe.records.metrics import read_metrics
 from tests.faults.processes import start, training_project
 from tests.small import arguments
 
@@ -62,7 +62,7 @@ def test_a_run_that_is_told_to_end_fails_with_a_record_and_its_code(
 def test_a_signal_while_the_record_is_assembled_leaves_one_that_says_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import edgepipe.run as running
+    import edgepipe.engine.run as running
     from edgepipe.__main__ import main
 
     usual, told = running._assemble, []
@@ -124,7 +124,7 @@ def _main_with(body: str, tmp: Path) -> subprocess.Popen[str]:
 
 CHILD = """
     from edgepipe import children
-    from edgepipe.scratch import scratch
+    from edgepipe.base.scratch import scratch
     with scratch('child') as folder:
         with children.running(['sh', '-c', 'trap "" TERM INT; sleep 300 & wait; sleep 300']) as process:
             print(process.pid, flush=True)
@@ -176,8 +176,8 @@ def test_killed_outright_its_programs_end_too_and_the_next_command_takes_its_fol
 
 NATIVE = """
     import ctypes
-    from edgepipe.stopping import last_words
-    from edgepipe.scratch import scratch
+    from edgepipe.base.stopping import last_words
+    from edgepipe.base.scratch import scratch
     with scratch('native'), last_words(lambda words: print('LAST', words, flush=True)):
         print('ready', flush=True)
         libc = ctypes.CDLL(None)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from edgepipe.__main__ import main
-from edgepipe.artifact import Kind, Signature, canonical_json, seal
-from edgepipe.compose import compose, launch
+from edgepipe.contract.artifact import Kind, Signature, canonical_json, seal
 from edgepipe.errors import ModelError, RecipeError
-from edgepipe.models import torch_artifact
-from edgepipe.models.factory import trust
-from edgepipe.store import key_of
+from edgepipe.recipe.compose import compose, launch
+from edgepipe.store.store import key_of
+from edgepipe.torch import artifact as torch_artifact
+from edgepipe.torch.factory import trust
 from tests.small import arguments
 
 HEAD = "# @package _global_\ndefaults:\n  - /model: {model}\n  - /data: digits\n  - _self_\npasses: {{}}\n"
@@ -254,7 +254,7 @@ def test_an_entry_of_the_store_brings_nothing_into_a_run_but_what_a_pass_wrote(
 def test_a_composed_config_with_trust_from_elsewhere_is_refused() -> None:
     from omegaconf import OmegaConf
 
-    from edgepipe.compose import to_recipe
+    from edgepipe.recipe.compose import to_recipe
 
     config = OmegaConf.create({"trust_code": True, "model": {"source": "python", "factory": "m:make"}})
     with pytest.raises(RecipeError, match="words of the command line alone"):

@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from edgepipe.__main__ import main
-from edgepipe.metrics import read_metrics
+from edgepipe.records.metrics import read_metrics
 from tests.data.drawing import png
 from tests.small import arguments
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
 
-from edgepipe.artifact import Preprocessing, Signature
 from edgepipe.contract import Batch, Split
+from edgepipe.contract.artifact import Preprocessing, Signature
 
 
 def tensor(name: str, *shape: int, scale: float = 0.1) -> TensorProto:

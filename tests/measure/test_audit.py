@@ -7,9 +7,9 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgepipe.measure.audit import audit
-from edgepipe.measure.graph import Graph
 from edgepipe.measure.macs import layers
-from edgepipe.metrics import Audit, Int8Share
+from edgepipe.onnx.graph import Graph
+from edgepipe.records.metrics import Audit, Int8Share
 from tests.measure.graphs import dynamic, quantized, save, small_network, tensor
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from edgepipe.measure.findings import findings, told_of
-from edgepipe.metrics import Audit, Int8Share, LayerCost, Measurements, OperatorTime, Versus
+from edgepipe.records.metrics import Audit, Int8Share, LayerCost, Measurements, OperatorTime, Versus
 
 
 def seen(**changed: Any) -> Measurements:

@@ -57,7 +57,7 @@ def test_a_model_that_a_fresh_process_cannot_run_is_explained(tmp_path: Path) ->
 
 def test_the_settings_and_the_machine_import_neither_onnx_nor_a_runtime() -> None:
     code = (
-        "import sys, json; import edgepipe.measure.settings, edgepipe.targets.machine, edgepipe.measure.findings;"
+        "import sys, json; import edgepipe.measure.settings, edgepipe.targets.host, edgepipe.measure.findings;"
         "print(json.dumps([m for m in ('torch','onnx','onnxruntime','numpy') if m in sys.modules]))"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepipe.measure.graph import Graph
 from edgepipe.measure.macs import Layer, layers, uncounted
+from edgepipe.onnx.graph import Graph
 from tests.measure.graphs import SMALL_MACS, dynamic, quantized, save, small_network, tensor
 
 

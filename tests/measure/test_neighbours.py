@@ -13,10 +13,10 @@ from edgepipe.__main__ import main
 from edgepipe.contract import Split
 from edgepipe.measure.accuracy import Predictions, hangs_on_neighbours, predict, values
 from edgepipe.measure.values import Values
-from edgepipe.metrics import read_metrics
-from edgepipe.models.answers import session_answers
-from edgepipe.models.batch_axis import neighbours
-from edgepipe.quant.answers import batch_of
+from edgepipe.onnx.answers import session_answers
+from edgepipe.onnx.batch_axis import neighbours
+from edgepipe.quant.study.answers import batch_of
+from edgepipe.records.metrics import read_metrics
 from tests.measure.graphs import Arrays, pictures, small_network
 
 CLASSES = 10

@@ -14,7 +14,7 @@ from edgepipe.measure.accuracy import Predictions, one_class
 from edgepipe.measure.findings import findings
 from edgepipe.measure.outputs import output_changes
 from edgepipe.measure.values import Values, regression
-from edgepipe.metrics import Audit, OutputChange, StepRecord, quality
+from edgepipe.records.metrics import Audit, OutputChange, StepRecord, quality
 from edgepipe.report.html import _outputs
 from tests.measure.graphs import Arrays
 from tests.measure.test_findings import against, seen

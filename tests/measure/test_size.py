@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepipe.errors import MeasureError
-from edgepipe.measure.graph import Graph
 from edgepipe.measure.size import gzip_bytes, parameters, size_bytes
+from edgepipe.onnx.graph import Graph
 from tests.measure.graphs import SMALL_PARAMETERS, dynamic, quantized, save, small_network, tensor
 
 

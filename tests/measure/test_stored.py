@@ -12,8 +12,8 @@ import pytest
 
 from edgepipe.__main__ import main
 from edgepipe.measure.stored import load
-from edgepipe.sensitivity import _read as read_sensitivity
-from edgepipe.store import Store
+from edgepipe.search.sensitivity import _read as read_sensitivity
+from edgepipe.store.store import Store
 from edgepipe.verify.prove import _read as read_proof
 from tests.small import arguments
 

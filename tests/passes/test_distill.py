@@ -12,16 +12,18 @@ import torch
 from onnx import numpy_helper
 from pydantic import ValidationError
 
-from edgepipe.artifact import Artifact
 from edgepipe.contract import Job, Split
+from edgepipe.contract.artifact import Artifact
 from edgepipe.errors import ModelError, PassError
-from edgepipe.models import distillation, lower, swap, torch_artifact
 from edgepipe.passes import teaching
 from edgepipe.passes.distill import Distill
 from edgepipe.passes.prune_channels import PruneChannels
 from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.passes.swap_operators import SwapOperators
 from edgepipe.passes.train import Train
+from edgepipe.torch import artifact as torch_artifact
+from edgepipe.torch import lower, swap
+from edgepipe.training import distillation
 from tests.passes.workbench import Workbench
 
 

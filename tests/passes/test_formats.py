@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepipe.artifact import Artifact, Kind
+from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.errors import ParityError, PassError
 from edgepipe.passes.export import Export
 from edgepipe.passes.quantize_dynamic import QuantizeDynamic

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 import pytest
 from pydantic import ValidationError
 
-from edgepipe.artifact import Artifact, open_artifact
+from edgepipe.contract.artifact import Artifact, open_artifact
 from edgepipe.errors import PassError
 from edgepipe.measure.layer_times import Layer, layer_milliseconds
-from edgepipe.models import torch_artifact
-from edgepipe.models.allocation import LatencyTable, LayerTable, Root, allocate, grid, step
 from edgepipe.passes.finetune import Finetune
 from edgepipe.passes.prune_channels import PruneChannels
 from edgepipe.passes.tabulate_latency import TabulateLatency
+from edgepipe.pruning.allocation import LatencyTable, LayerTable, Root, allocate, grid, step
+from edgepipe.torch import artifact as torch_artifact
 from tests.passes.workbench import Workbench
 
 

@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
-from edgepipe.artifact import Artifact
+from edgepipe.contract.artifact import Artifact
 from edgepipe.errors import ParityError, PassError
 from edgepipe.passes.export import Export
 from edgepipe.passes.quantize_dynamic import QuantizeDynamic
@@ -187,7 +187,7 @@ def test_ort_format_opens_and_names_its_operators(bench: Workbench, model: Artif
 
 
 def test_a_file_that_answers_otherwise_fails_the_export(bench: Workbench, model: Artifact, monkeypatch) -> None:
-    from edgepipe.models import answers
+    from edgepipe.onnx import answers
 
     other = bench.onnx_logits
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, load, save
 
-from edgepipe.artifact import Artifact, Kind, Signature, seal
 from edgepipe.contract import Job
+from edgepipe.contract.artifact import Artifact, Kind, Signature, seal
 from edgepipe.data.npz import NpzData
 from edgepipe.errors import PassError
-from edgepipe.models.answers import session_answers
-from edgepipe.models.clean import TREES
+from edgepipe.onnx.answers import session_answers
+from edgepipe.onnx.clean import TREES
 from edgepipe.passes.prune_trees import PruneTrees
 
 RNG = np.random.default_rng(0)

@@ -6,14 +6,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from edgepipe.artifact import Artifact
 from edgepipe.contract import Split
+from edgepipe.contract.artifact import Artifact
 from edgepipe.errors import PassError
-from edgepipe.models import torch_artifact
 from edgepipe.passes.finetune import Finetune
 from edgepipe.passes.prune_channels import PruneChannels
 from edgepipe.passes.prune_weights import PruneWeights
 from edgepipe.passes.train import Train
+from edgepipe.torch import artifact as torch_artifact
 from tests.passes.workbench import Workbench
 
 

@@ -11,24 +11,24 @@ import torch
 from onnx import helper, numpy_helper
 from pydantic import ValidationError
 
-from edgepipe.artifact import ONNX_FILE, Artifact, Kind, seal
 from edgepipe.contract import Split
+from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind, seal
 from edgepipe.errors import PassError
-from edgepipe.measure.session import open_session
-from edgepipe.models.answers import session_answers
-from edgepipe.models.lower import answers_of
-from edgepipe.models.training import bf16_pays
+from edgepipe.onnx.answers import session_answers
+from edgepipe.onnx.session import open_session
 from edgepipe.passes.lower import Lower
 from edgepipe.passes.quantize_aware import QuantizeAware
 from edgepipe.passes.reestimate_batchnorm import ReestimateBatchNorm
 from edgepipe.passes.train import Train
-from edgepipe.quant.calibrate import calibrate
-from edgepipe.quant.deploy import deploy
-from edgepipe.quant.fake import FakeActivation
-from edgepipe.quant.placement import PASSING, Wiring, place
-from edgepipe.quant.prepare import prepare
-from edgepipe.quant.qdq import WEIGHTED
-from edgepipe.quant.simulate import SimulatedNetwork
+from edgepipe.quant.calibrate.run import calibrate
+from edgepipe.quant.place.placement import PASSING, Wiring, place
+from edgepipe.quant.rewrite.prepare import prepare
+from edgepipe.quant.train.fake import FakeActivation
+from edgepipe.quant.train.simulate import SimulatedNetwork
+from edgepipe.quant.write.deploy import deploy
+from edgepipe.quant.write.qdq import WEIGHTED
+from edgepipe.torch.lower import answers_of
+from edgepipe.training.training import bf16_pays
 from tests.passes.test_onnx_passes import really_run
 from tests.passes.workbench import Workbench
 from tests.quant.test_odd_graphs import node, shaped, weight

@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepipe.artifact import Artifact, Kind
+from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.errors import PassError
-from edgepipe.measure.graph import Graph
 from edgepipe.measure.size import parameters
-from edgepipe.models.answers import session_answers
+from edgepipe.onnx.answers import session_answers
+from edgepipe.onnx.graph import Graph
 from edgepipe.passes.quantize_dynamic import QuantizeDynamic
 from edgepipe.passes.quantize_weights import QuantizeWeights
 from tests.passes.workbench import Workbench

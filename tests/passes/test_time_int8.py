@@ -10,15 +10,15 @@ import pytest
 from onnx import NodeProto, TensorProto, helper
 
 from edgepipe.__main__ import main
-from edgepipe.artifact import Artifact, Kind, Signature, seal
 from edgepipe.contract import Job
+from edgepipe.contract.artifact import Artifact, Kind, Signature, seal
 from edgepipe.data.npz import NpzData
 from edgepipe.errors import PassError
 from edgepipe.measure.latency import paired_latency
-from edgepipe.metrics import read_metrics
 from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.passes.time_int8 import TIMES_FILE, Int8Times, TimeInt8, measured_times
-from edgepipe.quant.layers import int8_layers
+from edgepipe.quant.place.layers import int8_layers
+from edgepipe.records.metrics import read_metrics
 from tests.measure.graphs import save, tensor
 
 SHAPE = (32, 16, 16)

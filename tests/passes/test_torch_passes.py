@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from edgepipe.artifact import Signature
 from edgepipe.contract import Split
+from edgepipe.contract.artifact import Signature
 from edgepipe.errors import PassError
-from edgepipe.models import channels, torch_artifact
 from edgepipe.passes.finetune import Finetune
 from edgepipe.passes.prune_channels import PruneChannels
 from edgepipe.passes.prune_weights import PruneWeights
 from edgepipe.passes.reestimate_batchnorm import ReestimateBatchNorm
 from edgepipe.passes.train import Train
+from edgepipe.pruning import channels
+from edgepipe.torch import artifact as torch_artifact
 from tests.passes.workbench import Workbench
 
 

@@ -9,13 +9,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from edgepipe.artifact import Artifact
 from edgepipe.contract import Split
+from edgepipe.contract.artifact import Artifact
 from edgepipe.errors import DataError, ModelError, PassError
-from edgepipe.models import torch_artifact, training
-from edgepipe.models.examples import Examples
-from edgepipe.models.training_state import TrainingState, read_checkpoint, write_checkpoint
 from edgepipe.passes.train import Train
+from edgepipe.torch import artifact as torch_artifact
+from edgepipe.training import training
+from edgepipe.training.examples import Examples
+from edgepipe.training.training_state import TrainingState, read_checkpoint, write_checkpoint
 from tests.passes.workbench import Workbench
 
 
@@ -194,11 +195,11 @@ def test_best_weights_survive_a_save(tmp_path: Path) -> None:
 
 
 def test_what_a_machine_decides_about_training_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgepipe.engine.run import _local
     from edgepipe.passes.prune_channels import PruneChannels
     from edgepipe.passes.train import Train
-    from edgepipe.passes.training_settings import Recovery
-    from edgepipe.run import _local
-    from edgepipe.targets import machine
+    from edgepipe.targets import host as machine
+    from edgepipe.training.settings import Recovery
 
     plain = Train(epochs=1, lr=0.1, precision="float32")
     assert _local(plain) == {}
@@ -214,7 +215,7 @@ def test_what_a_machine_decides_about_training_is_part_of_the_key(monkeypatch: p
 
 
 def test_bf16_is_taken_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgepipe.models import training
+    from edgepipe.training import training
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     plain = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3), torch.nn.Conv2d(8, 8, 3, groups=2))

@@ -9,9 +9,9 @@ import onnx
 from onnx import numpy_helper
 from torch import nn
 
-from edgepipe.artifact import ONNX_FILE, Kind, seal
-from edgepipe.models.lower import export
+from edgepipe.contract.artifact import ONNX_FILE, Kind, seal
 from edgepipe.passes.quantize_aware import QuantizeAware
+from edgepipe.torch.lower import export
 from tests.passes.workbench import Workbench
 
 

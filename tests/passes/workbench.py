@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgepipe.artifact import Artifact
 from edgepipe.contract import DataSource, Job, Pass, Split
+from edgepipe.contract.artifact import Artifact
 from edgepipe.data.digits import DigitsData
-from edgepipe.models import torch_artifact
-from edgepipe.models.answers import session_answers
-from edgepipe.models.factory import trust
-from edgepipe.models.torchvision import TorchvisionModel
+from edgepipe.onnx.answers import session_answers
 from edgepipe.passes.lower import Lower
+from edgepipe.sources.torchvision import TorchvisionModel
+from edgepipe.torch import artifact as torch_artifact
+from edgepipe.torch.factory import trust
 
 
 def small_network(classes: int = 10) -> torch.nn.Module:

@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from pydantic import ValidationError
 
-from edgepipe.artifact import ONNX_FILE, Artifact, Signature
 from edgepipe.bundle.build import answers
 from edgepipe.contract import Job, Pass
+from edgepipe.contract.artifact import ONNX_FILE, Artifact, Signature
 from edgepipe.data.npz import NpzData
 from edgepipe.errors import ModelError, PassError
-from edgepipe.measure.graph import Graph
-from edgepipe.models import written
-from edgepipe.models.answers import session_answers
-from edgepipe.models.onnx_file import OnnxModel
+from edgepipe.onnx import written
+from edgepipe.onnx.answers import session_answers
+from edgepipe.onnx.graph import Graph
 from edgepipe.passes.quantize_dynamic import QuantizeDynamic
 from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.passes.quantize_weights import QuantizeWeights
 from edgepipe.passes.to_float16 import ToFloat16
-from edgepipe.quant.placement import Wiring, clip_behind
+from edgepipe.quant.place.placement import Wiring, clip_behind
+from edgepipe.sources.onnx_file import OnnxModel
 from edgepipe.verify import worker
 
 node = helper.make_node

@@ -12,19 +12,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepipe.artifact import Artifact
-from edgepipe.models.adopt import adopt
-from edgepipe.models.linear import linear_to_gemm
-from edgepipe.models.subgraphs import Readers, all_graphs, drop_unread
+from edgepipe.contract.artifact import Artifact
+from edgepipe.onnx.adopt import adopt
+from edgepipe.onnx.linear import linear_to_gemm
+from edgepipe.onnx.subgraphs import Readers, all_graphs, drop_unread
 from edgepipe.passes.quantize_dynamic import QuantizeDynamic
 from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.passes.quantize_weights import QuantizeWeights
 from edgepipe.passes.to_float16 import ToFloat16
-from edgepipe.quant.equalize import equalize
-from edgepipe.quant.norms import norms_to_convolutions
-from edgepipe.quant.patches import patches_to_products
-from edgepipe.quant.prepare import prepare
-from edgepipe.quant.products import gemms_to_products, part_shared
+from edgepipe.quant.rewrite.norms import norms_to_convolutions
+from edgepipe.quant.rewrite.patches import patches_to_products
+from edgepipe.quant.rewrite.prepare import prepare
+from edgepipe.quant.rewrite.products import gemms_to_products, part_shared
+from edgepipe.quant.write.equalize import equalize
 from tests.quant.test_odd_graphs import Desk, desk, head, node, shaped, weight
 
 __all__ = ["desk"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgepipe.__main__ import main
-from edgepipe.metrics import Metrics, WrongAnswer
+from edgepipe.records.metrics import Metrics, WrongAnswer
 from edgepipe.report.card import model_card
 from edgepipe.report.html import write_report
 from edgepipe.report.svg import Dot, scatter
@@ -166,7 +166,7 @@ def test_compared_runs_of_equal_names_and_odd_folders_are_told_apart_and_linked(
 
 
 def test_a_drop_of_accuracy_is_said_in_points() -> None:
-    from edgepipe.metrics import GoalResult
+    from edgepipe.records.metrics import GoalResult
     from edgepipe.report.table import goal_line
 
     result = GoalResult(name="accuracy_drop", wanted=0.01, got=0.0011, met=True, margin=0.0089)

@@ -16,7 +16,7 @@ import yaml
 
 from edgepipe.__main__ import main
 from edgepipe.errors import VerifyError
-from edgepipe.metrics import Metrics
+from edgepipe.records.metrics import Metrics
 from edgepipe.verify import arm64, places_folder
 from edgepipe.verify.arm64 import CORES, Arm64
 from edgepipe.verify.browser import BrowserWasm

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgepipe.__main__ import main
-from edgepipe.metrics import Metrics, Proof
+from edgepipe.records.metrics import Metrics, Proof
 from edgepipe.verify.x86 import X86Avx2
 from tests.small import arguments
 from tests.verify.saturating import saturating

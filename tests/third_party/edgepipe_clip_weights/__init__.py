@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from edgepipe.artifact import Artifact, Kind
 from edgepipe.contract import Job, Pass
+from edgepipe.contract.artifact import Artifact, Kind
 
 
 class ClipWeights(Pass):

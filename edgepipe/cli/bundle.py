@@ -1,0 +1,85 @@
+"""`edgepipe bundle verify|serve DIR`: check what is deployed, and try it in a browser."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+from edgepipe.errors import EdgepipeError, InputError, RecipeError
+from edgepipe.report.terminal import Arguments, error_console, output_console, print_error
+
+
+def main_bundle(argv: list[str]) -> int:
+    """`edgepipe bundle verify|serve DIR`."""
+    parser = Arguments("edgepipe bundle", description="Check a bundle (a run's final/ folder), or serve its page.")
+    parser.add_argument("do", choices=["verify", "serve"], help="verify: digests and golden outputs; serve: the page")
+    parser.add_argument("folder", type=Path, help="a run's folder or its final/")
+    parser.add_argument("--port", type=int, default=8000, help="of the page, on this computer only; 0: any")
+    args = parser.read(argv)
+    if args is None:
+        return 0
+    if not 0 <= args.port <= 65535:
+        raise RecipeError(f"command line: bundle: --port must be in 0 to 65535, found {args.port}")
+    from edgepipe.bundle.manifest import bundle_folder
+
+    folder = bundle_folder(args.folder)
+    return _verify(folder) if args.do == "verify" else _serve(folder, args.port)
+
+
+def _verify(folder: Path) -> int:
+    from edgepipe.bundle.verify import edited, problems
+
+    bundle, wrong = problems(folder)
+    for text in wrong:
+        print_error(f"{folder}: {text}")
+    if not wrong:
+        how = "bit for bit" if bundle.bit_identical else f"within {bundle.tolerance:g}"
+        output_console().print(
+            f"{folder}: {bundle.name}: {len(bundle.files)} files as sealed, golden outputs met {how}", markup=False
+        )
+    changed = edited(folder, bundle) if not wrong else []
+    if changed:
+        error_console().print(
+            f"note: {folder}: {', '.join(changed)}: not as this version of edgepipe writes it: by another version, or "
+            "changed before it was sealed. Read it before you run or serve it",
+            markup=False,
+        )
+    return 1 if wrong else 0
+
+
+def _serve(folder: Path, port: int) -> int:
+    """edgepipe's own server over a bundle that is whole: nothing that lies in the bundle runs on this computer."""
+    from edgepipe.bundle.build import FILES, add_runtime
+    from edgepipe.bundle.manifest import read_bundle, seal_more
+    from edgepipe.bundle.verify import problems
+
+    if "index.html" not in read_bundle(folder).files:
+        raise InputError(f"{folder}: no page: only classifiers of pictures have one")
+    bundle, wrong = problems(folder)
+    for text in wrong:
+        print_error(f"{folder}: {text}")
+    if wrong:
+        return 1
+    if not any(name.startswith("ort/") for name in bundle.files):
+        try:
+            lacking = add_runtime(folder)
+            if lacking is not None:
+                raise RecipeError(f"bundle serve: {lacking}")
+            seal_more(folder, bundle, "ort")
+        except OSError as error:
+            raise EdgepipeError(
+                f"{folder}: the page's runtime cannot be put there: {error.strerror or error}"
+            ) from None
+    # In this process: a child would outlive it when it is told to end.
+    server = FILES / "serve.py"
+    arguments, sys.argv = sys.argv, [str(server), "--folder", str(folder), "--port", str(port)]
+    try:
+        runpy.run_path(str(server), run_name="__main__")
+    except SystemExit as ended:
+        if ended.code:
+            print_error(str(ended.code).removeprefix("error: "))
+            return 1
+    finally:
+        sys.argv = arguments
+    return 0

@@ -1,0 +1,134 @@
+"""The verbs that look after the store: `edgepipe store ls|verify|gc`, and `edgepipe explain RUN`."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from edgepipe.base.files import is_folder, read_json
+from edgepipe.errors import InputError, RecipeError
+from edgepipe.records.metrics import read_metrics
+from edgepipe.report.terminal import Arguments, error_console, output_console
+from edgepipe.store.store import RECORD, Room, Store
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def main_explain(argv: list[str]) -> int:
+    """`edgepipe explain RUN`: for each step, why it was reused or what differed."""
+    parser = Arguments("edgepipe explain", description="For each step of a run: reused, or what differed.")
+    parser.add_argument("run", type=Path, help="a run's folder, or its metrics.json")
+    args = parser.read(argv)
+    if args is None:
+        return 0
+    metrics = read_metrics(args.run)
+    table = Table(box=box.MARKDOWN, padding=(0, 1))
+    for column in ("step", "result", "measurement", "why"):
+        table.add_column(column, overflow="fold")
+    for step in metrics.passes:
+        if step.status == "not_run":
+            table.add_row(step.label, "not run", "-", "a step before it failed")
+            continue
+        if step.key is None:
+            table.add_row(step.label, step.status, "-", "it has no stored result")
+            continue
+        because = [*step.computed_because, *(f"measured: {text}" for text in step.measured_because)]
+        why = "; ".join(because) or ("nothing it depends on changed" if step.cached else "-")
+        measured = "-" if step.measurements is None else ("reused" if step.measurement_cached else "measured")
+        table.add_row(step.label, "reused" if step.cached else "computed", measured, why)
+    console = output_console()
+    console.print(table)
+    return 0
+
+
+def main_store(argv: list[str]) -> int:
+    """`edgepipe store ls|verify|gc`."""
+    verbs = {"ls": _ls, "verify": _verify, "gc": _gc}
+    if not argv or argv[0] in ("-h", "--help"):
+        output_console().print(
+            "edgepipe store ls [--root DIR]                         what is stored, oldest use first\n"
+            "edgepipe store verify [--root DIR]                     read everything against its digests\n"
+            "edgepipe store gc --keep-bytes N [--root DIR] [--dry-run]  remove the least recently used, as in 20G",
+            markup=False,
+        )
+        return 0
+    if argv[0] not in verbs:
+        raise RecipeError(f"command line: store: unknown '{argv[0]}'. One of: {', '.join(verbs)}")
+    return verbs[argv[0]](argv[1:])
+
+
+def _parser(verb: str, description: str) -> Arguments:
+    parser = Arguments(f"edgepipe store {verb}", description=description)
+    parser.add_argument("--root", type=Path, default=Path("outputs/.store"), help="the store (default: outputs/.store)")
+    return parser
+
+
+def _open(root: Path) -> Store:
+    if not is_folder(root / "steps"):
+        raise InputError(f"{root}: no store there. Name it with --root DIR, as store.root=DIR did for the run")
+    return Store(root, lambda text: error_console().print(f"note: {text}", markup=False))
+
+
+def _ls(argv: list[str]) -> int:
+    args = _parser("ls", "What is stored, least recently used first.").read(argv)
+    if args is None:
+        return 0
+    rooms = _open(args.root).rooms()
+    table = Table(box=box.MARKDOWN, padding=(0, 1))
+    for column in ("what", "pass", "label", "key", "bytes", "last used"):
+        table.add_column(column, justify="right" if column == "bytes" else "left", no_wrap=True)
+    for room in rooms:
+        name, label = _named(room)
+        used = datetime.datetime.fromtimestamp(room.used).strftime("%Y-%m-%d %H:%M")
+        table.add_row(room.room, name, label, room.path.name[:12], f"{room.size_bytes:,}", used)
+    console = output_console()
+    console.print(table)
+    console.print(
+        f"{len(rooms)} entries, {sum(room.size_bytes for room in rooms):,} bytes in {args.root}", markup=False
+    )
+    return 0
+
+
+def _named(room: Room) -> tuple[str, str]:
+    if room.room != "steps":
+        return "", ""
+    try:
+        record = read_json(room.path / RECORD)
+        return str(record["key"]["pass"]), str(record.get("label", ""))
+    except (OSError, ValueError, KeyError, TypeError):
+        return "?", ""
+
+
+def _verify(argv: list[str]) -> int:
+    args = _parser("verify", "Read every entry against its digests; exit 1 if one is damaged.").read(argv)
+    if args is None:
+        return 0
+    good, damaged = _open(args.root).verify()
+    output_console().print(f"{good} entries are whole, {len(damaged)} damaged", markup=False)
+    return 1 if damaged else 0
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", text.strip().lower())
+    if found is None or found[2] not in _UNITS or len(text) > 30:
+        raise RecipeError(f"command line: --keep-bytes: '{text}' is no size. Give bytes, or as in 500M, 20G, 16GiB")
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+def _gc(argv: list[str]) -> int:
+    parser = _parser("gc", "Remove what killed processes left, then the least recently used entries.")
+    parser.add_argument("--keep-bytes", required=True, help="bytes that may stay, as in 20G")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    args = parser.read(argv)
+    if args is None:
+        return 0
+    keep = _bytes(args.keep_bytes)
+    removed = _open(args.root).collect(keep, dry_run=args.dry_run)
+    verb = "would be removed" if args.dry_run else "removed"
+    size = sum(room.size_bytes for room in removed)
+    output_console().print(f"{len(removed)} entries {verb}, {size:,} bytes", markup=False)
+    return 0

@@ -1,0 +1,173 @@
+"""The pass contract: a pure function from an artifact to a new artifact.
+
+A pass is a frozen pydantic model (its settings) with an `apply` method. It never touches its input
+and keeps no state; what it needs besides (data, seed, a scratch folder) comes in the `Job`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from pydantic import JsonValue
+
+from edgepipe.contract.artifact import Artifact, Kind, Signature, seal
+from edgepipe.contract.settings import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Split(str, Enum):
+    """The three disjoint uses of data. Calibration may be drawn from train, never from evaluation."""
+
+    TRAIN = "train"
+    CALIBRATION = "calibration"
+    EVALUATION = "evaluation"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Batch(NamedTuple):
+    """`inputs`: float32, (n, *input_shape), preprocessed.
+
+    `labels`: classes as int64, (n,); numbers of a regression as float32, (n, values); or None.
+    """
+
+    inputs: NDArray[np.float32]
+    labels: NDArray[Any] | None
+
+
+class DataSource(Protocol):
+    """Pictures (or other arrays) in three splits; nothing here imports torch.
+
+    Iterating decodes as it goes, so memory does not grow with the data set, and the order is
+    always that of `indices` (by default 0 … count - 1): the same call gives the same batches.
+    """
+
+    @property
+    def signature(self) -> Signature:
+        """Shape of one example, class names (may be empty), preprocessing."""
+        ...
+
+    def count(self, split: Split) -> int:
+        """Number of examples; 0 when the source has no such split."""
+        ...
+
+    def digest(self, split: Split) -> str:
+        """Hex SHA-256 over content, labels, order and preprocessing of the split."""
+        ...
+
+    def labels(self, split: Split) -> NDArray[Any] | None:
+        """As in `Batch`, for the whole split; None when it has no labels."""
+        ...
+
+    def batches(self, split: Split, batch_size: int, indices: Sequence[int] | None = None) -> Iterator[Batch]:
+        """Yield batches in the order of `indices`; the last one may be smaller."""
+        ...
+
+
+Progress = Callable[[float, str], None]
+"""`progress(share_done in [0, 1], text)`; called by passes as often as they like."""
+
+
+def _no_progress(share: float, text: str) -> None:
+    """Progress for whoever does not watch."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a pass is given beside its input.
+
+    Attributes:
+        out: empty folder, into which the pass writes the files of its result.
+        state: folder that survives a killed run, for resumable training state; keyed by the step.
+        data: the recipe's data.
+        seed: seed of every random choice the pass makes.
+        label: the step's label in the recipe, for messages.
+        progress: report of the share done; cheap to call.
+        facts: what the pass found out (a ratio it achieved, a learning curve); JSON values only,
+            stored beside the artifact and shown in metrics.json and the report.
+        teacher: the recipe's baseline artifact, where a pass needs the float model (distillation).
+        alone: entered while time is measured: nothing else on this machine measures meanwhile.
+    """
+
+    out: Path
+    state: Path
+    data: DataSource
+    seed: int
+    label: str
+    progress: Progress = _no_progress
+    facts: dict[str, JsonValue] = field(default_factory=dict)
+    teacher: Artifact | None = None
+    alone: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def add(self, fact: str, *items: JsonValue) -> None:
+        """Append to the list that a fact is: notes, a learning curve."""
+        known = self.facts.setdefault(fact, [])
+        assert isinstance(known, list)
+        known.extend(items)
+
+    def seal(self, kind: Kind, signature: Signature) -> Artifact:
+        """Close `out` as an artifact of `kind`."""
+        return seal(self.out, kind, signature)
+
+
+class Pass(Settings):
+    """Base class of every pass. Subclasses declare settings as pydantic fields with descriptions.
+
+    Class attributes:
+        reads, writes: the kind of artifact taken and returned.
+        data: splits whose content the result may depend on; those of `splits()` enter the cache key.
+        libraries: distributions whose versions the result depends on; they enter the cache key.
+        needs_teacher: whether `Job.teacher` (the baseline) is used; its digest enters the cache key.
+        timed: whether the result holds times measured here; the machine enters the cache key.
+    """
+
+    reads: ClassVar[Kind]
+    writes: ClassVar[Kind]
+    data: ClassVar[tuple[Split, ...]] = ()
+    libraries: ClassVar[tuple[str, ...]] = ()
+    needs_teacher: ClassVar[bool] = False
+    timed: ClassVar[bool] = False
+
+    @abstractmethod
+    def apply(self, model: Artifact, job: Job) -> Artifact:
+        """Write the new model into `job.out` and return it sealed.
+
+        Raises:
+            PassError: the pass cannot do its work on this model; the message says why and the remedy.
+        """
+
+    def splits(self) -> tuple[Split, ...]:
+        """Splits that these settings depend on; `data` unless a subclass needs fewer for some settings."""
+        return self.data
+
+    def learns(self) -> bool:
+        """Whether these settings need the train split's labels, of classes; asked before the first computed step."""
+        return False
+
+    def behind(self, before: Pass | None) -> str | None:
+        """What is wrong with standing directly behind `before` (None: behind no pass), in a sentence; None: nothing."""
+        del before
+        return None
+
+    def problems(self) -> list[tuple[str, str]]:
+        """(setting, sentence) of what is named and exists nowhere; asked before the first step that is computed."""
+        return []
+
+    def misfits(self, input_shape: tuple[int, ...]) -> list[tuple[str, str]]:
+        """(setting, sentence) of what does not take examples of this shape; asked as `problems` is."""
+        del input_shape
+        return []
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as JSON values, defaults included; part of the cache key."""
+        return self.model_dump(mode="json")

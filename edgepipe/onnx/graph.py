@@ -1,0 +1,176 @@
+"""An ONNX graph with the look-ups that counting needs: producers, users, stored tensors, shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.inliner
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+from edgepipe.errors import MeasureError
+from edgepipe.onnx import session as runtime
+from edgepipe.onnx.operators import LAYERS, RECURRENT, Shape
+from edgepipe.onnx.subgraphs import all_graphs
+
+MOVES = {"Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"}
+"""They pass a stored tensor on: what lies behind them is the same weight."""
+
+
+def element_bits(data_type: int) -> int:
+    """Bits that one element takes in the file; 4-bit types are packed in pairs."""
+    name = TensorProto.DataType.Name(data_type)
+    for bits in (2, 4):
+        if name in {f"INT{bits}", f"UINT{bits}"} or (bits == 4 and name == "FLOAT4E2M1"):
+            return bits
+    return int(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(data_type)).itemsize) * 8
+
+
+class Graph:
+    """One loaded model. Local functions are inlined, so that their nodes count too."""
+
+    def __init__(self, model: ModelProto, name: str) -> None:
+        self.model = onnx.inliner.inline_local_functions(model) if model.functions else model
+        self.name = name
+        graphs = list(all_graphs(self.model.graph))
+        self.inner: list[NodeProto] = [node for graph in graphs[1:] for node in graph.node]
+        self.nodes: list[NodeProto] = [node for graph in graphs for node in graph.node]
+        self.stored: dict[str, TensorProto] = dict(_all_stored(graphs))
+        self.producer: dict[str, NodeProto] = {out: node for node in self.nodes for out in node.output if out}
+        self.users: dict[str, list[tuple[NodeProto, int]]] = {}
+        for node in self.nodes:
+            for slot, tensor in enumerate(node.input):
+                self.users.setdefault(tensor, []).append((node, slot))
+
+    @classmethod
+    def load(cls, path: Path) -> Graph:
+        """Read a file, weights included.
+
+        Raises:
+            MeasureError: it is not a readable ONNX model.
+        """
+        try:
+            return cls(onnx.load(str(path)), str(path))
+        except Exception as error:  # protobuf's DecodeError has no public base below Exception
+            raise MeasureError(f"{path}: not a readable ONNX file: {error}") from error
+
+    def array(self, name: str) -> NDArray[Any]:
+        """The stored tensor; 4-bit types and bfloat16, which numpy does not know, as float32."""
+        values = onnx.numpy_helper.to_array(self.stored[name], base_dir=str(Path(self.name).parent))
+        return values.astype(np.float32) if values.dtype.kind == "V" else values
+
+    def weight_behind(self, tensor: str) -> TensorProto | None:
+        """The stored tensor that `tensor` is made of through Q/DQ, casts, scales and reshapes; None: an activation."""
+        for _ in range(8):  # a chain longer than this is not a weight's
+            if tensor in self.stored:
+                return self.stored[tensor]
+            node = self.producer.get(tensor)
+            scaled = node is not None and node.op_type == "Mul" and node.input[1] in self.stored
+            if node is None or not (scaled or node.op_type in MOVES | {"DequantizeLinear", "QuantizeLinear"}):
+                return None
+            tensor = node.input[0]
+        return None
+
+    def weight_of(self, node: NodeProto) -> TensorProto | None:
+        """The stored weight of a node of `LAYERS`; None where it multiplies activations, or holds it otherwise."""
+        slot = LAYERS[node.op_type].weight
+        return None if slot is None or slot >= len(node.input) else self.weight_behind(node.input[slot])
+
+    def weights_of(self, node: NodeProto) -> list[TensorProto]:
+        """All stored weights of a node of `LAYERS`: a recurrent one has two, an einsum may have several."""
+        found = [self.weight_of(node)]
+        if node.op_type in RECURRENT | {"Einsum"}:
+            first = 0 if node.op_type == "Einsum" else 1
+            last = len(node.input) if node.op_type == "Einsum" else 3
+            found = [self.weight_behind(name) for name in node.input[first:last]]
+        return [tensor for tensor in found if tensor is not None]
+
+    def input_shapes(self, node: NodeProto, shapes: Mapping[str, Shape | None]) -> list[Shape | None]:
+        """Shape of each input of a node: as stored, else from `shapes`; None where neither knows it."""
+        return [tuple(self.stored[name].dims) if name in self.stored else shapes.get(name) for name in node.input]
+
+    def model_input(self) -> Any:
+        """The one input that is not a stored tensor.
+
+        Raises:
+            MeasureError: there is not exactly one.
+        """
+        inputs = [item for item in self.model.graph.input if item.name not in self.stored]
+        if len(inputs) != 1:
+            raise MeasureError(f"{self.name}: has {len(inputs)} inputs; only models with one are measured")
+        return inputs[0]
+
+    def batch(self) -> int:
+        """Examples per run: the fixed batch of the model, 1 when it takes any."""
+        dims = self.model_input().type.tensor_type.shape.dim
+        return max(1, dims[0].dim_value) if len(dims) else 1  # some exporters write -1 for any number
+
+    def shapes(self, example_shape: Shape, needed: set[str]) -> dict[str, Shape]:
+        """Shapes of the `needed` tensors for one run; inferred, or observed where inference gives up."""
+        found = self._inferred(example_shape)
+        missing = {tensor for tensor in needed if tensor not in found}
+        return {**found, **self._observed(example_shape, missing)} if missing else found
+
+    def _inferred(self, example_shape: Shape) -> dict[str, Shape]:
+        model = ModelProto()
+        model.CopyFrom(self.model)
+        # Shapes written at export are symbolic and would win over what is inferred for this batch.
+        model.graph.ClearField("value_info")
+        for output in model.graph.output:
+            output.type.tensor_type.ClearField("shape")
+        given = (self.batch(), *example_shape)
+        (wanted,) = [item for item in model.graph.input if item.name not in self.stored]
+        wanted.type.tensor_type.ClearField("shape")
+        for size in given:
+            wanted.type.tensor_type.shape.dim.add().dim_value = size
+        try:
+            model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        except Exception:  # too large for protobuf, or an operator that inference does not know: observe instead
+            return {}
+        found = {name: tuple(tensor.dims) for name, tensor in self.stored.items()}
+        for item in (*model.graph.input, *model.graph.value_info, *model.graph.output):
+            tensor_type = item.type.tensor_type
+            if not tensor_type.HasField("shape"):
+                continue
+            dims = tensor_type.shape.dim
+            if all(dim.HasField("dim_value") for dim in dims):
+                found[item.name] = tuple(dim.dim_value for dim in dims)
+        return found
+
+    def _observed(self, example_shape: Shape, tensors: set[str]) -> dict[str, Shape]:
+        top = {out for node in self.model.graph.node for out in node.output} & tensors
+        if not top:
+            return {}
+        model = ModelProto()
+        model.CopyFrom(self.model)
+        del model.graph.output[:]
+        model.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in sorted(top))
+        session = runtime.open_session(model.SerializeToString(), name=self.name)
+        feed = runtime.feed_of(session, self.name)
+        example = np.zeros((self.batch(), *example_shape), dtype=np.float32)
+        outputs = runtime.run(session, feed(example), self.name)
+        return {tensor: tuple(np.shape(value)) for tensor, value in zip(sorted(top), outputs, strict=True)}
+
+
+def elements(tensor: TensorProto) -> int:
+    """Number of elements of a stored tensor."""
+    return prod(tensor.dims)
+
+
+def stored_bytes(tensor: TensorProto) -> int:
+    """Bytes of the elements of a stored tensor, as packed in the file."""
+    return (elements(tensor) * element_bits(tensor.data_type) + 7) // 8
+
+
+def _all_stored(graphs: Iterable[GraphProto]) -> Iterator[tuple[str, TensorProto]]:
+    for graph in graphs:
+        for tensor in graph.initializer:
+            yield tensor.name, tensor
+        for node in graph.node:
+            if node.op_type == "Constant":
+                yield from ((node.output[0], item.t) for item in node.attribute if item.name == "value")

@@ -1,0 +1,287 @@
+"""Runs the float model on calibration examples and shows chosen tensors to their observers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from edgepipe.contract import DataSource, Progress, Split
+from edgepipe.errors import EdgepipeError, PassError
+from edgepipe.onnx.session_options import quiet_options
+from edgepipe.onnx.tensor_types import cast, numpy_type
+from edgepipe.quant.calibrate.observers import COUNTED, NotFiniteError, Observer
+from edgepipe.quant.calibrate.summaries import Summaries
+from edgepipe.targets.host import available_cores
+
+Values = list[NDArray[np.float32]]
+Run = Callable[[NDArray[np.float32]], Values]
+_VALUES = 2**26
+"""Values that all runs together hand out at most, on any number of cores: all tensors of a batch are held at once."""
+_SEEN = 2**23
+"""Values that observers are shown at once, at most; a call for each picture would cost more than what it counts."""
+_ENOUGH = 8
+"""Examples that are enough for a call; batches as large as that are shown one by one, and none waits for others."""
+_WORKERS = 4
+"""Batches that are run side by side, at most: the memory of each is needed."""
+
+
+def stream(
+    model: onnx.ModelProto,
+    tensors: Sequence[str],
+    data: DataSource,
+    take: Callable[[str, NDArray[np.float32]], None],
+    *,
+    batch_size: int,
+    examples: int | None = None,
+    progress: Progress,
+) -> None:
+    """Run the float model over the calibration examples and hand each tensor of each batch to `take`.
+
+    Args:
+        batch_size: examples of a run, at most.
+        examples: only so many, the first ones; None: all.
+    """
+    inputs = {item.name for item in model.graph.input}
+    wanted = [name for name in tensors if name not in inputs]
+    run, fixed = _open(model, wanted)
+    total = min(examples or data.count(Split.CALIBRATION), data.count(Split.CALIBRATION))
+    if fixed is None and batch_size > 1:
+        first = _first(data, 1)
+        batch_size = _fitting(batch_size, first.size + sum(value.size for value in run(first)))
+    for rows, found in side_by_side(run, _batches(data, total, batch_size, fixed, progress)):
+        values = dict(zip(wanted, found, strict=True))
+        for name in tensors:
+            take(name, np.asarray(rows if name in inputs else values[name]))
+
+
+def _open(model: onnx.ModelProto, tensors: Sequence[str]) -> tuple[Run, int | None]:
+    """What runs a copy whose outputs are these, for `side_by_side`; what nobody asks for need not leave the runtime."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    if not tensors:  # nothing to run but the size of a batch to know
+        return lambda _rows: [], open_probe(probe)[1]
+    del probe.graph.output[:]
+    probe.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tensors
+    )
+    return open_probe(probe, workers())
+
+
+def _fitting(batch_size: int, each: int) -> int:
+    """Examples of a run, at most `batch_size`, by the values that one of them needs memory for."""
+    return max(1, min(batch_size, _VALUES // _WORKERS // max(1, each)))
+
+
+def workers() -> int:
+    """How many batches are run at once; on more cores than that each is given several of them."""
+    return min(_WORKERS, available_cores())
+
+
+def side_by_side(
+    run: Run, batches: Iterator[NDArray[np.float32]], ahead: int = 1
+) -> Iterator[tuple[NDArray[np.float32], Values]]:
+    """Each batch and what `run` makes of it, in their order, while the next ones are run already.
+
+    Two small batches on a core each are done sooner than one after the other on two cores, which wait for each other
+    after every operator.
+
+    Args:
+        ahead: batches whose results may wait, beside those that are being run.
+    """
+    count = workers()
+    pool = ThreadPoolExecutor(count)
+    begun: deque[tuple[NDArray[np.float32], Future[Values]]] = deque()
+    try:
+        for rows in batches:
+            begun.append((rows, pool.submit(run, rows)))
+            if len(begun) >= count + ahead:
+                yield _taken(begun)  # no name here: results would wait for the next one, and are large
+        while begun:
+            yield _taken(begun)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _taken(begun: deque[tuple[NDArray[np.float32], Future[Values]]]) -> tuple[NDArray[np.float32], Values]:
+    rows, future = begun.popleft()
+    return rows, future.result()
+
+
+def _together(
+    runs: Iterator[tuple[NDArray[np.float32], Values]], most: int
+) -> Iterator[tuple[NDArray[np.float32], Values]]:
+    """Neighbouring batches as one, of no more than so many examples unless one has more.
+
+    Not where a tensor counts its examples along another axis than the first: the last batch is smaller.
+    """
+    held: list[tuple[NDArray[np.float32], Values]] = []
+    for rows, values in runs:
+        full = sum(len(each) for each, _ in held) + len(rows) > most
+        if held and (
+            full or any(a.ndim == 0 or a.shape[1:] != b.shape[1:] for a, b in zip(held[0][1], values, strict=True))
+        ):
+            yield _joined(held)
+        held.append((rows, values))
+        del values
+    if held:
+        yield _joined(held)
+
+
+def _joined(batches: list[tuple[NDArray[np.float32], Values]]) -> tuple[NDArray[np.float32], Values]:
+    """As one; what was held no longer is."""
+    if len(batches) == 1:
+        return batches.pop()
+    rows = np.concatenate([rows for rows, _ in batches])
+    found = [np.concatenate(parts) for parts in zip(*(values for _, values in batches), strict=True)]
+    batches.clear()
+    return rows, found
+
+
+def _batches(
+    data: DataSource, total: int, batch_size: int, fixed: int | None, progress: Progress
+) -> Iterator[NDArray[np.float32]]:
+    """The first `total` calibration examples, in batches that the model takes."""
+    seen = 0
+    for batch in data.batches(Split.CALIBRATION, fixed or batch_size, range(total)):
+        rows = batch.inputs
+        if fixed is not None and len(rows) < fixed:
+            if seen:
+                break  # the last, smaller batch of a model with a fixed batch
+            rows = np.resize(rows, (fixed, *rows.shape[1:]))
+        yield rows
+        seen += len(batch.inputs)
+        progress(seen / max(1, total), f"{seen}/{total}")
+
+
+def open_probe(model: onnx.ModelProto, at_once: int = 1) -> tuple[Run, int | None]:
+    """A function from inputs to all outputs, Q/DQ run as written; and the batch where it is fixed.
+
+    Args:
+        at_once: calls that will run side by side, between which the cores are divided.
+    """
+    session = probe_session(model, at_once)
+    first = session.get_inputs()[0]
+    kind = numpy_type(first.type)
+
+    def run(rows: NDArray[np.float32]) -> Values:
+        values: Values = session.run(None, {first.name: cast(rows, kind, "the network")})
+        return values
+
+    return run, first.shape[0] if isinstance(first.shape[0], int) else None
+
+
+def probe_session(model: onnx.ModelProto, at_once: int = 1) -> Any:
+    """A session over every core, or its share of them, Q/DQ run as written."""
+    options = quiet_options()  # what fails is raised, and may be tried otherwise
+    options.intra_op_num_threads = max(1, available_cores() // at_once)
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def calibrate(
+    model: onnx.ModelProto,
+    tensors: Sequence[str],
+    data: DataSource,
+    *,
+    batch_size: int,
+    histogram: bool,
+    label: str,
+    progress: Progress,
+) -> dict[str, Observer]:
+    """An observer for each tensor, after all calibration examples; memory does not grow with their number.
+
+    Raises:
+        PassError: a tensor holds NaN or infinity.
+    """
+    inputs = {item.name for item in model.graph.input}
+    wanted = [name for name in tensors if name not in inputs]
+    run, fixed = _open(model, wanted)
+    one = [np.shape(values) for values in run(_first(data, fixed or 1))]
+    two = [np.shape(values) for values in run(_first(data, 2))] if fixed is None and batch_size > 1 else one
+    each = int(np.prod(data.signature.input_shape)) + sum(int(np.prod(shape)) for shape in one) // (fixed or 1)
+    plan = _Plan(
+        batch_size=_fitting(batch_size, each), fixed=fixed, histogram=histogram, label=label, progress=progress
+    )
+    sizes = {
+        name: int(np.prod(shape[1:]))
+        for name, shape, other in zip(wanted, one, two, strict=True)
+        if shape and shape[0] == (fixed or 1) and other == ((2, *shape[1:]) if two is not one else shape)
+    }
+    if not any(size > COUNTED for size in sizes.values()):
+        return _observed(model, tensors, {}, run, each, data, plan)
+    del run  # a second copy of the weights
+    try:
+        return _observed(model, tensors, sizes, None, each, data, plan)
+    except EdgepipeError:
+        raise
+    except Exception:
+        # A tensor's size depends on the example, and places in it that an earlier one had are not there.
+        return _observed(model, tensors, {}, None, each, data, plan)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    batch_size: int
+    fixed: int | None
+    histogram: bool
+    label: str
+    progress: Progress
+
+
+def _first(data: DataSource, count: int) -> NDArray[np.float32]:
+    """So many calibration examples, repeated where there are fewer."""
+    rows = next(data.batches(Split.CALIBRATION, count, range(min(count, data.count(Split.CALIBRATION))))).inputs
+    return np.resize(rows, (count, *rows.shape[1:]))
+
+
+def _observed(
+    model: onnx.ModelProto,
+    tensors: Sequence[str],
+    sizes: Mapping[str, int],
+    run: Run | None,
+    each: int,
+    data: DataSource,
+    plan: _Plan,
+) -> dict[str, Observer]:
+    """The observers.
+
+    Args:
+        sizes: values of an example in the tensors that may be summarized.
+        run: what hands out the tensors, where none is summarized.
+        each: values of an example in all tensors.
+    """
+    observers = {name: Observer(histogram=plan.histogram) for name in tensors}
+    inputs = {item.name for item in model.graph.input}
+    wanted = [name for name in tensors if name not in inputs]
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    summaries = Summaries(probe, wanted, sizes)
+    if run is None:
+        run, _ = _open(probe, summaries.outputs)
+    # A moving average counts calls, which then must not depend on how many examples fit.
+    seen = max(1, min(_ENOUGH, _SEEN // max(1, each - summaries.spared))) if plan.histogram else 1
+    batches = _batches(data, data.count(Split.CALIBRATION), plan.batch_size, plan.fixed, plan.progress)
+    runs = side_by_side(run, batches, ahead=-(-seen // (plan.fixed or plan.batch_size)))
+    for rows, found in _together(runs, seen):
+        values = dict(zip(summaries.outputs, found, strict=True))
+        for name in tensors:
+            try:
+                if name in inputs:
+                    observers[name].observe(rows)
+                else:
+                    summaries.observe(name, values, observers[name])
+            except NotFiniteError:
+                raise PassError(
+                    f"passes.{plan.label}: the tensor '{name}' holds NaN or infinity on a calibration example. "
+                    "The float model is broken there: check its weights and the data's mean and std"
+                ) from None
+        del rows, found, values  # before the next ones are taken
+    return observers

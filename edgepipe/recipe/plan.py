@@ -1,0 +1,117 @@
+"""Recipe to typed steps: order and kinds are checked here, and missing lowerings inserted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgepipe.contract import Pass
+from edgepipe.contract.artifact import Kind, Preprocessing
+from edgepipe.recipe.schema import Recipe
+from edgepipe.sources.settings import ModelSettings
+
+LOAD = "load"
+LOWER = "lower"
+_LONGEST_LABEL = 100
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step in order. `settings` is None for the step that loads the model."""
+
+    label: str
+    name: str
+    settings: Pass | None
+    reads: Kind | None
+    writes: Kind
+    inserted: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Typed steps, the baseline's label and every problem found, as (key, sentence, value)."""
+
+    steps: tuple[PlannedStep, ...]
+    baseline: str
+    problems: tuple[tuple[str, str, str], ...]
+
+
+def make_plan(recipe: Recipe) -> Plan:
+    """Order the recipe's steps, insert `lower` where a pass reads ONNX and the model is still torch.
+
+    The model also becomes ONNX at the end, so that every run has something to deploy.
+    """
+    kind: Kind = recipe.model.settings.kind
+    steps = [PlannedStep(LOAD, recipe.model.source, None, None, kind)]
+    problems: list[tuple[str, str, str]] = []
+    source = recipe.model.source
+    came = f" from {source}" if source != str(kind) else ""
+    onnx_since = f"this model came as {kind}{came}" if kind is Kind.ONNX else ""
+
+    def lower(label: str) -> None:
+        steps.append(PlannedStep(label, LOWER, recipe.lowering, Kind.TORCH, Kind.ONNX, inserted=True))
+
+    def free_label() -> str:
+        taken = {step.label for step in steps} | set(recipe.passes)
+        return next(name for name in (LOWER, *(f"{LOWER}_{i}" for i in range(2, 99))) if name not in taken)
+
+    for label, step in recipe.passes.items():
+        key = f"passes.{label}"
+        if label == LOAD:
+            problems.append(
+                (key, f"the label '{LOAD}' is taken by the step that loads the model: choose another", label)
+            )
+        if not label or not label.replace("_", "").replace("-", "").isalnum():
+            problems.append((key, "a label has letters, digits, '_' and '-' only, since it names a folder", label))
+        elif len(label.encode()) > _LONGEST_LABEL:
+            text = f"a label names a folder: at most {_LONGEST_LABEL} letters"
+            problems.append((key, text, f"{label[:12]}..., {len(label)} letters"))
+        wants = step.settings.reads
+        if wants is Kind.ONNX and kind is Kind.TORCH:
+            lower(free_label())
+            kind, onnx_since = Kind.ONNX, f"the model became onnx for '{label}'"
+        if wants is not kind:
+            problems.append(
+                (
+                    f"{key}.pass",
+                    f"{step.name} reads {wants}, but here the model is {kind} ({onnx_since}): "
+                    + (
+                        "move it before the first pass that reads onnx"
+                        if "became" in onnx_since
+                        else "use passes that read onnx, or start from a PyTorch model"
+                    ),
+                    step.name,
+                )
+            )
+        wrong = step.settings.behind(steps[-1].settings)
+        if wrong is not None:
+            problems.append((key, wrong, step.name))
+        if kind is Kind.TORCH and step.settings.writes is Kind.ONNX:
+            onnx_since = f"the model became onnx in '{label}'"
+        kind = step.settings.writes
+        steps.append(PlannedStep(label, step.name, step.settings, wants, kind))
+    if kind is Kind.TORCH:
+        lower(free_label())
+    return Plan(tuple(steps), recipe.baseline or LOAD, tuple(problems))
+
+
+def unusable(recipe: Recipe) -> list[str]:
+    """What the recipe names that no library has or that does not take the data's pictures, in sentences with keys.
+
+    May import torch.
+    """
+    parts: list[tuple[str, ModelSettings | Pass]] = [("model", recipe.model.settings)]
+    parts += [(f"passes.{label}", step.settings) for label, step in recipe.passes.items()]
+    found = [f"{key}.{setting}: {text}" for key, settings in parts for setting, text in settings.problems()]
+    how = getattr(recipe.data.settings, "preprocessing", None)
+    if isinstance(how, Preprocessing) and how.channels is not None and how.image_size is not None:
+        shape = (how.channels, *how.image_size)
+        found += [f"{key}.{setting}: {text}" for key, settings in parts for setting, text in settings.misfits(shape)]
+    learning = [label for label, step in recipe.passes.items() if step.settings.learns()]
+    if learning and recipe.task not in (None, "classification"):
+        found.append(
+            f"passes.{learning[0]}: it trains, and training knows classification only: this recipe's task is "
+            f"{recipe.task}. Remove the step"
+        )
+    elif learning and (why := recipe.data.settings.no_training()):
+        found.append(f"passes.{learning[0]}: it trains, but {why}, or remove the step")
+    return found

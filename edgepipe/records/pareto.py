@@ -1,0 +1,94 @@
+"""What is better: objectives, how far a goal is missed, and the best of several points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from edgepipe.records.metrics import Metrics
+
+OBJECTIVES: dict[str, bool] = {
+    "quality": True,
+    "top1": True,
+    "agreement": True,
+    "r2": True,
+    "cosine": True,
+    "times_smaller": True,
+    "times_faster": True,
+    "size_bytes": False,
+    "latency_p50_ms": False,
+    "macs": False,
+    "mae": False,
+    "peak_rss_bytes": False,
+}
+"""What a search can aim at, and whether higher is better; `quality` is the measure of the task."""
+
+OBJECTIVES_OF_TASKS = {"classification": ("top1", "agreement"), "regression": ("r2", "mae"), "embedding": ("cosine",)}
+"""Those that are measured for one task only."""
+
+QUALITY_GOALS = ("accuracy_drop", "agreement", "top1", "mae", "mae_rise", "r2", "cosine")
+"""Lines of a goal that a cheap trial, trained shortly, is expected to miss."""
+
+Point = tuple[Sequence[float], Mapping[str, float]]
+"""Values of the objectives, and by what share each line of the goal is missed."""
+
+
+def misses(metrics: Metrics) -> dict[str, float]:
+    """For each line of the goal and for `verify` the share by which it is missed; negative: met with room to spare."""
+    shares = {
+        line.name: 1.0 if line.margin is None else -line.margin / max(abs(line.wanted), 1e-2) for line in metrics.goal
+    }
+    return {**shares, "verify": 1.0 if metrics.status == "not_verified" else -1.0}
+
+
+def _dominates(one: Sequence[float], other: Sequence[float], objectives: list[str]) -> bool:
+    """Whether `one` is at least as good in everything and better in something."""
+    signs = [1 if OBJECTIVES[name] else -1 for name in objectives]
+    gains = [sign * (a - b) for sign, a, b in zip(signs, one, other, strict=True)]
+    return min(gains) >= 0 and max(gains) > 0
+
+
+def choose(points: Sequence[Point], objectives: list[str]) -> tuple[int, bool]:
+    """(index of the best, whether it meets the goal).
+
+    Of those that meet the goal the one of `_balanced`; if none meets it, the one that misses by least in sum.
+    """
+    sums = [_missed(missed, missed) for _, missed in points]
+    able = [index for index, missed in enumerate(sums) if missed == 0]
+    if not able:
+        return sums.index(min(sums)), False
+    return _balanced(points, able, objectives), True
+
+
+def promising(points: Sequence[Point], objectives: list[str]) -> int:
+    """Index of the cheaply tried point to run in full.
+
+    First it meets what a full run does not change (bytes, speed, memory), or misses it by least; then its quality is
+    nearest to the goal.
+    """
+    sums = []
+    for _, missed in points:
+        lasting = [name for name in missed if name not in QUALITY_GOALS]
+        sums.append((_missed(missed, lasting), _missed(missed, QUALITY_GOALS)))
+    return _balanced(points, [index for index, one in enumerate(sums) if one == min(sums)], objectives)
+
+
+def _missed(missed: Mapping[str, float], names: Iterable[str]) -> float:
+    return sum(max(0.0, missed.get(name, 0.0)) for name in names)
+
+
+def _balanced(points: Sequence[Point], able: list[int], objectives: list[str]) -> int:
+    """Of those that no other beats in everything, the one whose ranks in the objectives add up to least.
+
+    The first objective decides a tie.
+    """
+    front = [i for i in able if not any(_dominates(points[j][0], points[i][0], objectives) for j in able)]
+    signs = [1 if OBJECTIVES[name] else -1 for name in objectives]
+
+    def rank(index: int) -> tuple[int, float]:
+        mine = points[index][0]
+        places = sum(
+            sum(sign * points[other][0][k] > sign * mine[k] for other in front) for k, sign in enumerate(signs)
+        )
+        return places, -signs[0] * mine[0]
+
+    return min(front, key=rank)

@@ -1,0 +1,209 @@
+"""`edgepipe sensitivity`: what each layer alone costs, in int8 or pruned, on evaluation examples."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgepipe.base.disk import refuse_unwritable
+from edgepipe.base.files import read_record, write_text
+from edgepipe.base.marks import check, claim, ran_here
+from edgepipe.contract import Job, Split
+from edgepipe.contract.artifact import Artifact
+from edgepipe.data.task import with_task
+from edgepipe.engine.run import incoming
+from edgepipe.errors import DataError, EdgepipeError, RecipeError
+from edgepipe.passes.prune_channels import PruneChannels
+from edgepipe.passes.prune_weights import PruneWeights
+from edgepipe.passes.quantize_static import QuantizeStatic
+from edgepipe.plugins import library_versions, module_digest, package_digest
+from edgepipe.recipe.compose import compose
+from edgepipe.recipe.plan import Plan, PlannedStep
+from edgepipe.recipe.schema import with_pixels
+from edgepipe.records.metrics import LayerEffect, Sensitivity
+from edgepipe.report.terminal import Arguments, LiveWatcher, output_console
+from edgepipe.store.store import Store, key_of
+
+if TYPE_CHECKING:
+    from edgepipe.quant.study.answers import Effect
+
+_FILE = "sensitivity.json"
+
+
+def _parser() -> Arguments:
+    parser = Arguments(
+        "edgepipe sensitivity",
+        description="How the model answers with each layer alone in int8, as the recipe's quantize_static does it.",
+    )
+    parser.add_argument("overrides", nargs="+", help="recipe=NAME and overrides, as for a run")
+    parser.add_argument("--examples", type=int, default=500, help="evaluation examples, spread over the split")
+    parser.add_argument("--prune", type=float, metavar="RATIO", help="also: each prunable layer alone pruned")
+    parser.add_argument("--out", type=Path, help="folder of the results; default: outputs/sensitivity/RECIPE")
+    return parser
+
+
+def main_sensitivity(argv: list[str]) -> int:
+    """`edgepipe sensitivity recipe=NAME [overrides] [--prune RATIO]`: a table; also as JSON, Markdown and HTML."""
+    args = _parser().read(argv, mixed=True)
+    if args is None:
+        return 0
+    if args.examples < 1:
+        raise RecipeError(f"command line: --examples: at least 1, found {args.examples}")
+    if args.prune is not None and not 0 < args.prune < 1:
+        raise RecipeError(f"command line: --prune: a share between 0 and 1, found {args.prune:g}")
+    recipe, plan = compose(args.overrides)
+    recipe = with_pixels(recipe)
+    quantize = _step(plan, (QuantizeStatic,), "quantize_static")
+    prune = None if args.prune is None else _step(plan, (PruneChannels, PruneWeights), "prune_channels")
+    folder = (args.out or Path("outputs/sensitivity") / recipe.name).absolute()
+    check(folder, "results", "command line: --out", ran_here)  # before the work
+    refuse_unwritable("command line: --out", folder, "Choose a writable folder")
+    console = output_console()
+    with LiveWatcher() as watcher:
+        store = Store(Path(recipe.store.root), watcher.notice)
+        with store.in_use():
+            data = with_task(recipe.data.settings.open(store.cache), recipe.task)
+            for split in (Split.CALIBRATION, Split.EVALUATION):
+                if data.count(split) == 0:
+                    raise DataError(f"sensitivity needs {split} examples, and the recipe's data has none")
+            steps = [step for step in (prune, quantize) if step is not None]
+            models = incoming(recipe, plan, store, data, {step.label for step in steps}, watcher)
+            parts: dict[str, Any] = {
+                "steps": {step.label: step.settings.settings() for step in steps if step.settings is not None},
+                "models": {step.label: models[step.label].digest for step in steps},
+                "prune": args.prune,
+                "examples": args.examples,
+                "data": {str(split): data.digest(split) for split in Split if data.count(split)},
+                "seed": recipe.seed,
+                "code": [module_digest(__name__), package_digest("data")],
+                "libraries": library_versions(("onnxruntime", "onnx", "numpy", "torch", "torch-pruning")),
+            }
+            key = key_of(parts)
+            with store.lock(key, "sensitivity"):
+                found = store.read_measurement(key, _read)
+                if found is None:
+                    with store.workspace() as space:
+                        job = Job(space, space, data, recipe.seed, quantize.label, watcher.progress)
+                        watcher.begin("sensitivity", len(plan.steps), len(plan.steps))
+                        result = _measure(recipe.name, quantize, prune, models, job, args.examples, args.prune)
+                        for path in space.iterdir():  # what passes have written meanwhile
+                            shutil.rmtree(path)
+                        write_text(space / _FILE, result.model_dump_json(indent=1))
+                        found = _read(store.commit_measurement(key, space, parts))
+            result = found.model_copy(update={"recipe": recipe.name})  # another recipe may have asked the same
+    _publish(result, folder)
+    from edgepipe.report.sensitivity import rich_sensitivity
+
+    console.print(rich_sensitivity(result), soft_wrap=True)
+    console.print(f"page: {folder / 'sensitivity.html'}", markup=False, soft_wrap=True)
+    return 0
+
+
+def _read(folder: Path) -> Sensitivity:
+    return read_record(folder / _FILE, Sensitivity, "It is measured again")
+
+
+def _step(plan: Plan, kinds: tuple[type, ...], wanted: str) -> PlannedStep:
+    for step in plan.steps:
+        if isinstance(step.settings, kinds):
+            return step
+    raise RecipeError(
+        f"command line: sensitivity: the recipe has no {wanted} step whose layers could be looked at. Name a recipe "
+        "with one, " + ("as in recipe=ptq model=…" if "quantize" in wanted else "or leave --prune out")
+    )
+
+
+def _publish(result: Sensitivity, folder: Path) -> None:
+    from edgepipe.report.sensitivity import markdown_sensitivity, write_sensitivity
+
+    try:
+        claim(folder, "results", "command line: --out", ran_here)
+        write_text(folder / _FILE, result.model_dump_json(indent=1) + "\n")
+        write_text(folder / "sensitivity.md", markdown_sensitivity(result))
+        write_sensitivity(result, folder / "sensitivity.html")
+    except OSError as error:
+        raise EdgepipeError(f"--out: {folder}: {error.strerror or error}. Choose a writable folder") from None
+
+
+def _measure(
+    name: str,
+    quantize: PlannedStep,
+    prune: PlannedStep | None,
+    models: dict[str, Artifact],
+    job: Job,
+    most: int,
+    ratio: float | None,
+) -> Sensitivity:
+    from edgepipe.quant.study.answers import answers, effect, examples_of
+    from edgepipe.quant.study.sensitivity import alone, layer_effects
+    from edgepipe.search.prune_alone import pruned_effects
+    from edgepipe.targets.host import environment
+
+    started = time.perf_counter()
+    settings = quantize.settings
+    assert isinstance(settings, QuantizeStatic)
+    share = 0.5 if prune is not None else 1.0
+    quantizer, excluded = settings.quantizer(models[quantize.label], job)
+    placement = settings.placed(quantizer.network, excluded, models[quantize.label], quantize.label)
+    singles = alone(quantizer)
+    if not singles:
+        raise EdgepipeError("sensitivity: the model has no convolution or matrix product that could run in int8")
+    quantizer.calibrate([placement, *singles.values()])
+    quantizer.fit(placement)
+    with examples_of(job.data, Split.EVALUATION, most) as examples:
+        wanted = answers(quantizer.network, examples.rows)
+        layers = layer_effects(
+            quantizer,
+            placement,
+            singles,
+            examples,
+            wanted,
+            lambda done, text: job.progress(share * done, text),
+        )
+        every = effect(answers(quantizer.write(placement)[0], examples.rows), wanted, examples)
+        before: float | None = None
+        pruned: list[LayerEffect] = []
+        if prune is not None and ratio is not None:
+            assert isinstance(prune.settings, (PruneChannels, PruneWeights))
+            before, pruned = pruned_effects(
+                prune.settings,
+                models[prune.label],
+                Job(job.out, job.state, job.data, job.seed, prune.label, job.progress),
+                examples,
+                ratio,
+            )
+        count = len(examples.rows)
+        float_model = effect(wanted, wanted, examples)
+    return Sensitivity(
+        recipe=name,
+        examples=count,
+        calibration_examples=job.data.count(Split.CALIBRATION),
+        label=quantize.label,
+        settings={**settings.settings(), **settings.resolved()},
+        top1=float_model.top1,
+        every=_whole(every, layers),
+        layers=layers,
+        prune_label=prune.label if prune else None,
+        prune_ratio=ratio,
+        prune_top1=before,
+        pruned=pruned,
+        seconds=round(time.perf_counter() - started, 1),
+        environment=environment(threads=1),
+    )
+
+
+def _whole(every: Effect, layers: list[LayerEffect]) -> LayerEffect:
+    placed = [layer for layer in layers if layer.int8]
+    return LayerEffect(
+        name="all layers at once",
+        operator=f"{len(placed)} layers",
+        weight_shape=[],
+        macs=sum(layer.macs for layer in placed),
+        sqnr_db=every.sqnr_db,
+        error_share=1.0,
+        agreement=every.agreement,
+        top1=every.top1,
+        float_bytes=sum(layer.float_bytes for layer in placed),
+    )

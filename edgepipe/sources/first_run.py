@@ -1,0 +1,243 @@
+"""The first load and run of an ONNX file from elsewhere, where it could take more than a plain network does.
+
+A file of a few kilobytes may loop for ever, write itself out without end or fill the memory, as soon as a session is
+made of it. So one with control flow or functions, or whose tensors are not known to be small, is loaded and run first
+in a process with bounds on time and memory. A plain network costs no process.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepipe.base.bounded import Bound, answer, bound_of
+from edgepipe.base.scratch import scratch
+from edgepipe.contract import Job, Split
+from edgepipe.contract.artifact import Signature
+from edgepipe.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgepipe.sources.onnx_file import OnnxModel
+
+_MOST_ELEMENTS = 1 << 27
+"""Values in all tensors of one run: half a gigabyte of float32."""
+_MOST_KERNEL = 1 << 10
+_SMALL_BYTES = 1 << 12
+TRIED = 4
+"""Examples of a first run."""
+AT_ONCE = 64
+"""Examples of the largest run that edgepipe makes of itself."""
+EXAMPLES_FILE = "examples.npy"
+
+_PLAIN = """
+    Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Celu Clip Concat Constant Conv
+    Cos DepthToSpace DequantizeLinear Div Dropout Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements Gelu Gemm
+    GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish Identity
+    InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max MaxPool Mean Min Mish
+    Mod Mul Neg Not Or PRelu Pad Pow QLinearConv QLinearMatMul QuantizeLinear RMSNormalization Reciprocal ReduceMax
+    ReduceMean ReduceMin ReduceSum ReduceSumSquare Relu Reshape Resize Round Selu Shape Sigmoid Sign Sin Slice Softmax
+    Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tan Tanh ThresholdedRelu Tile Transpose Trilu
+    Unsqueeze Upsample Where
+"""
+"""Operators whose work follows from the sizes of their tensors; pools from their kernels too."""
+
+_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 9: 1, 10: 2, 12: 4, 16: 2}
+"""Of a value, by ONNX's number of its type; of others 8 at most."""
+
+in_bounds = False
+"""This is the process with bounds already."""
+_WORKER = "edgepipe.sources.first_run_worker"
+
+
+def tried(settings: OnnxModel, network: onnx.ModelProto, signature: Signature, seed: int, job: Job | None) -> bool:
+    """Load and run a recipe's file once in a process with bounds, where it could need them.
+
+    Args:
+        network: the parsed file, nothing in it written out yet.
+        job: gives real examples, where there is one.
+    Returns:
+        Whether it was loaded there, and what that compares need not be compared twice.
+    Raises:
+        ModelError: it took too much, killed the process, or cannot be loaded.
+    """
+    path = Path(settings.path)
+    if in_bounds or not may_grow(network, signature.input_shape, path, AT_ONCE):
+        return False
+    with scratch("first-run") as folder:
+        _save_examples(folder, job)
+        asked = {
+            "settings": {**settings.model_dump(mode="json"), "path": str(path.absolute())},
+            "shown": str(path),
+            "signature": signature.model_dump(mode="json"),
+            "seed": seed,
+            "at_once": AT_ONCE,
+        }
+        bound = bound_of(_stored_bytes(network, path), settings.most_minutes, settings.most_gigabytes, key="model")
+        reply = _answer(folder, asked, f"model.path: {path}", bound)
+    if "refused" in reply:
+        raise ModelError(reply["refused"])
+    return bool(reply.get("loaded"))
+
+
+def tried_file(path: Path, inputs: NDArray[Any], what: str) -> None:
+    """The same of a file that is run as it is, as in a bundle.
+
+    Args:
+        inputs: examples, (n, ...), which it is to be run on.
+        what: names the file in messages.
+    Raises:
+        ModelError: it took too much, or killed the process. What cannot be opened is told by whoever opens it next.
+    """
+    import onnx
+
+    try:
+        network = onnx.load(path, load_external_data=False)
+    except Exception:
+        return
+    if may_grow(network, inputs.shape[1:], path):
+        with scratch("first-run") as folder:
+            np.save(folder / EXAMPLES_FILE, inputs, allow_pickle=False)
+            _answer(folder, {"file": str(path.absolute())}, what, bound_of(_stored_bytes(network, path)))
+
+
+def _answer(folder: Path, asked: dict[str, Any], what: str, bound: Bound) -> dict[str, Any]:
+    return answer(_WORKER, folder, {**asked, "gigabytes": bound.gigabytes, "minutes": bound.minutes}, what, bound)
+
+
+def _save_examples(folder: Path, job: Job | None) -> None:
+    data = None if job is None else job.data
+    if data is not None and (count := min(TRIED, data.count(Split.EVALUATION))):
+        inputs = next(data.batches(Split.EVALUATION, count, range(count))).inputs
+        np.save(folder / EXAMPLES_FILE, inputs, allow_pickle=False)
+
+
+def may_grow(network: onnx.ModelProto, input_shape: tuple[int, ...], path: Path, at_once: int = 1) -> bool:
+    """Whether one run could take more time or memory than a plain network: so does whatever is not known not to.
+
+    Args:
+        input_shape: of one example, without the batch axis.
+        path: of the file; its external data lies beside it.
+        at_once: examples of the largest run.
+    """
+    if network.functions or network.graph.sparse_initializer or not all(map(_is_plain, network.graph.node)):
+        return True
+    weights = sum(
+        math.prod(map(abs, item.dims)) for item in network.graph.initializer
+    )  # a byte each at least, but for 4 bits
+    stored = _stored_bytes(network, path)
+    if weights > max(_MOST_ELEMENTS, 2 * stored):
+        return True  # several of them are the same bytes
+    one = _tensors(network, input_shape, 1)
+    if one is None or sum(item.values for item in one.values()) > _MOST_ELEMENTS:
+        return True
+    many = one if at_once == 1 else _tensors(network, input_shape, at_once)
+    if many is None:
+        return True
+    in_powers = any(many[name].values > at_once * item.values for name, item in one.items())
+    most = 4 * _MOST_ELEMENTS if in_powers else bound_of(stored).gigabytes * 1e9
+    return _most_at_a_time(network, many) > most
+
+
+def _stored_bytes(network: onnx.ModelProto, path: Path) -> int:
+    """Of the file and its external data."""
+    names = {
+        entry.value for item in network.graph.initializer for entry in item.external_data if entry.key == "location"
+    }
+    total = path.stat().st_size
+    for name in names:
+        with suppress(OSError, ValueError):
+            total += (path.parent / name).stat().st_size
+    return total
+
+
+@cache
+def _plain() -> frozenset[str]:
+    return frozenset(_PLAIN.split())
+
+
+def _is_plain(node: onnx.NodeProto) -> bool:
+    if node.domain not in ("", "ai.onnx") or node.op_type not in _plain():
+        return False
+    for item in node.attribute:
+        if item.HasField("g") or item.graphs or item.HasField("sparse_tensor"):
+            return False
+        is_kernel = item.name == "kernel_shape" and node.op_type.endswith("Pool")
+        if is_kernel and not 0 < math.prod(item.ints) <= _MOST_KERNEL:
+            return False
+    return True
+
+
+class _Tensor(NamedTuple):
+    values: int
+    size_bytes: int
+
+
+def _most_at_a_time(network: onnx.ModelProto, tensors: dict[str, _Tensor]) -> int:
+    """Bytes that are held at once in a run, at most, each tensor from when it is made until it is last read."""
+    nodes = network.graph.node
+    last = {name: number for number, node in enumerate(nodes) for name in (*node.output, *node.input)}
+    last |= {item.name: len(nodes) for item in network.graph.output}
+    ends: dict[int, list[str]] = {}
+    for name in tensors:
+        ends.setdefault(last.get(name, len(nodes)), []).append(name)
+    made = {name for node in nodes for name in node.output}
+    held = most = sum(item.size_bytes for name, item in tensors.items() if name not in made)
+    for number, node in enumerate(nodes):
+        held += sum(tensors[name].size_bytes for name in node.output if name)
+        most = max(most, held)
+        held -= sum(tensors[name].size_bytes for name in ends.get(number, ()))
+    return most
+
+
+def _tensors(network: onnx.ModelProto, input_shape: tuple[int, ...], batch: int) -> dict[str, _Tensor] | None:
+    """All tensors but the weights, as ONNX infers them from so many examples; None where a shape is not known.
+
+    What the file itself says of them counts for nothing, but for a batch that it has fixed.
+    """
+    import onnx
+
+    weights = {item.name for item in network.graph.initializer}
+    inputs = [item for item in network.graph.input if item.name not in weights]
+    if len(inputs) != 1:
+        return None
+    bare = onnx.ModelProto(ir_version=max(network.ir_version, 4), opset_import=network.opset_import)
+    bare.graph.name = "bare"
+    bare.graph.node.extend(network.graph.node)
+    for item in network.graph.initializer:
+        if item.ByteSize() < _SMALL_BYTES:
+            bare.graph.initializer.append(item)
+        else:
+            bare.graph.initializer.add(name=item.name, data_type=item.data_type, dims=item.dims)
+    first = inputs[0].type.tensor_type
+    dims = first.shape.dim
+    batch = dims[0].dim_value if len(dims) and dims[0].dim_value > 0 else batch
+    element = first.elem_type
+    shape = [batch, *input_shape]
+    bare.graph.input.append(onnx.helper.make_tensor_value_info(inputs[0].name, element, shape))
+    bare.graph.output.extend(onnx.ValueInfoProto(name=item.name) for item in network.graph.output)
+    try:
+        known = onnx.shape_inference.infer_shapes(bare)
+    except Exception:
+        return None
+    found = {item.name: _sizes(item) for item in (*bare.graph.input, *known.graph.value_info, *known.graph.output)}
+    names = (inputs[0].name, *(name for node in network.graph.node for name in node.output if name))
+    sizes = {name: item for name in names if (item := found.get(name)) is not None}
+    return sizes if all(name in sizes for name in names) else None
+
+
+def _sizes(item: onnx.ValueInfoProto) -> _Tensor | None:
+    kind = item.type.tensor_type
+    if not item.type.HasField("tensor_type") or not kind.HasField("shape"):
+        return None
+    if not all(dim.HasField("dim_value") and dim.dim_value >= 0 for dim in kind.shape.dim):
+        return None
+    values = math.prod(dim.dim_value for dim in kind.shape.dim)
+    return _Tensor(values, values * _BYTES.get(kind.elem_type, 8))

@@ -1,0 +1,63 @@
+"""`model.source: python`: the user's own network, from a function. Runs the user's code, so it needs trust."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field, JsonValue
+
+from edgepipe.contract import Job
+from edgepipe.contract.artifact import Artifact, Kind, Signature
+from edgepipe.contract.settings import PlaceText
+from edgepipe.errors import ModelError
+from edgepipe.sources.settings import ModelSettings, file_digest
+from edgepipe.torch.factory import call_factory, source_digests, trust
+
+if TYPE_CHECKING:
+    pass
+
+
+class PythonModel(ModelSettings):
+    """Your own torch.nn.Module, made by `package.module:function`; needs trust_code=true."""
+
+    kind: ClassVar[Kind] = Kind.TORCH
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "safetensors")
+
+    factory: str = Field(
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="package.module:function returning a torch.nn.Module"
+    )
+    kwargs: dict[str, JsonValue] = Field({}, description="keyword arguments of the function")
+    weights: PlaceText | None = Field(None, description="null, or a .pth or .safetensors checkpoint")
+    trust_code: bool = Field(False, description="set on the command line: trust_code=true")
+
+    def digests(self) -> dict[str, JsonValue]:
+        self._check_trust()
+        return {"weights": file_digest(self.weights, "model.weights"), "code": source_digests(self.factory)}
+
+    def _check_trust(self) -> None:
+        if not self.trust_code:
+            raise ModelError(
+                f"model.factory: '{self.factory}' is code, and a recipe may not run code by itself. "
+                "If you trust it, add trust_code=true to the command line"
+            )
+        trust(self.factory, dict(self.kwargs))
+
+    def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
+        self._check_trust()
+        from edgepipe.torch import artifact as torch_artifact
+        from edgepipe.torch.interface import seeded
+
+        with seeded(seed):
+            network = call_factory(self.factory, dict(self.kwargs))
+        if self.weights is not None:
+            torch_artifact.load_checkpoint(network, Path(self.weights), "Check model.factory and model.kwargs")
+        # With the code in it, the artifact is another one when a change of code leaves the weights as they are.
+        code = hashlib.sha256(json.dumps(source_digests(self.factory), sort_keys=True).encode()).hexdigest()
+        base = {"source": "python", "factory": self.factory, "kwargs": dict(self.kwargs), "code": code, "seed": seed}
+        try:
+            return torch_artifact.bring_in(network, base, out, signature, job)
+        except ModelError as error:
+            raise ModelError(f"model.factory: {self.factory}: {error}") from error

@@ -1,0 +1,39 @@
+"""`model.source: tensorflow`: a SavedModel folder, untrusted: its graph may compute, not touch the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field, JsonValue
+
+from edgepipe.base.files import is_file
+from edgepipe.errors import ModelError
+from edgepipe.sources.converting import ConvertedModel
+
+
+class TensorFlowModel(ConvertedModel):
+    """A TensorFlow SavedModel, converted by tf2onnx; graphs with operators not known to compute only are refused.
+
+    Pictures go in with channels last; the graph is made to take them as the data gives them.
+    Source: tf2onnx, "Using tf2onnx".
+    """
+
+    libraries: ClassVar[tuple[str, ...]] = ("tensorflow-cpu", "tensorflow", "tf2onnx", "onnx", "onnxruntime")
+    extra: ClassVar[str] = "tensorflow"
+    modules: ClassVar[tuple[str, ...]] = ("tensorflow", "tf2onnx")
+    converter: ClassVar[str] = "edgepipe.sources.tensorflow.to_onnx"
+
+    signature: str = Field("serving_default", description="which of the SavedModel's signatures")
+    output: str | None = Field(None, description="name of the output to keep; null: the only one")
+    opset: int = Field(17, ge=13, le=18, description="ONNX operator set that tf2onnx writes")
+
+    def request(self) -> dict[str, JsonValue]:
+        return {"signature": self.signature, "output": self.output, "opset": self.opset}
+
+    def check(self, path: Path) -> None:
+        if not is_file(path / "saved_model.pb", "model.path"):
+            raise ModelError(
+                f"model.path: {path}: no SavedModel: there is no saved_model.pb in it. "
+                "Write one with tf.saved_model.save(model, DIR) or model.export(DIR)"
+            )

@@ -1,0 +1,83 @@
+"""The classification networks of torchvision, by name: whether there is one, what it takes, and it itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgepipe.errors import ModelError
+from edgepipe.plugins import did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+_SIDES = (16, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512, 518)
+"""Sides of pictures, in pixels, that are tried where another does not fit."""
+
+
+def unknown_name(name: str) -> str | None:
+    """That torchvision has no classification network of this name, in a sentence; None: it has."""
+    import torchvision
+    from torchvision import models
+
+    known = models.list_models(module=torchvision.models)
+    return None if name in known else f"torchvision has no classification network '{name}'.{did_you_mean(name, known)}"
+
+
+def misfit(name: str, input_shape: tuple[int, ...]) -> str | None:
+    """That a network does not take pictures, (channels, height, width), and which it takes; None: it does.
+
+    Found without memory or arithmetic: the network is laid out and asked on PyTorch's meta device.
+    """
+    import torch
+
+    from edgepipe.torch.interface import seeded
+
+    if unknown_name(name) is not None or len(input_shape) != 3:
+        return None
+    try:
+        with seeded(0), torch.device("meta"):
+            network = build_network(name, 10).eval()
+    except NotImplementedError:  # RegNets compute their widths with tensors; loading asks them again
+        return None
+
+    def refused(shape: tuple[int, ...]) -> str | None:
+        try:
+            with torch.no_grad():
+                network(torch.empty((2, *shape), device="meta"))
+        except NotImplementedError:
+            return None  # an operator that this device lacks says nothing
+        except Exception as error:
+            return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        return None
+
+    said = refused(input_shape)
+    if said is None:
+        return None
+    channels, height, width = input_shape
+    remedy = "Choose another network"
+    if channels != 3 and refused((3, height, width)) is None:
+        remedy = "Set data.channels=3"
+    else:
+        fits = next((side for side in _SIDES if refused((3, side, side)) is None), None)
+        if fits is not None:
+            remedy = f"It takes data.image_size={fits}" + (" with data.channels=3" if channels != 3 else "")
+    return f"'{name}' does not take pictures of {height}x{width} pixels and {channels} channels ({said}). {remedy}"
+
+
+def build_network(name: str, num_classes: int) -> nn.Module:
+    """A random network; auxiliary classifiers (used in training only) are left out.
+
+    Raises:
+        ModelError: torchvision has no classification network of this name.
+    """
+    from torchvision import models
+
+    wrong = unknown_name(name)
+    if wrong is not None:
+        raise ModelError(f"model.name: {wrong}")
+    extra: dict[str, object] = {}
+    if name in ("googlenet", "inception_v3"):
+        extra = {"aux_logits": False, "init_weights": True}
+    network: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **extra)
+    return network
