@@ -14,7 +14,7 @@ from edgepipe.passes.distill import Distill
 from edgepipe.passes.prune_channels import PruneChannels
 from edgepipe.passes.prune_weights import PruneWeights
 from edgepipe.passes.quantize_aware import QuantizeAware
-from edgepipe.training.settings import Recovery
+from edgepipe.training.recovery import Recovery
 
 _RECIPE = """\
 # @package _global_

@@ -6,7 +6,8 @@ from pydantic import Field
 
 from edgepipe.contract import Job
 from edgepipe.contract.artifact import Artifact
-from edgepipe.training.settings import GRAD_NORM, TrainingPass
+from edgepipe.training.settings import GRAD_NORM
+from edgepipe.training.training_pass import TrainingPass
 
 
 class Finetune(TrainingPass):

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from edgepipe.contract import Job, Pass, Split
 from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.errors import ModelError, PassError
-from edgepipe.training.settings import Recovery
+from edgepipe.training.recovery import Recovery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -12,7 +12,7 @@ from edgepipe.contract import Job, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind, seal
 from edgepipe.errors import PassError
 from edgepipe.passes.quantize_static import QuantizeStatic
-from edgepipe.training.settings import TrainingPass
+from edgepipe.training.training_pass import TrainingPass
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from edgepipe.contract import Job
 from edgepipe.contract.artifact import Artifact
-from edgepipe.training.settings import TrainingPass
+from edgepipe.training.training_pass import TrainingPass
 
 
 class Train(TrainingPass):

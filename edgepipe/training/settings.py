@@ -1,15 +1,11 @@
-"""Settings that every training pass shares; imports pydantic only."""
+"""How to train: the settings that every training pass shares; imports pydantic only."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, model_validator
 
-from edgepipe.contract import Job, Pass, Split
-from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.contract.settings import Settings
 
 GRAD_NORM = "gradients of a greater norm, over all weights, are scaled down to it; null: none"
@@ -71,52 +67,3 @@ class TrainingSettings(Settings):
         if self.patience is not None and self.validation_share == 0:
             raise ValueError("patience needs examples to judge by: set validation_share, as in 0.1")
         return self
-
-
-class Recovery(TrainingSettings):
-    """Training after each step of a schedule; a budget of minutes is that of one step."""
-
-    epochs: int = Field(1, ge=1, description="passes over the train split after each step")
-    lr: float = Field(0.02, gt=0, description="largest learning rate")
-    # One step along a rare, long gradient can cost a trained network more than an epoch gives back.
-    max_grad_norm: float | None = Field(1.0, gt=0, description=GRAD_NORM)
-
-    def run(self, network: Any, model: Artifact, job: Job, number: int, steps: int) -> list[Any]:
-        """Train in place after step `number` of `steps`, resumable by itself; returns the curve."""
-        from edgepipe.training.training import train
-
-        def progress(share: float, text: str) -> None:
-            job.progress((number + 0.3 + 0.7 * share) / steps, f"recovery {number + 1}/{steps}: {text}")
-
-        part = replace(job, state=job.state / f"step{number}", progress=progress, facts={})
-        curve = train(network, self, part, model.signature)
-        points: list[JsonValue] = [{**point} for point in curve]
-        job.add("curve", *points)
-        job.add("recoveries", {key: value for key, value in part.facts.items() if key not in ("curve", "notes")})
-        notes = part.facts.get("notes")
-        job.add("notes", *(f"recovery {number + 1}: {text}" for text in (notes if isinstance(notes, list) else ())))
-        return curve
-
-
-class TrainingPass(TrainingSettings, Pass):
-    """A pass that trains on the train split; resumes from its last finished epoch after a kill."""
-
-    reads: ClassVar[Kind] = Kind.TORCH
-    writes: ClassVar[Kind] = Kind.TORCH
-    data: ClassVar[tuple[Split, ...]] = (Split.TRAIN,)
-    libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "lightning-fabric", "safetensors")
-
-    def learns(self) -> bool:
-        return True
-
-    @abstractmethod
-    def apply(self, model: Artifact, job: Job) -> Artifact:
-        """Train."""
-
-    def _train(self, model: Artifact, job: Job, objective: Any = None) -> Artifact:
-        from edgepipe.torch import artifact as torch_artifact
-        from edgepipe.training.training import train
-
-        network = torch_artifact.build(model)
-        train(network, self, job, model.signature, objective)
-        return torch_artifact.write(network, torch_artifact.read_architecture(model), job.out, model.signature)

@@ -199,7 +199,7 @@ def test_what_a_machine_decides_about_training_is_part_of_the_key(monkeypatch: p
     from edgepipe.passes.prune_channels import PruneChannels
     from edgepipe.passes.train import Train
     from edgepipe.targets import host as machine
-    from edgepipe.training.settings import Recovery
+    from edgepipe.training.recovery import Recovery
 
     plain = Train(epochs=1, lr=0.1, precision="float32")
     assert _local(plain) == {}
