@@ -11,7 +11,7 @@ import math
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,6 @@ from edgepipe.errors import ModelError
 
 if TYPE_CHECKING:
     import onnx
-
-    from edgepipe.sources.onnx_file import OnnxModel
 
 _MOST_ELEMENTS = 1 << 27
 """Values in all tensors of one run: half a gigabyte of float32."""
@@ -57,7 +55,19 @@ in_bounds = False
 _WORKER = "edgepipe.sources.first_run_worker"
 
 
-def tried(settings: OnnxModel, network: onnx.ModelProto, signature: Signature, seed: int, job: Job | None) -> bool:
+class Bounded(Protocol):
+    """The settings of a model source: a file, and what its first run may take; null: what is fit for its size."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def most_minutes(self) -> float | None: ...
+    @property
+    def most_gigabytes(self) -> float | None: ...
+    def model_dump(self, *, mode: str) -> dict[str, Any]: ...
+
+
+def tried(settings: Bounded, network: onnx.ModelProto, signature: Signature, seed: int, job: Job | None) -> bool:
     """Load and run a recipe's file once in a process with bounds, where it could need them.
 
     Args:
