@@ -8,6 +8,7 @@ from onnx import helper, numpy_helper
 
 from edgepipe.errors import DataError, MeasureError, ModelError
 from edgepipe.measure.accuracy import Predictions, agreement, paired_drop, predict, top1, top5, unknown_classes
+from edgepipe.measure.intervals import newcombe
 from tests.measure.graphs import Arrays, dynamic, pictures, save, small_network
 
 
@@ -48,6 +49,19 @@ def test_a_dynamically_quantized_model_answers_the_same_whatever_the_batch(tmp_p
     assert one.top5.tolist() == many.top5.tolist()
 
 
+def test_a_first_few_of_one_range_do_not_hide_that_ranges_are_those_of_the_batch(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weight = numpy_helper.from_array(rng.standard_normal((16, 8)).astype(np.float32), "w")
+    product = helper.make_node("MatMul", ["x", "w"], ["y"])
+    float_file = save(tmp_path / "f.onnx", [product], [weight], input_shape=("n", 16), output_shape=("n", 8))
+    model = dynamic(float_file, tmp_path / "d.onnx", "MatMul")
+    inputs = rng.standard_normal((60, 16)).astype(np.float32)
+    inputs[:4] = inputs[0]
+    inputs[-1] *= 100  # beside it, all others are a few steps
+    one, many = (predict(model, Arrays(inputs, None), batch_size=size) for size in (1, 60))
+    assert one.top5.tolist() == many.top5.tolist()
+
+
 def test_without_labels_accuracy_is_agreement_with_the_baseline() -> None:
     ours = Predictions(np.array([1, 2, 3, 4]), np.array([[1], [2], [3], [4]]), None)
     theirs = Predictions(np.array([1, 2, 3, 0]), np.array([[1], [2], [3], [0]]), None)
@@ -66,6 +80,24 @@ def test_the_drop_is_baseline_minus_step() -> None:
     assert found is not None
     assert found[0] == pytest.approx(0.2)
     assert found[1][0] < 0.2 < found[1][1]
+
+
+def test_the_interval_of_a_drop_is_of_all_examples_once() -> None:
+    right = {"both": (0, 0, 70), "lost": (0, 1, 15), "won": (1, 0, 5), "neither": (1, 1, 10)}  # 0 is the label
+    base, step = (
+        np.concatenate([np.full(count, pair[side]) for *pair, count in right.values()]).astype(np.int64)
+        for side in (0, 1)
+    )
+    labels = np.zeros(100, np.int64)
+    found = paired_drop(Predictions(step, step[:, None], labels), Predictions(base, base[:, None], labels))
+    assert found == (pytest.approx(0.1), newcombe(70, 15, 5, 10))
+
+
+def test_agreement_is_with_the_baselines_answers_right_or_wrong() -> None:
+    wrong = np.array([1, 1, 1, 0])
+    ours, theirs = (Predictions(wrong.copy(), wrong[:, None], np.zeros(4, np.int64)) for _ in range(2))
+    assert agreement(ours, theirs) == 1.0
+    assert top1(ours, theirs) == 0.25
 
 
 def test_predictions_survive_saving_and_damage_is_named(tmp_path: Path) -> None:

@@ -102,3 +102,11 @@ def test_goals_the_gate_and_searches_agree_on_directions() -> None:
         shared = one.keys() & other.keys()
         assert len(shared) > 4
         assert {name: one[name] for name in shared} == {name: other[name] for name in shared}
+
+
+@pytest.mark.parametrize("name", Budget.model_fields)
+def test_a_budget_is_judged_by_the_worse_end_of_its_estimate(name: str) -> None:
+    estimate = Estimate(name=name, low=0.5 * VALUE, high=1.5 * VALUE, measured=False, method="reckoned")
+    (line,) = judged({name: VALUE}, _record(Measurements, {}), _record(Versus, {}), [estimate])
+    assert (line.got, line.margin, line.met) == (1.5 * VALUE, -0.5 * VALUE, False)
+    assert line.method == "reckoned"

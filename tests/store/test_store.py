@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import threading
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -112,6 +115,45 @@ def test_any_flipped_byte_of_a_record_is_damage(tmp_path: Path) -> None:
     record.write_bytes(whole.replace(b'"x": 1', b'"x": 9'))
     assert store.find("k") is None
     assert "record.json: damaged" in store.why_missing("k", {"pass": "p"})[0]
+
+
+def test_an_artifact_that_is_not_the_recorded_one_is_a_miss(tmp_path: Path) -> None:
+    told: list[str] = []
+    store = Store(tmp_path, told.append)
+    put(store, "k", b"new")
+    put(store, "old", b"whole, and of before")
+    shutil.rmtree(tmp_path / "steps" / "k" / "artifact")
+    shutil.copytree(tmp_path / "steps" / "old" / "artifact", tmp_path / "steps" / "k" / "artifact")
+    assert store.find("k") is None
+    assert "the manifest is not the one that was stored" in told[0]
+    assert store.find("old") is not None
+
+
+def test_a_changed_byte_of_a_measurement_is_a_miss(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.workspace() as space:
+        (space / "measured.json").write_text("1")
+        folder = store.commit_measurement("m", space, {"artifact": "a"})
+    assert store.find_measurement("m") == folder
+    (folder / "measured.json").write_text("2")
+    assert store.find_measurement("m") is None
+    assert "measured.json: damaged" in store.why_not_measured("m", {"artifact": "a"})[0]
+
+
+def test_one_key_has_one_holder_and_the_other_is_told_what_it_waits_for(tmp_path: Path) -> None:
+    said: SimpleQueue[str] = SimpleQueue()
+
+    def wait() -> None:
+        with Store(tmp_path, said.put).lock("k", "quantize"):
+            said.put("mine")
+
+    other = threading.Thread(target=wait)
+    with Store(tmp_path).lock("k", "quantize"):
+        other.start()
+        assert said.get(timeout=30) == "quantize: another process is computing this; waiting for it"
+        assert said.empty()
+    assert said.get(timeout=30) == "mine"
+    other.join()
 
 
 def test_the_same_damage_met_by_two_processes_is_set_aside_once(tmp_path: Path) -> None:
