@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from edgepipe.__main__ import main
-from edgepipe.recipe.compose import _no_plugin, launch
+from edgepipe.recipe.explain import no_plugin
+from edgepipe.recipe.launch import launch
 from edgepipe.records.metrics import read_metrics
 from tests.small import arguments
 
@@ -188,8 +189,8 @@ def test_overrides_that_cannot_be_meant_are_refused_in_words(
 
 def test_a_launcher_of_an_extra_that_is_not_installed_names_the_extra() -> None:
     known = ["basic"]
-    assert "pip install 'edgepipe[sweep]'" in _no_plugin("launcher", "joblib", known)
-    assert "pip install 'edgepipe[slurm]'" in _no_plugin("launcher", "submitit_local", known)
+    assert "pip install 'edgepipe[sweep]'" in no_plugin("launcher", "joblib", known)
+    assert "pip install 'edgepipe[slurm]'" in no_plugin("launcher", "submitit_local", known)
 
 
 @pytest.mark.parametrize("argv", [[], ["query=bash"], ["install=nonsense"], ["install=bash", "query=bash"]])

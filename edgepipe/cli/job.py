@@ -19,12 +19,14 @@ from edgepipe.base.stopping import Stopped, listening, words_of
 from edgepipe.base.text import printable, shown, without_passwords
 from edgepipe.engine.run import describe, run
 from edgepipe.errors import EdgepipeError, RecipeError
-from edgepipe.recipe.compose import current_job, current_sweep, keep_config, launch, to_recipe, to_yaml
+from edgepipe.recipe.compose import to_recipe, to_yaml
+from edgepipe.recipe.hydra_app import current_job, current_sweep, keep_config
+from edgepipe.recipe.launch import launch
 from edgepipe.recipe.schema import Tracking, with_pixels
 from edgepipe.records.metrics import Failure, Metrics, read_metrics
 from edgepipe.records.run_folder import METRICS, clear
 from edgepipe.report.terminal import LiveWatcher, error_console, output_console, print_error
-from edgepipe.store.store import held
+from edgepipe.store.locks import held
 
 
 def job(config: DictConfig, *, trusted: bool = False) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def main_list(argv: list[str]) -> int:
     if what in ("recipes", "targets"):
         import yaml
 
-        from edgepipe.recipe.compose import group_options, recipe_names
+        from edgepipe.recipe.lookup import group_options, recipe_names
 
         table = Table(box=None, padding=(0, 2), show_header=False)
         paths = recipe_names() if what == "recipes" else group_options("target")
@@ -117,7 +117,7 @@ def main_list(argv: list[str]) -> int:
         console.print(f"{name}{kinds}  {_first_line(kind.__doc__)}", markup=False, style="bold")
         console.print(_settings_table(kind))
     if what == "models":
-        from edgepipe.recipe.compose import group_options
+        from edgepipe.recipe.lookup import group_options
 
         console.print(
             f"shortcuts: {', '.join(f'model={name}' for name in sorted(group_options('model')))}", markup=False

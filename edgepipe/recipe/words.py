@@ -205,6 +205,12 @@ def swept_names(override: Override, known: list[str]) -> list[str]:
     return [str(_value(str(item))) for item in override.sweep_string_iterator()]
 
 
+def globbed(override: Override) -> list[str] | None:
+    """The patterns of a value `glob(…)`; None: it is none."""
+    value = override.value()
+    return [str(pattern) for pattern in value.include] if isinstance(value, Glob) else None
+
+
 MOST_JOBS = 10_000
 """Jobs of a sweep, and values of one setting of a search: all are written out before the first begins."""
 

@@ -24,7 +24,8 @@ from edgepipe.recipe.plan import Plan, PlannedStep
 from edgepipe.recipe.schema import with_pixels
 from edgepipe.records.metrics import LayerEffect, Sensitivity
 from edgepipe.report.terminal import Arguments, LiveWatcher, output_console
-from edgepipe.store.store import Store, key_of
+from edgepipe.store.keys import key_of
+from edgepipe.store.store import Store
 
 if TYPE_CHECKING:
     from edgepipe.quant.study.answers import Effect

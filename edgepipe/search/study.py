@@ -27,12 +27,14 @@ from edgepipe.data.task import with_task
 from edgepipe.engine.run import describe, run
 from edgepipe.errors import EdgepipeError, InputError, RecipeError
 from edgepipe.plugins import did_you_mean
-from edgepipe.recipe.compose import Span, compose, search_space, to_yaml
+from edgepipe.recipe.compose import compose, to_yaml
 from edgepipe.recipe.schema import Recipe
+from edgepipe.recipe.searched import Span, search_space
 from edgepipe.records.metrics import Metrics, quality, read_metrics
 from edgepipe.records.pareto import OBJECTIVES, OBJECTIVES_OF_TASKS, QUALITY_GOALS, choose, misses, promising
 from edgepipe.report.terminal import Arguments, error_console, output_console
-from edgepipe.store.store import Store, held
+from edgepipe.store.locks import held
+from edgepipe.store.store import Store
 
 if TYPE_CHECKING:
     from edgepipe.report.sweep import Run

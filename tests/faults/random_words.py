@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from edgepipe.plugins import DATA, MODELS, pass_class, pass_names, source_class
-from edgepipe.recipe.compose import shipped_recipes
+from edgepipe.recipe.lookup import shipped_recipes
 from edgepipe.recipe.schema import Recipe
 from edgepipe.recipe.words import quoted
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from edgepipe.errors import RecipeError
-from edgepipe.recipe.compose import compose, recipe_names, shipped_recipes
+from edgepipe.recipe.compose import compose
+from edgepipe.recipe.lookup import recipe_names, shipped_recipes
 
 
 def test_every_shipped_recipe_names_what_it_is_in_one_line() -> None:
@@ -194,3 +196,15 @@ def test_a_flag_is_no_number_anywhere_in_a_recipe() -> None:
 def test_a_flag_stays_a_flag() -> None:
     recipe, _ = compose(["recipe=resnet18_int8", "passes.train.horizontal_flip=true"])
     assert recipe.passes["train"].settings.model_dump()["horizontal_flip"] is True
+
+
+def test_hydra_is_driven_by_one_file_and_its_private_modules_are_known_there_only() -> None:
+    package = Path(shipped_recipes.__globals__["__file__"]).parents[1]
+    imports = {
+        path.name: re.findall(r"^ *(?:from|import) (hydra[\w.]*)", path.read_text(), re.M)
+        for path in package.rglob("*.py")
+    }
+
+    assert sorted(name for name, found in imports.items() if found) == ["explain.py", "hydra_app.py", "words.py"]
+    private = [name for name, found in imports.items() if any("._" in module for module in found)]
+    assert private == ["hydra_app.py"]

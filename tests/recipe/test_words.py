@@ -12,7 +12,9 @@ from omegaconf import OmegaConf
 
 from edgepipe.__main__ import main
 from edgepipe.errors import RecipeError
-from edgepipe.recipe.compose import compose, launch, shipped_recipes
+from edgepipe.recipe.compose import compose
+from edgepipe.recipe.launch import launch
+from edgepipe.recipe.lookup import shipped_recipes
 from edgepipe.recipe.words import quoted, readable, typed
 from tests.small import arguments
 

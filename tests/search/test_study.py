@@ -16,7 +16,7 @@ import pytest
 
 from edgepipe.__main__ import main
 from edgepipe.errors import EdgepipeError, RecipeError
-from edgepipe.recipe.compose import Span, search_space
+from edgepipe.recipe.searched import Span, search_space
 from edgepipe.records.metrics import read_metrics
 from edgepipe.records.pareto import choose, promising
 from tests.small import arguments

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from edgepipe.__main__ import main
-from edgepipe.recipe.compose import shipped_recipes
+from edgepipe.recipe.lookup import shipped_recipes
 from edgepipe.records.metrics import Int8Share, Measurements, Metrics, Proof
 from edgepipe.targets.estimate import estimates, warnings
 from edgepipe.targets.profile import Target
