@@ -9,11 +9,13 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from edgepipe.base.files import is_folder, read_json
+from edgepipe.base.files import is_folder
 from edgepipe.errors import InputError, RecipeError
 from edgepipe.records.metrics import read_metrics
 from edgepipe.report.terminal import Arguments, error_console, output_console
-from edgepipe.store.store import RECORD, Room, Store
+from edgepipe.store.collection import collect, verify
+from edgepipe.store.collection import rooms as rooms_of
+from edgepipe.store.store import Store
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
@@ -77,12 +79,12 @@ def _ls(argv: list[str]) -> int:
     args = _parser("ls", "What is stored, least recently used first.").read(argv)
     if args is None:
         return 0
-    rooms = _open(args.root).rooms()
+    rooms = rooms_of(_open(args.root).root)
     table = Table(box=box.MARKDOWN, padding=(0, 1))
     for column in ("what", "pass", "label", "key", "bytes", "last used"):
         table.add_column(column, justify="right" if column == "bytes" else "left", no_wrap=True)
     for room in rooms:
-        name, label = _named(room)
+        name, label = room.named()
         used = datetime.datetime.fromtimestamp(room.used).strftime("%Y-%m-%d %H:%M")
         table.add_row(room.room, name, label, room.path.name[:12], f"{room.size_bytes:,}", used)
     console = output_console()
@@ -93,21 +95,11 @@ def _ls(argv: list[str]) -> int:
     return 0
 
 
-def _named(room: Room) -> tuple[str, str]:
-    if room.room != "steps":
-        return "", ""
-    try:
-        record = read_json(room.path / RECORD)
-        return str(record["key"]["pass"]), str(record.get("label", ""))
-    except (OSError, ValueError, KeyError, TypeError):
-        return "?", ""
-
-
 def _verify(argv: list[str]) -> int:
     args = _parser("verify", "Read every entry against its digests; exit 1 if one is damaged.").read(argv)
     if args is None:
         return 0
-    good, damaged = _open(args.root).verify()
+    good, damaged = verify(_open(args.root))
     output_console().print(f"{good} entries are whole, {len(damaged)} damaged", markup=False)
     return 1 if damaged else 0
 
@@ -127,7 +119,7 @@ def _gc(argv: list[str]) -> int:
     if args is None:
         return 0
     keep = _bytes(args.keep_bytes)
-    removed = _open(args.root).collect(keep, dry_run=args.dry_run)
+    removed = collect(_open(args.root), keep, dry_run=args.dry_run)
     verb = "would be removed" if args.dry_run else "removed"
     size = sum(room.size_bytes for room in removed)
     output_console().print(f"{len(removed)} entries {verb}, {size:,} bytes", markup=False)

@@ -37,7 +37,8 @@ from edgepipe.records.metrics import (
     Versus,
 )
 from edgepipe.records.run_folder import METRICS
-from edgepipe.store.store import Entry, Store, key_of
+from edgepipe.store.keys import key_of
+from edgepipe.store.store import Entry, Store
 from edgepipe.training.settings import TrainingSettings
 
 log = logging.getLogger("edgepipe")

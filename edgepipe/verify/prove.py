@@ -20,7 +20,8 @@ from edgepipe.errors import EdgepipeError, VerifyError
 from edgepipe.plugins import package_digest
 from edgepipe.records.metrics import Proof
 from edgepipe.sources.first_run import TRIED, tried_file
-from edgepipe.store.store import Store, key_of
+from edgepipe.store.keys import key_of
+from edgepipe.store.store import Store
 from edgepipe.targets.host import fingerprint
 from edgepipe.verify.compare import compare, judge
 from edgepipe.verify.int8_graph import float_operators

@@ -10,6 +10,8 @@ import pytest
 from edgepipe.__main__ import main
 from edgepipe.engine import run
 from edgepipe.records.metrics import read_metrics
+from edgepipe.store.collection import collect
+from edgepipe.store.collection import rooms as rooms_of
 from edgepipe.store.store import Store
 from edgepipe.targets import host as machine
 from tests.small import arguments, npz
@@ -115,15 +117,15 @@ def test_verify_finds_a_flipped_byte_and_the_next_run_computes_it_again(
 
 def test_gc_keeps_the_most_recently_used(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     root = folder / "store"
-    rooms = Store(root).rooms()
+    rooms = rooms_of(root)
     keep = sum(room.size_bytes for room in rooms) - 1
     assert main(["store", "gc", "--keep-bytes", str(keep), "--root", str(root), "--dry-run"]) == 0
     assert "1 entries would be removed" in capfd.readouterr().out
-    assert len(Store(root).rooms()) == len(rooms)
+    assert len(rooms_of(root)) == len(rooms)
     assert main(["store", "gc", "--keep-bytes", str(keep), "--root", str(root)]) == 0
-    assert [room.path for room in Store(root).rooms()] == [room.path for room in rooms[1:]]
+    assert [room.path for room in rooms_of(root)] == [room.path for room in rooms[1:]]
     assert main(["store", "gc", "--keep-bytes", "0", "--root", str(root)]) == 0
-    assert Store(root).rooms() == []
+    assert rooms_of(root) == []
     assert main(arguments(folder, f"hydra.run.dir={folder}/e", f"store.root={root}")) == 0
 
 
@@ -134,7 +136,7 @@ def test_gc_clears_what_a_killed_process_left_but_not_what_is_being_written(fold
     (left / "half").write_bytes(b"x" * 1000)
     with store.workspace() as space:
         (space / "now").write_bytes(b"y")
-        store.collect(10**12)
+        collect(store, 10**12)
         assert (space / "now").is_file()
     assert not left.exists()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from edgepipe.records.metrics import read_metrics
+from edgepipe.store.collection import verify
 from edgepipe.store.store import Store
 from edgepipe.training.training_state import read_checkpoint
 from tests.faults.processes import finish, fork, join, start, training_project
@@ -29,7 +30,7 @@ def epochs_kept(store: Path) -> int:
 
 
 def no_halves(store: Path) -> None:
-    good, damaged = Store(store).verify()
+    good, damaged = verify(Store(store))
     assert good > 0
     assert damaged == []
     assert not list((store / "steps").glob(".*"))

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from edgepipe.__main__ import main
-from edgepipe.store.store import RECORD, Store
+from edgepipe.store.keys import RECORD
+from edgepipe.store.store import Store
 from tests.data.drawing import tree, write
 from tests.small import arguments
 

@@ -13,8 +13,9 @@ import pytest
 from edgepipe.__main__ import main
 from edgepipe.contract.artifact import Kind, Signature, canonical_json, seal
 from edgepipe.errors import ModelError, RecipeError
-from edgepipe.recipe.compose import compose, launch
-from edgepipe.store.store import key_of
+from edgepipe.recipe.compose import compose
+from edgepipe.recipe.launch import launch
+from edgepipe.store.keys import key_of
 from edgepipe.torch import artifact as torch_artifact
 from edgepipe.torch.factory import trust
 from tests.small import arguments

@@ -15,7 +15,9 @@ import edgepipe
 from edgepipe import plugins as registry
 from edgepipe.contract.artifact import Kind, Signature, open_artifact, seal
 from edgepipe.errors import InputError, StoreError
-from edgepipe.store.store import Entry, Store, key_of
+from edgepipe.store.collection import collect, rooms, verify
+from edgepipe.store.keys import key_of
+from edgepipe.store.store import Entry, Store
 
 SIGNATURE = Signature(input_shape=(3, 8, 8), classes=("a", "b"))
 
@@ -50,7 +52,7 @@ def test_state_stays_for_whoever_goes_on_and_an_empty_one_goes(tmp_path: Path) -
         (folder / "epoch.pt").write_bytes(b"1")
         raise RuntimeError
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["d" * 40]
-    assert [room.used > 0 for room in store.rooms()] == [True]
+    assert [room.used > 0 for room in rooms(store.root)] == [True]
 
 
 def test_failed_step_leaves_nothing(tmp_path: Path) -> None:
@@ -181,10 +183,10 @@ def test_verify_is_no_use_and_keeps_gc_away(tmp_path: Path) -> None:
     for key in (a, b):
         put(store, key, b"weights")
     os.utime(tmp_path / "steps" / b / "record.json", (1e9, 1e9))
-    assert store.verify() == (2, [])
-    assert [room.path.name for room in store.rooms()] == [b, a]
+    assert verify(store) == (2, [])
+    assert [room.path.name for room in rooms(store.root)] == [b, a]
     store.find(b)
-    assert [room.path.name for room in store.rooms()] == [a, b]
+    assert [room.path.name for room in rooms(store.root)] == [a, b]
 
 
 def test_gc_removes_lock_files_that_nobody_holds(tmp_path: Path) -> None:
@@ -192,7 +194,7 @@ def test_gc_removes_lock_files_that_nobody_holds(tmp_path: Path) -> None:
     with store.lock("old", "step"):
         pass
     (tmp_path / "tmp" / "dead.lock").write_text("")
-    store.collect(10**12)
+    collect(store, 10**12)
     assert [path.name for path in (tmp_path / "locks").iterdir()] == ["gc.lock"]
     assert list((tmp_path / "tmp").iterdir()) == []
 
