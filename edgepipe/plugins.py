@@ -7,7 +7,6 @@ entry-point group `edgepipe.passes`; a name declared twice is an error.
 from __future__ import annotations
 
 import ast
-import difflib
 import hashlib
 import importlib
 import inspect
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepipe.base.files import is_file, is_folder
+from edgepipe.base.suggest import did_you_mean
 from edgepipe.contract import Pass
 from edgepipe.errors import RecipeError
 
@@ -57,15 +57,6 @@ DATA: Mapping[str, str] = {
     "image_folder": "edgepipe.data.image_folder:ImageFolderData",
     "npz": "edgepipe.data.npz:NpzData",
 }
-
-
-def did_you_mean(found: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?` when a known name is near, else the list of known names."""
-    names = sorted(known)
-    near = difflib.get_close_matches(found, names, n=1, cutoff=0.6)
-    if near:
-        return f" Did you mean '{near[0]}'?"
-    return f" Known: {', '.join(names)}." if names else ""
 
 
 @cache
@@ -144,7 +135,7 @@ def package_digest(*rooms: str) -> str:
 
 
 # Their words reach messages, never an artifact.
-_ONLY_WORDS = {"edgepipe.errors", "edgepipe.plugins"}
+_ONLY_WORDS = {"edgepipe.base.suggest", "edgepipe.errors", "edgepipe.plugins"}
 
 
 @cache

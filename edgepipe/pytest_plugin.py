@@ -31,8 +31,9 @@ def edgepipe_run(tmp_path: Path) -> Callable[..., Metrics]:
     def run(recipe: str, *overrides: str, baseline: str | Path | None = None) -> Metrics:
         nonlocal count
         from edgepipe.__main__ import main
-        from edgepipe.cli.check import compare, incomparable, markdown, read_baseline
+        from edgepipe.records.gate import compare, incomparable, read_baseline
         from edgepipe.records.metrics import read_metrics
+        from edgepipe.report.gate import markdown
 
         expected = read_baseline(Path(baseline)) if baseline is not None else None
         count += 1

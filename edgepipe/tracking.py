@@ -26,24 +26,22 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from filelock import FileLock
-from pydantic import ValidationError
 
 from edgepipe import __version__
 from edgepipe.base.files import is_file, is_folder, is_there, read_json, write_text
 from edgepipe.base.text import shown, without_passwords
 from edgepipe.contract.settings import at_home
-from edgepipe.errors import EdgepipeError, InputError, RecipeError
+from edgepipe.errors import EdgepipeError, InputError
 from edgepipe.recipe.files import read_yaml
 from edgepipe.recipe.schema import Tracking
 from edgepipe.records.metrics import Metrics, StepRecord, read_metrics
-from edgepipe.report.terminal import Arguments, output_console
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 TRACKED = "tracking.json"
 """In a run's folder, once it is logged: where, and under which id."""
-_DEFAULT_DATABASE = "outputs/mlflow.db"
+DEFAULT_DATABASE = "outputs/mlflow.db"
 _SQLITE = "sqlite:///"
 _LOCK_SECONDS = 60
 _AGAIN = "The run is whole; log it again with `edgepipe track RUN`"
@@ -72,7 +70,7 @@ def require_mlflow() -> None:
 
 def place(tracking: Tracking) -> str:
     """The tracking URI: the recipe's, else $MLFLOW_TRACKING_URI, else an SQLite file; its path made absolute."""
-    uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_DEFAULT_DATABASE}"
+    uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DEFAULT_DATABASE}"
     scheme, _, path = uri.partition(":///")
     if scheme != "sqlite" or not path:
         return uri
@@ -369,24 +367,3 @@ def _curve(step: StepRecord) -> Iterator[tuple[str, int, float]]:
         for name, value in point.items() if isinstance(point, dict) else ():
             if name != "epoch" and isinstance(value, (int, float)) and math.isfinite(value):
                 yield name, number + 1, float(value)
-
-
-def main_track(argv: list[str]) -> int:
-    """`edgepipe track RUN …`: log finished runs, as `tracking=mlflow` does at their end."""
-    parser = Arguments("edgepipe track", description="Log finished runs to MLflow; a run is logged once per place.")
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders")
-    parser.add_argument("--uri", help=f"default: $MLFLOW_TRACKING_URI, else sqlite:///{_DEFAULT_DATABASE}")
-    parser.add_argument("--experiment", default="edgepipe", help="default: edgepipe")
-    parser.add_argument("--no-model", action="store_true", help="leave final/ out")
-    args = parser.read(argv)
-    if args is None:
-        return 0
-    try:
-        tracking = Tracking(uri=args.uri, experiment=args.experiment, log_model=not args.no_model)
-    except ValidationError as error:
-        said = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise RecipeError(f"command line: --{error.errors()[0]['loc'][0]}: {said}") from None
-    for run in args.runs:
-        run_id = track(run.parent if is_file(run) else run, tracking)
-        output_console().print(f"{run}: run {run_id} in {shown(place(tracking))}", markup=False)
-    return 0

@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 import edgepipe
-from edgepipe.__main__ import _verbs
+from edgepipe.cli.verbs import VERBS
 from edgepipe.plugins import DATA, MODELS, pass_class, pass_names, source_class
 from edgepipe.recipe.schema import Recipe
 
@@ -168,7 +168,7 @@ def test_what_serves_every_source_names_a_source_with_a_key_that_not_all_have() 
 
 
 def test_every_command_option_pass_and_extra_that_is_named_is_there() -> None:
-    verbs = set(_verbs())
+    verbs = set(VERBS)
     options = {found for _, text in TEXTS for found in re.findall(r"^(--[a-z][a-z-]+)$", text)}
     options |= {"--help", "--version", "--require-verify", "--multirun", "--cfg", "--config-dir", "--resolve", "--info"}
     options |= {"--shell-completion", "--hydra-help", "--package"}

@@ -14,8 +14,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepipe.__main__ import main
-from edgepipe.cli.check import accept, compare
 from edgepipe.measure.values import Values, embedding, regression
+from edgepipe.records.gate import accept, compare
 from edgepipe.records.metrics import Metrics, read_metrics
 from edgepipe.report.table import markdown_table
 from edgepipe.verify.x86 import X86Avx2

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
 from pathlib import Path
 
-from edgepipe.errors import EdgepipeError, InputError, RecipeError
-from edgepipe.report.terminal import Arguments, error_console, output_console, print_error
+from edgepipe.errors import InputError, RecipeError
+from edgepipe.report.terminal import Arguments, output_console, print_error, print_note
 
 
 def main_bundle(argv: list[str]) -> int:
@@ -40,18 +38,17 @@ def _verify(folder: Path) -> int:
         )
     changed = edited(folder, bundle) if not wrong else []
     if changed:
-        error_console().print(
-            f"note: {folder}: {', '.join(changed)}: not as this version of edgepipe writes it: by another version, or "
-            "changed before it was sealed. Read it before you run or serve it",
-            markup=False,
+        print_note(
+            f"{folder}: {', '.join(changed)}: not as this version of edgepipe writes it: by another version, or "
+            "changed before it was sealed. Read it before you run or serve it"
         )
     return 1 if wrong else 0
 
 
 def _serve(folder: Path, port: int) -> int:
     """edgepipe's own server over a bundle that is whole: nothing that lies in the bundle runs on this computer."""
-    from edgepipe.bundle.build import FILES, add_runtime
-    from edgepipe.bundle.manifest import read_bundle, seal_more
+    from edgepipe.bundle.manifest import read_bundle
+    from edgepipe.bundle.serve import give_runtime, serve
     from edgepipe.bundle.verify import problems
 
     if "index.html" not in read_bundle(folder).files:
@@ -61,25 +58,8 @@ def _serve(folder: Path, port: int) -> int:
         print_error(f"{folder}: {text}")
     if wrong:
         return 1
-    if not any(name.startswith("ort/") for name in bundle.files):
-        try:
-            lacking = add_runtime(folder)
-            if lacking is not None:
-                raise RecipeError(f"bundle serve: {lacking}")
-            seal_more(folder, bundle, "ort")
-        except OSError as error:
-            raise EdgepipeError(
-                f"{folder}: the page's runtime cannot be put there: {error.strerror or error}"
-            ) from None
-    # In this process: a child would outlive it when it is told to end.
-    server = FILES / "serve.py"
-    arguments, sys.argv = sys.argv, [str(server), "--folder", str(folder), "--port", str(port)]
-    try:
-        runpy.run_path(str(server), run_name="__main__")
-    except SystemExit as ended:
-        if ended.code:
-            print_error(str(ended.code).removeprefix("error: "))
-            return 1
-    finally:
-        sys.argv = arguments
-    return 0
+    give_runtime(folder, bundle)
+    complaint = serve(folder, port)
+    if complaint is not None:
+        print_error(complaint)
+    return 1 if complaint else 0

@@ -1,4 +1,4 @@
-"""The verbs that look after the store: `edgepipe store ls|verify|gc`, and `edgepipe explain RUN`."""
+"""`edgepipe store ls|verify|gc`: look after the stored steps."""
 
 from __future__ import annotations
 
@@ -11,40 +11,12 @@ from rich.table import Table
 
 from edgepipe.base.files import is_folder
 from edgepipe.errors import InputError, RecipeError
-from edgepipe.records.metrics import read_metrics
-from edgepipe.report.terminal import Arguments, error_console, output_console
+from edgepipe.report.terminal import Arguments, output_console, print_note
 from edgepipe.store.collection import collect, verify
 from edgepipe.store.collection import rooms as rooms_of
 from edgepipe.store.store import Store
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
-
-
-def main_explain(argv: list[str]) -> int:
-    """`edgepipe explain RUN`: for each step, why it was reused or what differed."""
-    parser = Arguments("edgepipe explain", description="For each step of a run: reused, or what differed.")
-    parser.add_argument("run", type=Path, help="a run's folder, or its metrics.json")
-    args = parser.read(argv)
-    if args is None:
-        return 0
-    metrics = read_metrics(args.run)
-    table = Table(box=box.MARKDOWN, padding=(0, 1))
-    for column in ("step", "result", "measurement", "why"):
-        table.add_column(column, overflow="fold")
-    for step in metrics.passes:
-        if step.status == "not_run":
-            table.add_row(step.label, "not run", "-", "a step before it failed")
-            continue
-        if step.key is None:
-            table.add_row(step.label, step.status, "-", "it has no stored result")
-            continue
-        because = [*step.computed_because, *(f"measured: {text}" for text in step.measured_because)]
-        why = "; ".join(because) or ("nothing it depends on changed" if step.cached else "-")
-        measured = "-" if step.measurements is None else ("reused" if step.measurement_cached else "measured")
-        table.add_row(step.label, "reused" if step.cached else "computed", measured, why)
-    console = output_console()
-    console.print(table)
-    return 0
 
 
 def main_store(argv: list[str]) -> int:
@@ -72,7 +44,7 @@ def _parser(verb: str, description: str) -> Arguments:
 def _open(root: Path) -> Store:
     if not is_folder(root / "steps"):
         raise InputError(f"{root}: no store there. Name it with --root DIR, as store.root=DIR did for the run")
-    return Store(root, lambda text: error_console().print(f"note: {text}", markup=False))
+    return Store(root, print_note)
 
 
 def _ls(argv: list[str]) -> int:

@@ -85,7 +85,7 @@ class PruneChannels(Pass):
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import torch
 
-        from edgepipe.plugins import did_you_mean
+        from edgepipe.base.suggest import did_you_mean
         from edgepipe.pruning import allocation, channels, dependencies
         from edgepipe.pruning.cutting import Latency
         from edgepipe.torch import artifact as torch_artifact

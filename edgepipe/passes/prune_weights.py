@@ -41,7 +41,7 @@ class PruneWeights(Pass):
     exclude: tuple[str, ...] = Field((), description="names of modules that stay whole")
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
-        from edgepipe.plugins import did_you_mean
+        from edgepipe.base.suggest import did_you_mean
         from edgepipe.torch import artifact as torch_artifact
 
         architecture = torch_artifact.read_architecture(model)

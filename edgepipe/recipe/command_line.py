@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from edgepipe.base.files import is_file, is_folder
+from edgepipe.base.suggest import did_you_mean
 from edgepipe.base.text import holds_password, printable
 from edgepipe.contract.settings import at_home
 from edgepipe.errors import InputError, RecipeError
-from edgepipe.plugins import did_you_mean
 from edgepipe.recipe.files import PASSWORD
 from edgepipe.recipe.hydra_app import arguments_parser, parsed
 from edgepipe.recipe.interpolations import refuse_long_numbers

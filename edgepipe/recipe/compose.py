@@ -9,8 +9,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from edgepipe.base import marks
+from edgepipe.base.suggest import did_you_mean
 from edgepipe.errors import RecipeError
-from edgepipe.plugins import did_you_mean
 from edgepipe.recipe.command_line import NO_SUBDIR, TYPED, arguments, plain_overrides, prepared, trusts
 from edgepipe.recipe.explain import told, unresolved, where
 from edgepipe.recipe.files import refuse_passwords

@@ -13,9 +13,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from edgepipe.base import disk
+from edgepipe.base.suggest import did_you_mean
 from edgepipe.base.text import printable
 from edgepipe.errors import InputError, RecipeError
-from edgepipe.plugins import did_you_mean
 from edgepipe.recipe.lookup import GROUPS, group_options, recipe_names, shown
 from edgepipe.recipe.schema import Recipe
 from edgepipe.recipe.words import how_to_quote, named, split

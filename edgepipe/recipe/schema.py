@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from edgepipe.base.suggest import did_you_mean
 from edgepipe.base.text import holds_password
 from edgepipe.contract import Pass
 from edgepipe.contract.artifact import Task
@@ -26,7 +27,7 @@ from edgepipe.data.settings import DataSettings, PictureSettings
 from edgepipe.errors import RecipeError
 from edgepipe.measure.settings import MeasureSettings
 from edgepipe.passes.lower import Lower
-from edgepipe.plugins import did_you_mean, pass_class, source_class
+from edgepipe.plugins import pass_class, source_class
 from edgepipe.records.metrics import GATED, Tolerance
 from edgepipe.targets.profile import Budget, Target
 from edgepipe.verify.settings import AGREEMENT, EXAMPLES, TARGETS

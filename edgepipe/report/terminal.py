@@ -48,6 +48,17 @@ def output_console() -> Console:
     return PlainConsole(soft_wrap=width is None, width=width)
 
 
+def wide_console() -> Console:
+    """Console on standard output for tables whose last column is prose; 160 letters wide in a file or a pipe."""
+    terminal = sys.stdout.isatty()
+    return PlainConsole(soft_wrap=not terminal, width=None if terminal else 160)
+
+
+def print_note(text: str) -> None:
+    """Print something worth a line to standard error."""
+    error_console().print(f"note: {text}", markup=False)
+
+
 def print_error(text: str) -> None:
     """Print a user's error, every line of it, without markup."""
     console = error_console()

@@ -1,4 +1,4 @@
-"""`edgepipe sensitivity`: what each layer alone costs, in int8 or pruned, on evaluation examples."""
+"""What each layer alone costs, in int8 or pruned, on evaluation examples."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from edgepipe.passes.prune_channels import PruneChannels
 from edgepipe.passes.prune_weights import PruneWeights
 from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.plugins import library_versions, module_digest, package_digest
-from edgepipe.recipe.compose import compose
 from edgepipe.recipe.plan import Plan, PlannedStep
-from edgepipe.recipe.schema import with_pixels
+from edgepipe.recipe.schema import Recipe
 from edgepipe.records.metrics import LayerEffect, Sensitivity
-from edgepipe.report.terminal import Arguments, LiveWatcher, output_console
+from edgepipe.report.terminal import LiveWatcher
 from edgepipe.store.keys import key_of
 from edgepipe.store.store import Store
 
@@ -33,35 +32,19 @@ if TYPE_CHECKING:
 _FILE = "sensitivity.json"
 
 
-def _parser() -> Arguments:
-    parser = Arguments(
-        "edgepipe sensitivity",
-        description="How the model answers with each layer alone in int8, as the recipe's quantize_static does it.",
-    )
-    parser.add_argument("overrides", nargs="+", help="recipe=NAME and overrides, as for a run")
-    parser.add_argument("--examples", type=int, default=500, help="evaluation examples, spread over the split")
-    parser.add_argument("--prune", type=float, metavar="RATIO", help="also: each prunable layer alone pruned")
-    parser.add_argument("--out", type=Path, help="folder of the results; default: outputs/sensitivity/RECIPE")
-    return parser
+def sensitivity(recipe: Recipe, plan: Plan, *, most: int, ratio: float | None, folder: Path) -> Sensitivity:
+    """What each layer alone costs; from the store where it is known.
 
-
-def main_sensitivity(argv: list[str]) -> int:
-    """`edgepipe sensitivity recipe=NAME [overrides] [--prune RATIO]`: a table; also as JSON, Markdown and HTML."""
-    args = _parser().read(argv, mixed=True)
-    if args is None:
-        return 0
-    if args.examples < 1:
-        raise RecipeError(f"command line: --examples: at least 1, found {args.examples}")
-    if args.prune is not None and not 0 < args.prune < 1:
-        raise RecipeError(f"command line: --prune: a share between 0 and 1, found {args.prune:g}")
-    recipe, plan = compose(args.overrides)
-    recipe = with_pixels(recipe)
+    Args:
+        recipe: with `pixels` resolved.
+        most: evaluation examples, at most.
+        ratio: share that each prunable layer alone loses; None: none is pruned.
+        folder: where the result will be published; what is wrong with it is told before the work.
+    """
     quantize = _step(plan, (QuantizeStatic,), "quantize_static")
-    prune = None if args.prune is None else _step(plan, (PruneChannels, PruneWeights), "prune_channels")
-    folder = (args.out or Path("outputs/sensitivity") / recipe.name).absolute()
-    check(folder, "results", "command line: --out", ran_here)  # before the work
+    prune = None if ratio is None else _step(plan, (PruneChannels, PruneWeights), "prune_channels")
+    check(folder, "results", "command line: --out", ran_here)
     refuse_unwritable("command line: --out", folder, "Choose a writable folder")
-    console = output_console()
     with LiveWatcher() as watcher:
         store = Store(Path(recipe.store.root), watcher.notice)
         with store.in_use():
@@ -74,8 +57,8 @@ def main_sensitivity(argv: list[str]) -> int:
             parts: dict[str, Any] = {
                 "steps": {step.label: step.settings.settings() for step in steps if step.settings is not None},
                 "models": {step.label: models[step.label].digest for step in steps},
-                "prune": args.prune,
-                "examples": args.examples,
+                "prune": ratio,
+                "examples": most,
                 "data": {str(split): data.digest(split) for split in Split if data.count(split)},
                 "seed": recipe.seed,
                 "code": [module_digest(__name__), package_digest("data")],
@@ -88,18 +71,12 @@ def main_sensitivity(argv: list[str]) -> int:
                     with store.workspace() as space:
                         job = Job(space, space, data, recipe.seed, quantize.label, watcher.progress)
                         watcher.begin("sensitivity", len(plan.steps), len(plan.steps))
-                        result = _measure(recipe.name, quantize, prune, models, job, args.examples, args.prune)
+                        result = _measure(recipe.name, quantize, prune, models, job, most, ratio)
                         for path in space.iterdir():  # what passes have written meanwhile
                             shutil.rmtree(path)
                         write_text(space / _FILE, result.model_dump_json(indent=1))
                         found = _read(store.commit_measurement(key, space, parts))
-            result = found.model_copy(update={"recipe": recipe.name})  # another recipe may have asked the same
-    _publish(result, folder)
-    from edgepipe.report.sensitivity import rich_sensitivity
-
-    console.print(rich_sensitivity(result), soft_wrap=True)
-    console.print(f"page: {folder / 'sensitivity.html'}", markup=False, soft_wrap=True)
-    return 0
+    return found.model_copy(update={"recipe": recipe.name})  # another recipe may have asked the same
 
 
 def _read(folder: Path) -> Sensitivity:
@@ -116,7 +93,12 @@ def _step(plan: Plan, kinds: tuple[type, ...], wanted: str) -> PlannedStep:
     )
 
 
-def _publish(result: Sensitivity, folder: Path) -> None:
+def publish(result: Sensitivity, folder: Path) -> None:
+    """As JSON, Markdown and HTML.
+
+    Raises:
+        EdgepipeError: the folder cannot be written.
+    """
     from edgepipe.report.sensitivity import markdown_sensitivity, write_sensitivity
 
     try:

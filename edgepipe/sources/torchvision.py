@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, JsonValue
 
+from edgepipe.base.suggest import did_you_mean
 from edgepipe.contract import Job
 from edgepipe.contract.artifact import Artifact, Kind, Signature
 from edgepipe.contract.settings import PlaceText
 from edgepipe.errors import ModelError
-from edgepipe.plugins import did_you_mean
 from edgepipe.sources.settings import ModelSettings, file_digest, is_path
 from edgepipe.torch.torchvision_networks import build_network, misfit, unknown_name
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgepipe.base.suggest import did_you_mean
 from edgepipe.errors import ModelError
-from edgepipe.plugins import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn

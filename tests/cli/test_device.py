@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from edgepipe.__main__ import main
+from edgepipe.bundle import device as device_module
 from edgepipe.bundle.manifest import read_bundle, seal_bundle
-from edgepipe.cli import device as device_module
 from edgepipe.records.metrics import Metrics
 from tests.small import arguments
 

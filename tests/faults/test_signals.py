@@ -111,7 +111,7 @@ def test_training_that_is_told_to_end_leaves_its_state_and_nothing_else(
 def _main_with(body: str, tmp: Path) -> subprocess.Popen[str]:
     """The command line, one verb of which runs `body`."""
     code = f"import edgepipe.__main__ as m, sys, time, os\ndef verb(argv):\n{body}\n    return 0\n"
-    code += "m._verbs = lambda: {'verb': verb}\nsys.exit(m.main(['verb']))\n"
+    code += "m.VERBS['verb'] = '__main__:verb'\nsys.exit(m.main(['verb']))\n"
     return subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=HOME,

@@ -91,7 +91,7 @@ def test_a_search_ends_with_a_recipe_that_reproduces_its_result_and_goes_on_wher
         {name: digest for name, digest in files.items() if name == "model.onnx"} for files in same
     ]
     with pytest.raises(RecipeError, match="study of another search"):
-        from edgepipe.search.study import main_search
+        from edgepipe.cli.search import main_search
 
         main_search([*argv, "passes.quantize.per_channel=true,false"])
 
@@ -99,7 +99,7 @@ def test_a_search_ends_with_a_recipe_that_reproduces_its_result_and_goes_on_wher
 def test_a_point_that_fails_in_full_makes_room_and_a_folder_that_is_gone_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from edgepipe.search import study as search
+    from edgepipe.search import trial as search
 
     argv = arguments(tmp_path, "passes.quantize.observer=min_max,percentile,least_error")
     argv += ["--objectives", "agreement", "--trials", "3", "--out", str(tmp_path / "s")]
@@ -229,7 +229,7 @@ def test_a_run_whose_proof_failed_is_no_best(
 def test_a_point_that_is_drawn_again_is_followed_by_one_that_was_not_tried() -> None:
     import optuna
 
-    from edgepipe.search.study import _sample
+    from edgepipe.search.study import sample
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     tried = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=2))
@@ -238,6 +238,6 @@ def test_a_point_that_is_drawn_again_is_followed_by_one_that_was_not_tried() -> 
     def objective(trial: optuna.Trial) -> list[float]:
         return [float(trial.suggest_categorical("a", ["1", "2", "3", "4"])) + trial.suggest_int("b", 1, 3)]
 
-    _sample(tried, objective, space, trials=12, ends=None)
+    sample(tried, objective, space, trials=12, ends=None)
     assert len({repr(sorted(trial.params.items())) for trial in tried.trials}) == 12
     assert len(tried.trials) <= 24

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import onnx
 
+from edgepipe.base.suggest import did_you_mean
 from edgepipe.errors import PassError
 from edgepipe.onnx.names import layer_name
-from edgepipe.plugins import did_you_mean
 
 
 def excluded_nodes(model: onnx.ModelProto, wanted: Iterable[str], label: str) -> set[str]:

@@ -1,0 +1,149 @@
+"""Proofs of a finished run's deployed file: what of the run they need, and where they go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgepipe.base.files import is_file, is_there
+from edgepipe.contract.artifact import ONNX_FILE, Task, file_sha256
+from edgepipe.data.task import with_task
+from edgepipe.errors import InputError
+from edgepipe.plugins import source_class
+from edgepipe.recipe.files import read_yaml
+from edgepipe.recipe.schema import StoreSettings
+from edgepipe.records.metrics import GoalResult, Metrics, Proof, read_metrics
+from edgepipe.records.run_folder import refuse_another
+from edgepipe.report.record import write_record
+from edgepipe.store.store import Store
+from edgepipe.targets.profile import Target
+from edgepipe.verify.settings import AGREEMENT, EXAMPLES
+
+
+class Ran(BaseModel):
+    """What `verify` needs of the composed recipe beside a run's metrics."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    store: StoreSettings = StoreSettings()
+    verify_examples: int = Field(EXAMPLES, ge=1)
+    verify_agreement: float = Field(AGREEMENT, ge=0, le=1)
+    task: Task | None = None
+    data: dict[str, Any] | None = None
+    target: Target | None = None
+
+
+def ran_of(what: Path) -> Ran:
+    """The recipe of a run; the defaults where there is none.
+
+    Raises:
+        InputError: it cannot be read, or is not what a run writes.
+    """
+    path = what / "recipe.yaml"
+    if not is_there(path):
+        return Ran()
+    try:
+        return Ran.model_validate(read_yaml(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "recipe"
+        raise InputError(f"{path}: {key}: {first['msg']}. It is not as the run wrote it: run it again") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+
+
+def refuse_changed(run: Path, model: Path) -> None:
+    """Refuse another file in the place of the one that the run made: its proof would be the run's.
+
+    Raises:
+        InputError: names the file and both digests.
+    """
+    refuse_another(run, ONNX_FILE, file_sha256(model))
+
+
+def model_of(what: Path) -> Path:
+    """The deployed file of a run, of a folder, or itself.
+
+    Raises:
+        InputError: there is none.
+    """
+    for path in (what, what / "final" / ONNX_FILE, what / ONNX_FILE):
+        if is_file(path):
+            return path
+    raise InputError(f"{what}: no model there: name a run's folder, a folder with {ONNX_FILE}, or an ONNX file")
+
+
+def examples_for(inputs: Path | None, what: Path, ran: Ran, store: Store, count: int) -> Any:
+    """At most `count` examples: those of `inputs`, else the evaluation examples of the run's data.
+
+    Raises:
+        InputError: there are neither, or they are not as they must be.
+    """
+    from edgepipe.verify.prove import examples_of, examples_of_arrays
+
+    if inputs is not None:
+        images, labels = _arrays(inputs)
+        return examples_of_arrays(images[:count], None if labels is None else labels[:count])
+    if ran.data is None:
+        raise InputError(f"{what}: no run's recipe.yaml beside it, so there are no examples: add --inputs FILE.npz")
+    settings = dict(ran.data)
+    try:
+        data = source_class("data", settings.pop("source", None)).model_validate(settings)
+    except ValueError as error:
+        raise InputError(f"{what / 'recipe.yaml'}: data: {error}") from None
+    return examples_of(with_task(data.open(store.cache), ran.task), count)
+
+
+def _arrays(path: Path) -> tuple[Any, Any]:
+    """`images` of an .npz, (n, ...), and its labels, int64 (n,), where it has any."""
+    from edgepipe.data.arrays import NAMES
+    from edgepipe.data.npz_file import read_npz
+
+    arrays = read_npz(path, (*NAMES, "labels"))
+    name = next((name for name in NAMES if name in arrays), None)
+    if name is None:
+        raise InputError(f"{path}: no array `images` in it")
+    images, labels = arrays[name], arrays.get("labels")
+    if images.ndim < 2 or 0 in images.shape:
+        raise InputError(f"{path}: `{name}` has shape {images.shape}: give (examples, ...), as in (200, 3, 224, 224)")
+    if labels is None:
+        return images, None
+    if labels.shape != images.shape[:1]:
+        raise InputError(f"{path}: `labels` have shape {labels.shape}, but there are {len(images)} examples")
+    if labels.dtype.kind == "f" and not (labels % 1 == 0).all():  # NaN and infinity are not either
+        raise InputError(f"{path}: `labels` are no classes: give whole numbers, or leave them out")
+    return images, labels.astype("int64")
+
+
+def record_proofs(run: Path, proofs: list[Proof], target: Target | None) -> list[GoalResult]:
+    """The proofs into the run's metrics and report; those of other targets, and of what is skipped now, stay.
+
+    Returns:
+        The lines of the goal that rest on a time measured just now; all lines are judged again.
+    """
+    from edgepipe.engine.run import judged, status_of
+    from edgepipe.targets.estimate import estimates
+
+    metrics = read_metrics(run)
+    ran = {proof.target for proof in metrics.proofs if proof.status != "skipped"}
+    proofs = [proof for proof in proofs if proof.status != "skipped" or proof.target not in ran]
+    new = {proof.target for proof in proofs}
+    every = [proof for proof in metrics.proofs if proof.target not in new] + proofs
+    update: dict[str, Any] = {"proofs": every}
+    rests: list[GoalResult] = []
+    if metrics.status != "failed":
+        goal = metrics.goal
+        if target is not None and metrics.final is not None:
+            found = estimates(target, metrics.final, every)
+            wanted = {line.name: line.wanted for line in goal}
+            goal = judged(wanted, metrics.final, metrics.versus_baseline, found)
+            update |= {"estimates": found, "goal": goal}
+            if any(proof.target == target.verify and proof.latency_p50_ms is not None for proof in proofs):
+                rests = [line for line in goal if line.name in ("latency_ms", "energy_mj")]
+        update["status"] = status_of(goal, every)
+    updated: Metrics = metrics.model_copy(update=update)
+    write_record(run, updated, "the proofs")
+    return rests

@@ -1,0 +1,97 @@
+"""The regression gate's verdicts as Markdown, JUnit XML and GitHub's annotations."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from edgepipe.records.gate import Verdict, incomparable
+from edgepipe.records.metrics import Metrics
+from edgepipe.report.table import markdown_rows, markdown_text
+
+
+def _number(name: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    if name in ("size_bytes", "gzip_bytes", "macs"):
+        return f"{value:,.0f}"
+    if name in ("mae", "r2", "cosine"):
+        return f"{value:.4g}" if name == "mae" else f"{value:.4f}"
+    return f"{value:.2f}x" if name.startswith("times_") else f"{100 * value:.2f}%"
+
+
+def _said(item: Verdict) -> str:
+    text = item.status.replace("_", " ")
+    if item.step is not None:
+        text += f", since step {item.step}"
+    return text + (f" ({item.why})" if item.why else "")
+
+
+def _sentence(item: Verdict) -> str:
+    return (
+        f"{item.name}: {_number(item.name, item.got)}, limit {_number(item.name, item.limit)}, "
+        f"baseline {_number(item.name, item.expected)}: {_said(item)}"
+    )
+
+
+def github_annotations(metrics: Metrics, verdicts: list[Verdict]) -> str:
+    """GitHub's workflow commands: an error for each regression, a notice for what was not judged."""
+    said = [("error", text) for text in incomparable(metrics)]
+    for item in verdicts:
+        level = {"worse": "error", "missing": "error", "not_judged": "notice"}.get(item.status)
+        if level is not None:
+            said.append((level, _sentence(item)))
+    lines = []
+    for level, sentence in said:
+        text = sentence.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+        title = f"edgepipe {metrics.recipe}".replace("%", "%25").replace(",", "%2C").replace(":", "%3A")
+        lines.append(f"::{level} title={title}::{text}\n")
+    return "".join(lines)
+
+
+def markdown(metrics: Metrics, verdicts: list[Verdict]) -> str:
+    """The check as Markdown, for a pull request."""
+    reasons = incomparable(metrics)
+    if reasons:
+        return "".join(f"**{markdown_text(metrics.recipe)}: {markdown_text(reason)}**\n" for reason in reasons)
+    rows = [
+        (
+            item.name,
+            _number(item.name, item.expected),
+            _number(item.name, item.limit),
+            _number(item.name, item.got),
+            _said(item),
+        )
+        for item in verdicts
+    ]
+    bad = sum(item.status in ("worse", "missing") for item in verdicts)
+    title = f"{metrics.recipe}: " + (f"{bad} metric(s) worse than the baseline" if bad else "no regression")
+    return (
+        f"**{markdown_text(title)}**\n\n"
+        + markdown_rows(("metric", "baseline", "limit", "this run", "verdict"), rows)
+        + "\n"
+    )
+
+
+def junit(metrics: Metrics, verdicts: list[Verdict]) -> str:
+    """The check as JUnit XML, which every CI system reads."""
+    bad = [item for item in verdicts if item.status in ("worse", "missing")]
+    reasons = incomparable(metrics)
+    suite = ElementTree.Element(
+        "testsuite",
+        name=f"edgepipe.{metrics.recipe}",
+        tests=str(len(verdicts) + len(reasons)),
+        failures=str(len(bad) + len(reasons)),
+        errors="0",
+        skipped=str(sum(item.status == "not_judged" for item in verdicts)),
+    )
+    for reason in reasons:
+        case = ElementTree.SubElement(suite, "testcase", classname=f"edgepipe.{metrics.recipe}", name="run")
+        ElementTree.SubElement(case, "failure", message=reason)
+    for item in verdicts:
+        case = ElementTree.SubElement(suite, "testcase", classname=f"edgepipe.{metrics.recipe}", name=item.name)
+        said = _sentence(item)
+        if item in bad:
+            ElementTree.SubElement(case, "failure", message=said)
+        elif item.status == "not_judged":
+            ElementTree.SubElement(case, "skipped", message=said)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
