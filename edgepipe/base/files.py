@@ -1,4 +1,4 @@
-"""Small text files: written whole or not at all, read with an error that says what is wrong."""
+"""Files and folders are written whole or not at all; small texts are read with an error that says what is wrong."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import errno
 import json
 import os
 import re
+import shutil
 import stat
 import sys
+import uuid
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,6 +68,61 @@ def brief(name: str, most: int = 120) -> str:
     return name if len(name) <= 2 * most else f"{name[:most]}…{name[-most // 2 :]} ({len(name):,} letters)"
 
 
+@contextmanager
+def replacing(path: Path, *, alone: bool = False, on_disk: bool = False) -> Iterator[Path]:
+    """A path to write a file or a folder to, which takes the place of `path` at the end of the block.
+
+    A reader sees the old one or the new one, never half of it; where the block fails, the old one stays. What a
+    killed process wrote is left as `.NAME.*.part`, or `.NAME.part` where `alone`.
+
+    Args:
+        alone: a lock says that nobody else writes `path` now: what a killed process left is written over.
+        on_disk: the new file is on the disk before the old one goes, whatever becomes of the power.
+    Raises:
+        OSError: the folder is missing or cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part" if alone else f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    if alone:
+        remove(part)
+    try:
+        yield part
+        if on_disk:
+            flush(part)
+        swap(part, path)
+    except BaseException:
+        remove(part)
+        raise
+
+
+def swap(part: Path, path: Path) -> None:
+    """Put a file or a folder in the place of another one beside it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    part.replace(path)
+
+
+def remove(path: Path) -> None:
+    """A file, a link or a folder, as far as it lets itself be removed; nothing is there afterwards, or was before."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Have the system write a file or a folder's names to the disk now."""
+    if path.is_dir():
+        if os.name == "posix":  # Windows has no such thing for folders
+            folder = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        return
+    with path.open("rb+") as stream:  # Windows flushes only what is open for writing
+        os.fsync(stream.fileno())
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text; a reader sees the old file or the new one, never half of it.
 
@@ -72,13 +131,8 @@ def write_text(path: Path, text: str) -> None:
     """
     if path.exists() and not path.is_file():  # as root, one would take the place of /dev/null
         raise OSError(errno.EINVAL, "no plain file", str(path))
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def writable(record: Record) -> Record:

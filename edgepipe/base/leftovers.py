@@ -41,7 +41,7 @@ def take_away(root: Path) -> None:
     scratch.take_away_temporary()
     scratch.take_away(root / "tmp", "[0-9a-f]" * 32)
     old = time.time() - _OLD_SECONDS
-    for path in [*(root / "tmp").glob("probe-*"), *(root / "cache").glob("*.new")]:
+    for path in [*(root / "tmp").glob("probe-*"), *(root / "cache").glob(".*.part")]:
         with suppress(OSError):
             if path.stat().st_mtime < old:
                 path.unlink(missing_ok=True)

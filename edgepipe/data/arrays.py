@@ -6,7 +6,6 @@ import hashlib
 import math
 import shutil
 import struct
-import uuid
 import zipfile
 import zlib
 from contextlib import ExitStack
@@ -17,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.base.files import is_file, unpacks_to_too_much
+from edgepipe.base.files import is_file, replacing, unpacks_to_too_much
 from edgepipe.data.hashes import cache_file, recall, remember, stamp
 from edgepipe.data.rows import RowFile
 from edgepipe.errors import DataError
@@ -116,9 +115,10 @@ def _check(where: str, archive: zipfile.ZipFile, copy: Path) -> dict[str, Any]:
         row_bytes = dtype.itemsize * math.prod(shape[1:])
         if info.file_size != header_bytes + shape[0] * row_bytes:
             raise DataError(f"{where}: `{name}` is cut off or too long for its shape {shape}: write it again")
-        new = copy.with_name(f"{copy.name}.{uuid.uuid4().hex}.new")
-        stack.callback(new.unlink, missing_ok=True)
-        out = stack.enter_context(_room_for(where, new, info.file_size).open("wb")) if packed else None
+        out = None
+        if packed:
+            _make_room(where, copy.parent, info.file_size)
+            out = stack.enter_context(stack.enter_context(replacing(copy)).open("wb"))
         for row in range(shape[0]):
             content = stream.read(row_bytes)
             values = np.frombuffer(content, dtype)
@@ -130,9 +130,6 @@ def _check(where: str, archive: zipfile.ZipFile, copy: Path) -> dict[str, Any]:
             if out is not None:
                 out.write(content)
         stream.read(1)  # reaching the end checks the CRC
-        if out is not None:
-            out.close()
-            new.replace(copy)
     offset = 0 if packed else _data_start(archive, info) + header_bytes
     return {
         "copy": stamp(copy) if packed else None,
@@ -143,12 +140,11 @@ def _check(where: str, archive: zipfile.ZipFile, copy: Path) -> dict[str, Any]:
     }
 
 
-def _room_for(where: str, new: Path, size: int) -> Path:
-    new.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(new.parent).free
+def _make_room(where: str, folder: Path, size: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
     if size > free:
-        raise DataError(f"{where}: unpacks to {size} bytes, but {new.parent} has {free} free: make room")
-    return new
+        raise DataError(f"{where}: unpacks to {size} bytes, but {folder} has {free} free: make room")
 
 
 def _data_start(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from edgepipe.base.files import is_file
+from edgepipe.base.files import is_file, replacing
 from edgepipe.contract import DataSource
 from edgepipe.data.settings import PictureSettings
 from edgepipe.errors import DataError
@@ -114,22 +113,15 @@ def _convert(files: list[Path], out: Path) -> tuple[list[int], list[str]]:
     labels: list[int] = []
     hashes: list[str] = []
     out.parent.mkdir(parents=True, exist_ok=True)
-    new = out.with_name(f"{out.name}.{uuid.uuid4().hex}.new")
-    try:
-        with new.open("wb") as stream:
-            for file in files:
-                planes, found = _read_binary(file) if file.suffix == ".bin" else _read_python(file)
-                if not 0 <= min(found) <= max(found) < len(CLASSES):
-                    raise DataError(
-                        f"{file}: labels reach from {min(found)} to {max(found)}, not 0 to 9: unpack it again"
-                    )
-                for picture in _interleaved(planes):
-                    stream.write(picture)
-                    hashes.append(hashlib.sha256(picture).hexdigest())
-                labels += found
-        new.replace(out)
-    finally:
-        new.unlink(missing_ok=True)
+    with replacing(out) as new, new.open("wb") as stream:
+        for file in files:
+            planes, found = _read_binary(file) if file.suffix == ".bin" else _read_python(file)
+            if not 0 <= min(found) <= max(found) < len(CLASSES):
+                raise DataError(f"{file}: labels reach from {min(found)} to {max(found)}, not 0 to 9: unpack it again")
+            for picture in _interleaved(planes):
+                stream.write(picture)
+                hashes.append(hashlib.sha256(picture).hexdigest())
+            labels += found
     return labels, hashes
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import uuid
 from pathlib import Path
 from typing import Any
 
-from edgepipe.base.files import read_json
+from edgepipe.base.files import read_json, replacing
 
 VERSION = 2
 _MOST = 512 << 20
@@ -46,9 +45,5 @@ def remember(file: Path, value: object) -> None:
     """Write atomically. A folder that cannot be written costs the next run time, and is no error."""
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        new = file.with_name(f"{file.name}.{uuid.uuid4().hex}.new")
-        try:
+        with replacing(file) as new:
             new.write_text(json.dumps({"version": VERSION, "value": value}), encoding="utf-8")
-            new.replace(file)
-        finally:
-            new.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
 
 from edgepipe.records.metrics import Metrics
 
@@ -40,11 +41,20 @@ def misses(metrics: Metrics) -> dict[str, float]:
     return {**shares, "verify": 1.0 if metrics.status == "not_verified" else -1.0}
 
 
-def _dominates(one: Sequence[float], other: Sequence[float], objectives: list[str]) -> bool:
-    """Whether `one` is at least as good in everything and better in something."""
-    signs = [1 if OBJECTIVES[name] else -1 for name in objectives]
-    gains = [sign * (a - b) for sign, a, b in zip(signs, one, other, strict=True)]
-    return min(gains) >= 0 and max(gains) > 0
+def on_front(points: Sequence[Sequence[float]], higher: Sequence[bool]) -> list[bool]:
+    """Which points no other one beats: at least as good in everything and better in something; equal ones stay.
+
+    Args:
+        points: of one length each.
+        higher: for each place of a point, whether higher is better.
+    """
+    signs = [1 if better else -1 for better in higher]
+
+    def beats(one: Sequence[float], other: Sequence[float]) -> bool:
+        gains = [sign * (a - b) for sign, a, b in zip(signs, one, other, strict=True)]
+        return min(gains) >= 0 and max(gains) > 0
+
+    return [not any(beats(other, point) for other in points) for point in points]
 
 
 def choose(points: Sequence[Point], objectives: list[str]) -> tuple[int, bool]:
@@ -81,8 +91,9 @@ def _balanced(points: Sequence[Point], able: list[int], objectives: list[str]) -
 
     The first objective decides a tie.
     """
-    front = [i for i in able if not any(_dominates(points[j][0], points[i][0], objectives) for j in able)]
-    signs = [1 if OBJECTIVES[name] else -1 for name in objectives]
+    higher = [OBJECTIVES[name] for name in objectives]
+    front = list(compress(able, on_front([points[index][0] for index in able], higher)))
+    signs = [1 if better else -1 for better in higher]
 
     def rank(index: int) -> tuple[int, float]:
         mine = points[index][0]

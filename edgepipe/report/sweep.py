@@ -18,6 +18,7 @@ from rich.text import Text
 
 from edgepipe.base.files import lettered, write_text
 from edgepipe.records.metrics import Metrics, quality
+from edgepipe.records.pareto import on_front
 from edgepipe.report.page import page
 from edgepipe.report.svg import Dot, scatter
 from edgepipe.report.table import markdown_rows, megabytes, milliseconds, points, times
@@ -69,30 +70,20 @@ def _records(runs: Sequence[Run], folder: Path, errors: Mapping[str, str] | None
             }
         )
     for axis, lower_is_better in (("latency_p50_ms", True), ("size_bytes", True), ("macs", True)):
-        for record, on_front in zip(records, pareto(records, axis, lower_is_better), strict=True):
-            record.setdefault("pareto", {})[axis] = on_front
+        for record, best in zip(records, pareto(records, axis, lower_is_better), strict=True):
+            record.setdefault("pareto", {})[axis] = best
     return records
 
 
 def pareto(records: Sequence[dict[str, Any]], cost: str, lower_is_better: bool = True) -> list[bool]:
     """Which runs no other run beats in both accuracy and `cost`; equal ones stay together."""
-    places: list[tuple[float, float] | None] = []
-    for record in records:
-        final = record["final"]
-        answers = quality(final)
-        known = answers is not None and final[cost] is not None
-        places.append((answers.value, final[cost] if lower_is_better else -final[cost]) if answers and known else None)
-    found = []
-    for place in places:
-        beaten = place is None or any(
-            other is not None
-            and other[0] >= place[0]
-            and other[1] <= place[1]
-            and (other[0] > place[0] or other[1] < place[1])
-            for other in places
-        )
-        found.append(not beaten)
-    return found
+    places: dict[int, tuple[float, float]] = {}
+    for number, record in enumerate(records):
+        answers = quality(record["final"])
+        if answers is not None and record["final"][cost] is not None:
+            places[number] = (answers.value, record["final"][cost])
+    front = dict(zip(places, on_front(list(places.values()), (True, not lower_is_better)), strict=True))
+    return [front.get(number, False) for number in range(len(records))]
 
 
 def _cells(record: dict[str, Any]) -> tuple[str, ...]:

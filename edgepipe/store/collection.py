@@ -15,7 +15,7 @@ from edgepipe.store.keys import RECORD
 from edgepipe.store.store import Store
 
 _OURS = re.compile(
-    r"[0-9a-f]{40}(-[0-9a-f]{8})?|([a-z]+-)?[0-9a-f]{32}(\.lock)?|[a-z0-9_]+-[0-9a-f]{24}\..+|.+\.lock", re.ASCII
+    r"[0-9a-f]{40}(-[0-9a-f]{8})?|([a-z]+-)?[0-9a-f]{32}(\.lock)?|\.?[a-z0-9_]+-[0-9a-f]{24}\..+|.+\.lock", re.ASCII
 )
 """Names that the store gives: keys, workspaces, hashes of files. What is named otherwise is left where it is."""
 

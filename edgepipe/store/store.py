@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgepipe.base import disk
-from edgepipe.base.files import is_folder
+from edgepipe.base.files import flush, is_folder
 from edgepipe.base.leftovers import take_away
 from edgepipe.base.marks import claim
 from edgepipe.base.scratch import owned, scratch
@@ -283,29 +283,15 @@ class Store:
     def _rename(self, work: Path, target: Path) -> bool:
         """Commit a folder; whether it was ours, and not one that a process without our locks (network drives) put."""
         for path in [*work.rglob("*"), work]:
-            _flush(path)
+            flush(path)
         try:
             work.replace(target)
         except OSError:
             if not target.exists():
                 raise
             return False
-        _flush(target.parent)
+        flush(target.parent)
         return True
-
-
-def _flush(path: Path) -> None:
-    """Have the system write a file or a folder's names to the disk now."""
-    if path.is_dir():
-        if os.name == "posix":  # Windows has no such thing for folders
-            folder = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        return
-    with path.open("rb+") as stream:  # Windows flushes only what is open for writing
-        os.fsync(stream.fileno())
 
 
 def _touch(path: Path) -> None:

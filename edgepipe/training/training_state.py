@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from edgepipe.base.files import is_file
+from edgepipe.base.files import is_file, replacing
 
 _CHECKPOINT = "epoch.pt"
 _DIGEST_BYTES = 32
@@ -24,17 +23,9 @@ def write_checkpoint(file: Path, content: dict[str, Any]) -> None:
     """Write tensors and plain values, their SHA-256 in front, on the disk before the old file goes."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    part = file.with_name(f".{file.name}.part")
-    try:
-        with part.open("wb") as stream:
-            stream.write(hashlib.sha256(buffer.getbuffer()).digest())
-            stream.write(buffer.getbuffer())
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    with replacing(file, alone=True, on_disk=True) as part, part.open("wb") as stream:
+        stream.write(hashlib.sha256(buffer.getbuffer()).digest())
+        stream.write(buffer.getbuffer())
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgepipe.base import children
+from edgepipe.base.files import swap
 from edgepipe.base.marks import check, claim
 from edgepipe.base.scratch import owned, take_away
 from edgepipe.errors import VerifyError
@@ -56,8 +56,6 @@ def install_into(folder: Path, fill: Callable[[Path], None]) -> None:
         with owned(folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")) as part:
             claim(part, "target", "targets install", _older)
             fill(part)
-            if folder.exists():
-                shutil.rmtree(folder)
-            part.replace(folder)
+            swap(part, folder)
     except OSError as error:
         raise VerifyError(f"{folder}: cannot be installed: {error.strerror or error}") from None

@@ -21,7 +21,7 @@ HOLDER = """
 import sys, tempfile
 from pathlib import Path
 from edgepipe.base.scratch import scratch
-from edgepipe.store import Store
+from edgepipe.store.store import Store
 store = Store(Path(sys.argv[1]))
 with store.in_use(), store.workspace() as space, scratch("held"):
     (space / "half").write_text("x" * 10**6)
@@ -134,7 +134,7 @@ def test_an_installation_that_was_killed_goes_with_the_next_one(tmp_path: Path) 
 def test_small_files_without_a_lock_go_when_they_are_old(tmp_path: Path) -> None:
     root = tmp_path / "store"
     Store(root)
-    old, new = root / "cache" / "files-0.json.a.new", root / "tmp" / f"probe-{'1' * 32}"
+    old, new = root / "cache" / ".files-0.json.0badc0de.part", root / "tmp" / f"probe-{'1' * 32}"
     for path in (old, new):
         path.touch()
     os.utime(old, (1e9, 1e9))
