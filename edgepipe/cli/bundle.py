@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgepipe.bundle.manifest import bundle_folder, read_bundle
 from edgepipe.errors import InputError, RecipeError
 from edgepipe.report.terminal import Arguments, output_console, print_error, print_note
 
@@ -19,7 +20,6 @@ def main_bundle(argv: list[str]) -> int:
         return 0
     if not 0 <= args.port <= 65535:
         raise RecipeError(f"command line: bundle: --port must be in 0 to 65535, found {args.port}")
-    from edgepipe.bundle.manifest import bundle_folder
 
     folder = bundle_folder(args.folder)
     return _verify(folder) if args.do == "verify" else _serve(folder, args.port)
@@ -47,7 +47,6 @@ def _verify(folder: Path) -> int:
 
 def _serve(folder: Path, port: int) -> int:
     """edgepipe's own server over a bundle that is whole: nothing that lies in the bundle runs on this computer."""
-    from edgepipe.bundle.manifest import read_bundle
     from edgepipe.bundle.serve import give_runtime, serve
     from edgepipe.bundle.verify import problems
 

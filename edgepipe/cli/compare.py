@@ -7,13 +7,13 @@ from pathlib import Path
 from edgepipe.base.files import is_folder
 from edgepipe.base.marks import claim, ran_here
 from edgepipe.errors import InputError
+from edgepipe.records.metrics import read_metrics
+from edgepipe.report.sweep import Run, rich_sweep, write_sweep
 from edgepipe.report.terminal import Arguments, output_console
 
 
 def main_compare(argv: list[str]) -> int:
     """`edgepipe compare RUN RUN … [--out DIR]`: the sweep page over any runs."""
-    from edgepipe.records.metrics import read_metrics
-    from edgepipe.report.sweep import Run, rich_sweep, write_sweep
 
     parser = Arguments("edgepipe compare", description="One table and one page over several runs.")
     parser.add_argument("runs", nargs="+", type=Path, help="run folders, or their metrics.json")

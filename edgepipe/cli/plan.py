@@ -9,6 +9,7 @@ from edgepipe.errors import RecipeError
 from edgepipe.recipe.lacking import lacking_of
 from edgepipe.recipe.schema import Recipe
 from edgepipe.report.terminal import print_error, wide_console
+from edgepipe.targets.estimate import warnings
 
 
 def main_plan(argv: list[str]) -> int:
@@ -51,7 +52,6 @@ def main_plan(argv: list[str]) -> int:
 
 def _preflight(recipe: Recipe, console: Console) -> None:
     """What will be slow, unsupported or unproven on the target."""
-    from edgepipe.targets.estimate import warnings
     from edgepipe.verify.targets import target_of
 
     console.print(f"target: {recipe.target.name}: {recipe.target.description}", markup=False)

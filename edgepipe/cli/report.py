@@ -8,13 +8,13 @@ from pathlib import Path
 from edgepipe.base.files import is_folder
 from edgepipe.base.text import printable
 from edgepipe.errors import InputError
+from edgepipe.records.metrics import read_metrics
+from edgepipe.report.html import write_report
 from edgepipe.report.terminal import Arguments
 
 
 def main_report(argv: list[str]) -> int:
     """`edgepipe report RUN`: write report.html again from metrics.json."""
-    from edgepipe.records.metrics import read_metrics
-    from edgepipe.report.html import write_report
 
     parser = Arguments("edgepipe report", description="Write report.html again from metrics.json.")
     parser.add_argument("run", type=Path, help="a run's folder, or its metrics.json")

@@ -9,6 +9,7 @@ from edgepipe.base.files import is_file
 from edgepipe.base.suggest import did_you_mean
 from edgepipe.engine.verified import examples_for, model_of, ran_of, record_proofs, refuse_changed
 from edgepipe.errors import RecipeError
+from edgepipe.report.table import goal_line, rich_proofs
 from edgepipe.report.terminal import Arguments, LiveWatcher, output_console, print_note
 from edgepipe.store.store import Store
 from edgepipe.verify.settings import AGREEMENT, EXAMPLES, TARGETS
@@ -62,7 +63,6 @@ def main_verify(argv: list[str]) -> int:
             require=args.require_verify,
             progress=watcher.progress,
         )
-    from edgepipe.report.table import goal_line, rich_proofs
 
     output_console().print(rich_proofs(proofs), soft_wrap=True)
     missed = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from pydantic import Field
 
 from edgepipe.base.files import is_file, replacing
 from edgepipe.contract import DataSource
+from edgepipe.data.hashes import cache_file, recall, remember, stamp
+from edgepipe.data.rows import RowFile
 from edgepipe.data.settings import PictureSettings
 from edgepipe.errors import DataError
 
@@ -49,9 +52,7 @@ class Cifar10Data(PictureSettings):
         """Verify the files once, keep their pixels in `cache`, and split as published."""
         import numpy as np
 
-        from edgepipe.data.hashes import cache_file, recall, remember, stamp
         from edgepipe.data.pictures import PictureSource, Pool
-        from edgepipe.data.rows import RowFile
 
         files = self._files()
         stamps = [stamp(file) for file in files]
@@ -168,7 +169,6 @@ def _empty_array(kind: Any, shape: Any, dtype: Any) -> Any:
 
 
 def _read_python(file: Path) -> tuple[NDArray[np.uint8], list[int]]:
-    import io
 
     import numpy as np
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,6 @@ class DigitsData(PictureSettings):
 
     def open(self, cache: Path) -> DataSource:  # noqa: ARG002  1,797 scans are hashed faster than hashes are read
         """Read the scans and hold out `evaluation_size` of them."""
-        import hashlib
 
         from edgepipe.data.pictures import PictureSource, Pool
         from edgepipe.data.splits import hold_out

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from edgepipe.contract import DataSource
+from edgepipe.contract import DataSource, Split
 from edgepipe.data.settings import DataSettings, OnOverlap, Trust
+from edgepipe.errors import DataError
 
 if TYPE_CHECKING:
     from edgepipe.data.arrays import Arrays
@@ -46,10 +47,8 @@ class NpzData(DataSettings):
         """Check and hash every example (once per file), and draw the splits."""
         import numpy as np
 
-        from edgepipe.contract import Split
         from edgepipe.data.array_source import ArraySource
         from edgepipe.data.arrays import open_arrays
-        from edgepipe.errors import DataError
 
         trust = self.digest == "stat"
         evaluation = open_arrays("data.evaluation", self.evaluation, cache, trust)
@@ -101,7 +100,6 @@ class NpzData(DataSettings):
         import numpy as np
 
         from edgepipe.data.splits import stratified_order
-        from edgepipe.errors import DataError
 
         rows = np.arange(len(arrays.hashes)) if rows is None else rows
         if size is None:

@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgepipe.base.files import is_file, is_there
 from edgepipe.contract.artifact import ONNX_FILE, Task, file_sha256
+from edgepipe.data.arrays import NAMES
+from edgepipe.data.npz_file import read_npz
 from edgepipe.data.task import with_task
+from edgepipe.engine.run import judged, status_of
 from edgepipe.errors import InputError
 from edgepipe.plugins import source_class
 from edgepipe.recipe.files import read_yaml
@@ -19,6 +22,7 @@ from edgepipe.records.metrics import GoalResult, Metrics, Proof, read_metrics
 from edgepipe.records.run_folder import refuse_another
 from edgepipe.report.record import write_record
 from edgepipe.store.store import Store
+from edgepipe.targets.estimate import estimates
 from edgepipe.targets.profile import Target
 from edgepipe.verify.settings import AGREEMENT, EXAMPLES
 
@@ -99,8 +103,6 @@ def examples_for(inputs: Path | None, what: Path, ran: Ran, store: Store, count:
 
 def _arrays(path: Path) -> tuple[Any, Any]:
     """`images` of an .npz, (n, ...), and its labels, int64 (n,), where it has any."""
-    from edgepipe.data.arrays import NAMES
-    from edgepipe.data.npz_file import read_npz
 
     arrays = read_npz(path, (*NAMES, "labels"))
     name = next((name for name in NAMES if name in arrays), None)
@@ -124,8 +126,6 @@ def record_proofs(run: Path, proofs: list[Proof], target: Target | None) -> list
     Returns:
         The lines of the goal that rest on a time measured just now; all lines are judged again.
     """
-    from edgepipe.engine.run import judged, status_of
-    from edgepipe.targets.estimate import estimates
 
     metrics = read_metrics(run)
     ran = {proof.target for proof in metrics.proofs if proof.status != "skipped"}

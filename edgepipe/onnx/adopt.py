@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edgepipe.errors import ModelError, ParityError
+from edgepipe.onnx.clean import clean
 from edgepipe.onnx.layout import Layout
 from edgepipe.onnx.linear import linear_to_gemm
 from edgepipe.onnx.subgraphs import Readers, all_graphs, captured, drop_unread, read_instead
@@ -44,7 +45,6 @@ def adopt(
         ModelError: not one input, or not that output. ParityError: the graph answers otherwise.
     """
     from edgepipe.onnx.answers import session_answers
-    from edgepipe.onnx.clean import clean
 
     model = onnx.load(source)
     wanted = [item.name for item in model.graph.output]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,9 @@ from edgepipe.contract.artifact import Signature
 from edgepipe.errors import ModelError
 from edgepipe.onnx.batch_axis import counting
 from edgepipe.onnx.layout import Layout, arranged, fits
+from edgepipe.onnx.rewritten import difference
 from edgepipe.onnx.session_options import quiet_options
+from edgepipe.onnx.tensor_types import numpy_type
 
 if TYPE_CHECKING:
     import onnx
@@ -92,10 +95,8 @@ def shape_in(found: Layout, signature: Signature) -> tuple[int, ...]:
 
 def arrange(network: onnx.ModelProto, found: Layout, signature: Signature, where: str) -> list[str]:
     """Make the graph take examples as the data gives them, in place; what people should be told."""
-    import copy
 
     from edgepipe.onnx.adopt import arrange_input
-    from edgepipe.onnx.rewritten import difference
 
     if found == "same":
         return []
@@ -192,6 +193,5 @@ def _session(network: onnx.ModelProto) -> Any:
 
 
 def _zeros(session: Any, count: int, shape: Any) -> NDArray[Any]:
-    from edgepipe.onnx.tensor_types import numpy_type
 
     return np.zeros((count, *shape), numpy_type(session.get_inputs()[0].type))

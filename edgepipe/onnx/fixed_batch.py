@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.errors import MeasureError, PassError
+from edgepipe.onnx.batch_axis import MIXED, batch_axis, mixed
 
 if TYPE_CHECKING:
     import onnx
@@ -83,7 +84,6 @@ def _wrong(
 ) -> str | None:
     """What is wrong with several examples at once, in words; None: nothing."""
     from edgepipe.onnx import session as runtime
-    from edgepipe.onnx.batch_axis import MIXED, batch_axis, mixed
 
     options = runtime.options(1)
     count = 2 if batch == "dynamic" else batch

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import AttributeProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, numpy_helper, shape_inference
 
 from edgepipe.onnx.messages import messages
 from edgepipe.onnx.subgraphs import Readers, all_graphs, read_instead
@@ -19,7 +20,6 @@ _TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "stash_type", "soft
 
 def kinds() -> dict[int, tuple[str, float]]:
     """By element type its name and how far, as a share of the largest answer, float32 may answer otherwise."""
-    from onnx import TensorProto
 
     return {
         TensorProto.FLOAT16: ("float16", 0.05),
@@ -33,7 +33,6 @@ def other_float(network: onnx.ModelProto) -> int | None:
 
     A number alone (a scale, a limit) that an exporter wrote in float64 makes no graph of float64.
     """
-    from onnx import TensorProto
 
     known = kinds()
     ends = [item.type.tensor_type.elem_type for item in (*network.graph.input, *network.graph.output)]
@@ -48,7 +47,6 @@ def to_float32(network: onnx.ModelProto) -> None:
 
     float16 and bfloat16 lose nothing; numbers of float64 beyond float32's range become its largest.
     """
-    from onnx import AttributeProto, NodeProto, TensorProto, TypeProto, numpy_helper
 
     known = kinds()
     for item in messages(network, TensorProto):
@@ -101,7 +99,6 @@ def _drop_casts(network: onnx.ModelProto) -> None:
 
 def _floats(network: onnx.ModelProto) -> set[str]:
     """Names of the tensors that are known to be float32."""
-    from onnx import TensorProto, ValueInfoProto, shape_inference
 
     try:
         inferred = shape_inference.infer_shapes(network)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edgepipe.errors import ModelError
 from edgepipe.onnx.layout import Layout, arranged
 from edgepipe.onnx.session_options import quiet_options
+from edgepipe.onnx.tensor_types import numpy_type
 
 if TYPE_CHECKING:
     import onnx
@@ -53,8 +54,6 @@ def difference(
 
 def _answers(model: onnx.ModelProto, input_shape: tuple[int, ...], layout: Layout) -> NDArray[np.float64]:
     import onnxruntime as ort
-
-    from edgepipe.onnx.tensor_types import numpy_type
 
     session = ort.InferenceSession(model.SerializeToString(), quiet_options(), providers=["CPUExecutionProvider"])
     first = session.get_inputs()[0]

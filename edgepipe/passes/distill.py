@@ -11,6 +11,7 @@ from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.contract.settings import Settings
 from edgepipe.errors import PassError
 from edgepipe.passes.teaching import TaughtPass
+from edgepipe.torch.torchvision_networks import misfit, unknown_name
 from edgepipe.training.settings import GRAD_NORM
 
 if TYPE_CHECKING:
@@ -59,7 +60,6 @@ class Distill(TaughtPass):
     def problems(self) -> list[tuple[str, str]]:
         if self.student is None:
             return []
-        from edgepipe.torch.torchvision_networks import unknown_name
 
         wrong = unknown_name(self.student.name)
         return [] if wrong is None else [("student.name", wrong)]
@@ -67,7 +67,6 @@ class Distill(TaughtPass):
     def misfits(self, input_shape: tuple[int, ...]) -> list[tuple[str, str]]:
         if self.student is None:
             return []
-        from edgepipe.torch.torchvision_networks import misfit
 
         wrong = misfit(self.student.name, input_shape)
         return [] if wrong is None else [("student.name", wrong)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shutil
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -11,7 +13,9 @@ from pydantic import Field, JsonValue
 from edgepipe.contract import Job, Pass, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.errors import PassError
+from edgepipe.onnx.clean import clean
 from edgepipe.onnx.session_options import quiet_options
+from edgepipe.onnx.written import write
 
 
 class Export(Pass):
@@ -50,9 +54,7 @@ class Export(Pass):
         from onnx import version_converter
 
         from edgepipe.onnx.answers import check_parity, session_answers
-        from edgepipe.onnx.clean import clean
         from edgepipe.onnx.fixed_batch import set_batch
-        from edgepipe.onnx.written import write
 
         network = onnx.load(model.onnx)
         if self.opset is not None:
@@ -126,8 +128,6 @@ class Export(Pass):
 
 def _write_ort(job: Job):  # type: ignore[no-untyped-def]
     """`model.ort`, optimized for any processor, and `required_operators.config`."""
-    import contextlib
-    import io
 
     import onnxruntime as ort
     from onnxruntime.tools.ort_format_model import create_config_from_models

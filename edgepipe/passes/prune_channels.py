@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from edgepipe.base.suggest import did_you_mean
 from edgepipe.contract import Job, Pass, Split
 from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.errors import ModelError, PassError
+from edgepipe.passes.tabulate_latency import TabulateLatency
 from edgepipe.training.recovery import Recovery
 
 if TYPE_CHECKING:
@@ -76,7 +78,6 @@ class PruneChannels(Pass):
     exclude: tuple[str, ...] = Field((), description="names of modules whose outputs stay; the classifier always does")
 
     def behind(self, before: Pass | None) -> str | None:
-        from edgepipe.passes.tabulate_latency import TabulateLatency
 
         if self.scope == "latency" and not isinstance(before, TabulateLatency):
             return "scope=latency needs a step `pass: tabulate_latency` directly before it. Put one there"
@@ -85,7 +86,6 @@ class PruneChannels(Pass):
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import torch
 
-        from edgepipe.base.suggest import did_you_mean
         from edgepipe.pruning import allocation, channels, dependencies
         from edgepipe.pruning.cutting import Latency
         from edgepipe.torch import artifact as torch_artifact

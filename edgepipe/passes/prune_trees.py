@@ -9,7 +9,8 @@ from pydantic import Field
 from edgepipe.contract import Job, Pass, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.errors import PassError
-from edgepipe.onnx.clean import TREES
+from edgepipe.onnx.clean import TREES, clean
+from edgepipe.onnx.written import write
 
 
 class PruneTrees(Pass):
@@ -31,8 +32,6 @@ class PruneTrees(Pass):
         import onnx
 
         from edgepipe.onnx.answers import session_answers
-        from edgepipe.onnx.clean import clean
-        from edgepipe.onnx.written import write
 
         network = onnx.load(model.onnx)
         forest = _forest(network, job.label)

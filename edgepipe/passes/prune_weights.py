@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from edgepipe.base.suggest import did_you_mean
 from edgepipe.contract import Job, Pass, Split
 from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.errors import PassError
@@ -41,7 +42,6 @@ class PruneWeights(Pass):
     exclude: tuple[str, ...] = Field((), description="names of modules that stay whole")
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
-        from edgepipe.base.suggest import did_you_mean
         from edgepipe.torch import artifact as torch_artifact
 
         architecture = torch_artifact.read_architecture(model)

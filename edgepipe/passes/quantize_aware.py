@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from edgepipe.contract import Job, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.errors import ParityError, PassError
+from edgepipe.onnx.clean import clean
+from edgepipe.onnx.written import write
 from edgepipe.passes.teaching import TaughtPass
 
 if TYPE_CHECKING:
@@ -63,8 +65,6 @@ class QuantizeAware(TaughtPass):
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import onnx
 
-        from edgepipe.onnx.clean import clean
-        from edgepipe.onnx.written import write
         from edgepipe.quant.rewrite.prepare import prepare
         from edgepipe.quant.write.deploy import deploy
         from edgepipe.torch.from_onnx import OnnxNetwork

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -9,6 +10,8 @@ from pydantic import Field
 from edgepipe.contract import Job, Pass
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.errors import PassError
+from edgepipe.onnx.clean import clean
+from edgepipe.onnx.written import write
 
 if TYPE_CHECKING:
     import onnx
@@ -36,13 +39,10 @@ class QuantizeDynamic(Pass):
     exclude: tuple[str, ...] = Field((), description="names of nodes that stay float")
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
-        import logging
 
         import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
-        from edgepipe.onnx.clean import clean
-        from edgepipe.onnx.written import write
         from edgepipe.quant.place.exclude import named_nodes
         from edgepipe.quant.place.layers import check_weights
         from edgepipe.quant.rewrite.embeddings import quantize_tables

@@ -10,6 +10,8 @@ from pydantic import Field
 from edgepipe.contract import Job, Pass, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.errors import PassError
+from edgepipe.onnx.clean import clean
+from edgepipe.onnx.written import write
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -99,8 +101,6 @@ class QuantizeStatic(Pass):
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import onnx
 
-        from edgepipe.onnx.clean import clean
-        from edgepipe.onnx.written import write
         from edgepipe.quant.place.placement import NOT_WORTH_IT, TOO_FAR_APART
         from edgepipe.quant.rewrite.recurrent import ADVICE, kinds_in
 

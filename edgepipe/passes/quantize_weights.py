@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -9,6 +10,8 @@ from pydantic import Field
 from edgepipe.contract import Job, Pass
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.errors import PassError
+from edgepipe.onnx.clean import clean
+from edgepipe.onnx.written import write
 
 
 class QuantizeWeights(Pass):
@@ -34,13 +37,10 @@ class QuantizeWeights(Pass):
     exclude: tuple[str, ...] = Field((), description="names of nodes that stay float")
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
-        import logging
 
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-        from edgepipe.onnx.clean import clean
         from edgepipe.onnx.subgraphs import all_graphs
-        from edgepipe.onnx.written import write
         from edgepipe.quant.place.exclude import named_nodes
         from edgepipe.quant.place.layers import check_weights
         from edgepipe.quant.rewrite.patches import patches_to_products

@@ -11,6 +11,7 @@ from pydantic import Field
 from edgepipe.contract import Job, Pass
 from edgepipe.contract.artifact import ARCHITECTURE_FILE, WEIGHTS_FILE, Artifact, Kind
 from edgepipe.errors import PassError
+from edgepipe.targets.host import environment
 
 if TYPE_CHECKING:
     from edgepipe.measure.layer_times import Layer
@@ -38,7 +39,6 @@ class TabulateLatency(Pass):
     def apply(self, model: Artifact, job: Job) -> Artifact:
         from edgepipe.measure.layer_times import layer_milliseconds
         from edgepipe.pruning import allocation
-        from edgepipe.targets.host import environment
         from edgepipe.torch import artifact as torch_artifact
 
         network = torch_artifact.build(model)

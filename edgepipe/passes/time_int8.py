@@ -11,6 +11,7 @@ from edgepipe.base.scratch import scratch
 from edgepipe.contract import Job, Pass
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.errors import PassError
+from edgepipe.targets.host import environment
 
 TIMES_FILE = "int8_times.json"
 
@@ -74,7 +75,6 @@ class TimeInt8(Pass):
         from edgepipe.quant.rewrite.norms import norms_to_convolutions
         from edgepipe.quant.rewrite.prepare import prepare
         from edgepipe.quant.write.static import write_untuned
-        from edgepipe.targets.host import environment
 
         network = prepare(model.onnx, job.label)
         norms_to_convolutions(network)

@@ -9,6 +9,8 @@ from pydantic import Field
 from edgepipe.contract import Job, Pass
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.errors import PassError
+from edgepipe.onnx.clean import clean
+from edgepipe.onnx.written import write
 
 
 class ToFloat16(Pass):
@@ -30,8 +32,6 @@ class ToFloat16(Pass):
         import onnx
         from onnx import numpy_helper
 
-        from edgepipe.onnx.clean import clean
-        from edgepipe.onnx.written import write
         from edgepipe.quant.rewrite.prepare import QUANTIZED
 
         network = onnx.load(model.onnx)

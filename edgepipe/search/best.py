@@ -8,6 +8,7 @@ from edgepipe.base.files import write_text
 from edgepipe.errors import EdgepipeError
 from edgepipe.records.metrics import read_metrics
 from edgepipe.records.pareto import choose
+from edgepipe.report.sweep import write_sweep
 from edgepipe.report.terminal import error_console, output_console
 from edgepipe.search.space import Search
 from edgepipe.search.study import ended_trials, point_of
@@ -25,8 +26,6 @@ def finish(search: Search, study: Any, points: Any) -> int:
         EdgepipeError: no trial came to an end in full.
     """
     from optuna.trial import TrialState
-
-    from edgepipe.report.sweep import write_sweep
 
     done, runs = _runs(search, study)
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))

@@ -22,9 +22,12 @@ from edgepipe.plugins import library_versions, module_digest, package_digest
 from edgepipe.recipe.plan import Plan, PlannedStep
 from edgepipe.recipe.schema import Recipe
 from edgepipe.records.metrics import LayerEffect, Sensitivity
+from edgepipe.report.sensitivity import markdown_sensitivity, write_sensitivity
 from edgepipe.report.terminal import LiveWatcher
+from edgepipe.search.prune_alone import pruned_effects
 from edgepipe.store.keys import key_of
 from edgepipe.store.store import Store
+from edgepipe.targets.host import environment
 
 if TYPE_CHECKING:
     from edgepipe.quant.study.answers import Effect
@@ -99,7 +102,6 @@ def publish(result: Sensitivity, folder: Path) -> None:
     Raises:
         EdgepipeError: the folder cannot be written.
     """
-    from edgepipe.report.sensitivity import markdown_sensitivity, write_sensitivity
 
     try:
         claim(folder, "results", "command line: --out", ran_here)
@@ -121,8 +123,6 @@ def _measure(
 ) -> Sensitivity:
     from edgepipe.quant.study.answers import answers, effect, examples_of
     from edgepipe.quant.study.sensitivity import alone, layer_effects
-    from edgepipe.search.prune_alone import pruned_effects
-    from edgepipe.targets.host import environment
 
     started = time.perf_counter()
     settings = quantize.settings

@@ -14,6 +14,7 @@ from edgepipe.recipe.compose import compose
 from edgepipe.recipe.searched import Span
 from edgepipe.records.metrics import Metrics
 from edgepipe.records.pareto import QUALITY_GOALS, misses
+from edgepipe.report.html import write_report
 from edgepipe.report.terminal import error_console
 from edgepipe.search.objectives import values_of
 from edgepipe.search.space import Search, number_of, plain_yaml
@@ -70,8 +71,6 @@ def _run(search: Search, chosen: list[str], place: Path, trial: Any) -> Metrics:
     An interrupted trial is the next one.
     """
     import optuna
-
-    from edgepipe.report.html import write_report
 
     try:
         recipe, plan = compose([*search.fixed, *chosen])

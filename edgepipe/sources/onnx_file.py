@@ -16,7 +16,9 @@ from edgepipe.contract.settings import PlaceText
 from edgepipe.errors import ModelError
 from edgepipe.onnx import ends as onnx_ends
 from edgepipe.onnx import external_data
+from edgepipe.onnx.expanded import in_order, without_functions, without_sparse
 from edgepipe.onnx.messages import messages
+from edgepipe.onnx.rewritten import difference
 from edgepipe.onnx.written import LARGEST_BYTES, check_size, too_large
 from edgepipe.sources.settings import ModelSettings
 
@@ -64,7 +66,6 @@ class OnnxModel(ModelSettings):
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
         import onnx
 
-        from edgepipe.onnx.expanded import in_order
         from edgepipe.sources import first_run
 
         path = Path(self.path)
@@ -109,9 +110,6 @@ def _in_plain_words(
     """
     import onnx
 
-    from edgepipe.onnx.expanded import without_functions, without_sparse
-    from edgepipe.onnx.rewritten import difference
-
     notes: list[str] = []
     if not network.functions and not any(messages(network, onnx.SparseTensorProto)):
         return network, notes
@@ -131,7 +129,6 @@ def _in_plain_words(
 def _in_float32(network: onnx.ModelProto, input_shape: tuple[int, ...], where: str) -> list[str]:
     """Make a graph of another float type one of float32, in place; what people should be told."""
     from edgepipe.onnx.in_float32 import kinds, other_float, to_float32
-    from edgepipe.onnx.rewritten import difference
 
     kind = other_float(network)
     if kind is None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from edgepipe.contract.settings import Settings
+from edgepipe.targets.host import bf16_features, fingerprint
 
 GRAD_NORM = "gradients of a greater norm, over all weights, are scaled down to it; null: none"
 
@@ -55,7 +56,6 @@ class TrainingSettings(Settings):
 
     def local(self) -> dict[str, Any]:
         """What of this machine the trained weights depend on; part of the cache key."""
-        from edgepipe.targets.host import bf16_features, fingerprint
 
         found: dict[str, Any] = {"bf16": bf16_features()} if self.precision == "auto" else {}
         if self.minutes is not None:  # how many epochs fit
