@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgepipe.__main__ import main
+from edgepipe.store.collection import verify
 from edgepipe.store.keys import RECORD
 from edgepipe.store.store import Store
 from tests.data.drawing import tree, write
@@ -130,7 +131,7 @@ def test_pipes_in_a_store_are_damage(tmp_path: Path) -> None:
         file.unlink()
         odd(file, "pipe")
     assert main(["store", "ls", "--root", str(root)]) == 0
-    assert Store(root).verify()[0] == 0
+    assert verify(Store(root))[0] == 0
     assert main(argv) == 0
 
 
