@@ -343,7 +343,7 @@ def test_recipes_are_listed_beside_files_that_are_none(
     assert shown.count("not a recipe: ") == 3
 
 
-@pytest.mark.parametrize("broken", ["job._job", "run._deploy"])
+@pytest.mark.parametrize("broken", ["cli.job._job", "engine.run._deploy"])
 def test_the_log_of_a_defect_is_named_as_the_user_reaches_it(
     broken: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

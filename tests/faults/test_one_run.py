@@ -41,7 +41,7 @@ def test_a_model_of_a_killed_run_is_gone_when_the_next_one_fails(
     def fails(*_: object) -> None:
         raise PassError("no")
 
-    monkeypatch.setattr(edgepipe.run, "_one_step", fails)
+    monkeypatch.setattr(edgepipe.engine.run, "_one_step", fails)
     assert main(["bundle", "verify", str(run)]) == 2
     assert main(arguments(whole, f"hydra.run.dir={run}")) == 1
     assert read_metrics(run).status == "failed"
@@ -57,7 +57,7 @@ def test_a_run_that_fails_behind_its_deployment_has_none(
         assert (run / "final" / "model.onnx").is_file()
         raise PassError("it does not answer there")
 
-    monkeypatch.setattr(edgepipe.run, "_verify", prove)
+    monkeypatch.setattr(edgepipe.engine.run, "_verify", prove)
     assert main(arguments(whole, f"hydra.run.dir={run}", "verify=[x86_avx2]")) == 1
     assert read_metrics(run).status == "failed"
     assert not (run / "final").exists()
@@ -108,7 +108,7 @@ def test_a_search_trial_that_fails_in_an_old_folder_keeps_no_old_model(whole: Pa
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(edgepipe.run, "_one_step", stopped)
+        patch.setattr(edgepipe.engine.run, "_one_step", stopped)
         outcome = edgepipe.run.run(recipe, plan, run)
     assert outcome.exit_code == 130
     assert not (run / "final").exists()

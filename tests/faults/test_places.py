@@ -123,7 +123,7 @@ def test_a_run_or_a_store_with_no_place_is_refused_before_the_work(
     def computed(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(edgepipe.run, "_one_step", computed)
+    monkeypatch.setattr(edgepipe.engine.run, "_one_step", computed)
     argv = arguments(tmp_path)
     (tmp_path / "barred").mkdir()
     (tmp_path / "barred" / "run").mkdir()
@@ -143,7 +143,7 @@ def test_verify_and_sensitivity_are_refused_before_the_work(
         raise AssertionError
 
     monkeypatch.setattr(edgepipe.verify.prove, "prove", worked)
-    monkeypatch.setattr(edgepipe.sensitivity, "incoming", worked)
+    monkeypatch.setattr(edgepipe.search.sensitivity, "incoming", worked)
     run = Path(shutil.copytree(whole / "run", tmp_path / "barred" / "run"))
     read_only(tmp_path / "barred")
     refused_first(["verify", str(run), "--on", "x86_avx2"], capfd, run)

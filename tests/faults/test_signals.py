@@ -123,7 +123,7 @@ def _main_with(body: str, tmp: Path) -> subprocess.Popen[str]:
 
 
 CHILD = """
-    from edgepipe import children
+    from edgepipe.base import children
     from edgepipe.base.scratch import scratch
     with scratch('child') as folder:
         with children.running(['sh', '-c', 'trap "" TERM INT; sleep 300 & wait; sleep 300']) as process:
