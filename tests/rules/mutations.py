@@ -60,13 +60,13 @@ MUTATIONS = (
     ),
     Mutation(
         "a step is computed without its lock",
-        'with self._waiting(self.root / "locks" / f"{key}.lock", f"{what}: another process is computing this"):',
+        "with self.locks.key(key, what):",
         "with suppress():",
         "tests/store/test_store.py::test_one_key_has_one_holder_and_the_other_is_told_what_it_waits_for",
     ),
     Mutation(
         "a file is written in place, and a reader sees half of it",
-        'part.write_text(text, encoding="utf-8")\n        part.replace(path)',
+        'with replacing(path) as part:\n        part.write_text(text, encoding="utf-8")',
         'path.write_text(text, encoding="utf-8")',
         "tests/base/test_files.py::test_a_text_is_there_whole_or_not_at_all",
     ),

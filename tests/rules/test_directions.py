@@ -8,9 +8,9 @@ from typing import TypeVar
 import pytest
 from pydantic import BaseModel
 
-from edgepipe.cli.check import Baseline, Expected, Verdict, compare
 from edgepipe.engine.run import judged
 from edgepipe.recipe.schema import Goal
+from edgepipe.records.gate import Baseline, Expected, Verdict, compare
 from edgepipe.records.metrics import (
     GATED,
     Environment,
