@@ -109,7 +109,7 @@ def test_a_search_trial_that_fails_in_an_old_folder_keeps_no_old_model(whole: Pa
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(edgepipe.engine.run, "_one_step", stopped)
-        outcome = edgepipe.run.run(recipe, plan, run)
+        outcome = edgepipe.engine.run.run(recipe, plan, run)
     assert outcome.exit_code == 130
     assert not (run / "final").exists()
     assert read_metrics(run).status == "failed"

@@ -201,10 +201,13 @@ def test_a_flag_stays_a_flag() -> None:
 def test_hydra_is_driven_by_one_file_and_its_private_modules_are_known_there_only() -> None:
     package = Path(shipped_recipes.__globals__["__file__"]).parents[1]
     imports = {
-        path.name: re.findall(r"^ *(?:from|import) (hydra[\w.]*)", path.read_text(), re.M)
+        path.relative_to(package).as_posix(): re.findall(
+            r"^ *(?:from|import) (hydra[\w.]*)", path.read_text(encoding="utf-8"), re.M
+        )
         for path in package.rglob("*.py")
     }
 
-    assert sorted(name for name, found in imports.items() if found) == ["explain.py", "hydra_app.py", "words.py"]
+    knowing = sorted(name for name, found in imports.items() if found)
+    assert knowing == ["recipe/explain.py", "recipe/hydra_app.py", "recipe/words.py"]
     private = [name for name, found in imports.items() if any("._" in module for module in found)]
-    assert private == ["hydra_app.py"]
+    assert private == ["recipe/hydra_app.py"]
