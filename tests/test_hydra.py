@@ -218,41 +218,6 @@ def test_words_that_mean_nothing_are_refused(argv: list[str], capsys: pytest.Cap
     assert capsys.readouterr().err.startswith("error: command line: ")
 
 
-def test_plan_names_the_files_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    here = tmp_path / "here.safetensors"
-    here.touch()
-    asked = ["plan", "recipe=resnet18_ptq", f"data.root={tmp_path}/nowhere"]
-    assert main([*asked, f"model.weights={tmp_path}/none.pth"]) == 2
-    assert capsys.readouterr().err.splitlines() == [
-        f"error: resnet18_ptq: model.weights: there is no {tmp_path}/none.pth here",
-        f"error: resnet18_ptq: data.root: there is no {tmp_path}/nowhere here",
-    ]
-    assert main([*asked[:2], f"data.root={tmp_path}", f"model.weights={here}"]) == 0
-
-
-@pytest.mark.parametrize(
-    ("recipe", "override", "wanted"),
-    [
-        ("resnet18_ptq", "passes.quantize.keep_float=measured", "needs a step `pass: time_int8` directly before it"),
-        ("resnet18_latency", "~passes.table", "needs a step `pass: tabulate_latency` directly before it"),
-    ],
-)
-def test_a_step_that_needs_another_before_it_is_refused_before_anything_runs(
-    recipe: str, override: str, wanted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = [f"data.root={tmp_path}", f"model.weights={tmp_path}/w.safetensors"]
-    assert main(["plan", f"recipe={recipe}", *given, override]) == 2
-    assert wanted in capsys.readouterr().err
-
-
-def test_plan_names_a_network_that_torchvision_does_not_have(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", "recipe=resnet18_int8", "model.name=resnt18"]) == 2
-    assert capsys.readouterr().err == (
-        "error: resnet18_int8: model.name: torchvision has no classification network 'resnt18'. "
-        "Did you mean 'resnet18'?\n"
-    )
-
-
 STUDENT = "+passes.teach.student"
 SMALL = ("recipe=resnet18_small", "data.root=pictures", "model.weights=w.safetensors", "model.num_classes=10")
 
@@ -396,17 +361,6 @@ def test_a_sweep_of_too_many_jobs_is_refused_before_they_are_written_out(
     assert main(["-m", "recipe=r.yaml", *typed]) == 2
     assert said in capsys.readouterr().err
     assert not Path("outputs").exists()
-
-
-def test_a_search_among_too_many_values_names_the_interval(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["search", "recipe=resnet18_int8", "--trials", "1", "seed=range(0,1000000000)"]) == 2
-    assert "seed: 1,000,000,000 values: 10,000 are the most" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("span", ["interval(5,1)", "interval(1,1e400)", "interval(-1e308,1e308)", "interval(nan,1)"])
-def test_a_search_over_no_span_is_refused(span: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["search", "recipe=resnet18_int8", "--trials", "1", f"passes.prune.ratio={span}"]) == 2
-    assert "passes.prune.ratio: interval(" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("typed", ["{0}", "+{0}", "++{0}", "-m {0}", "-m seed=1,2 {0}", "hydra={{output_subdir:{1}}}"])

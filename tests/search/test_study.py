@@ -16,22 +16,12 @@ import pytest
 
 from edgepipe.__main__ import main
 from edgepipe.errors import EdgepipeError, RecipeError
-from edgepipe.recipe.searched import Span, search_space
+from edgepipe.recipe.searched import Span
 from edgepipe.records.metrics import read_metrics
 from edgepipe.records.pareto import choose, promising
 from tests.small import arguments
 
 optuna = pytest.importorskip("optuna", reason="needs the extra search: pip install 'edgepipe[search]'")
-
-
-def test_what_is_swept_is_sampled_and_the_rest_is_fixed() -> None:
-    fixed, space = search_space(
-        ["recipe=r", "a.b=interval(0.1,0.7)", "c=1,2", "d=int(interval(1,5))", "model=choice(x,y)"]
-    )
-    assert fixed == ["recipe=r"]
-    assert space == {"a.b": Span(0.1, 0.7, False), "c": ["1", "2"], "d": Span(1, 5, True), "model": ["x", "y"]}
-    with pytest.raises(RecipeError, match="nothing to search"):
-        search_space(["recipe=r", "a=1"])
 
 
 def test_the_best_meets_the_goal_and_is_beaten_by_none_else_the_nearest_miss() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import threading
@@ -13,21 +12,11 @@ import pytest
 
 import edgepipe
 from edgepipe import plugins as registry
-from edgepipe.contract.artifact import Kind, Signature, open_artifact, seal
+from edgepipe.contract.artifact import Kind, open_artifact, seal
 from edgepipe.errors import InputError, StoreError
-from edgepipe.store.collection import collect, rooms, verify
-from edgepipe.store.keys import key_of
-from edgepipe.store.store import Entry, Store
-
-SIGNATURE = Signature(input_shape=(3, 8, 8), classes=("a", "b"))
-
-
-def put(store: Store, key: str, content: bytes) -> Entry:
-    with store.workspace() as space:
-        out = space / "artifact"
-        out.mkdir()
-        (out / "model.onnx").write_bytes(content)
-        return store.commit_step(key, space, seal(out, Kind.ONNX, SIGNATURE), {"seconds": 1.5, "facts": {"x": 1}})
+from edgepipe.store.collection import rooms
+from edgepipe.store.store import Store
+from tests.store.stored import SIGNATURE, put
 
 
 def test_stored_step_comes_back_whole(tmp_path: Path) -> None:
@@ -95,11 +84,6 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").unlink()
     with pytest.raises(StoreError, match=r"model\.onnx: missing"):
         open_artifact(tmp_path)
-
-
-def test_key_depends_on_values_not_on_order() -> None:
-    assert key_of({"a": 1, "b": [1, 2]}) == key_of({"b": [1, 2], "a": 1})
-    assert key_of({"a": 1}) != key_of({"a": 2})
 
 
 def test_root_that_is_a_file_says_where_and_what_to_do(tmp_path: Path) -> None:
@@ -175,28 +159,6 @@ def test_a_result_that_another_process_stored_meanwhile_is_the_one_returned(tmp_
     entry = put(store, "k", b"ours")
     assert entry.artifact.onnx.read_bytes() == b"theirs"
     assert open_artifact(entry.artifact.path).digest == entry.artifact.digest
-
-
-def test_verify_is_no_use_and_keeps_gc_away(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    a, b = "a" * 40, "b" * 40
-    for key in (a, b):
-        put(store, key, b"weights")
-    os.utime(tmp_path / "steps" / b / "record.json", (1e9, 1e9))
-    assert verify(store) == (2, [])
-    assert [room.path.name for room in rooms(store.root)] == [b, a]
-    store.find(b)
-    assert [room.path.name for room in rooms(store.root)] == [a, b]
-
-
-def test_gc_removes_lock_files_that_nobody_holds(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    with store.lock("old", "step"):
-        pass
-    (tmp_path / "tmp" / "dead.lock").write_text("")
-    collect(store, 10**12)
-    assert [path.name for path in (tmp_path / "locks").iterdir()] == ["gc.lock"]
-    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_no_code_of_a_pass_is_imported_by_a_computed_name() -> None:
