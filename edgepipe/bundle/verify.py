@@ -13,6 +13,7 @@ from edgepipe.bundle.manifest import BUNDLE_FILE, GOLDEN_FILE, TOLERANCE, Bundle
 from edgepipe.contract.artifact import RUNS, file_sha256
 from edgepipe.data.npz_file import read_npz
 from edgepipe.errors import DataError, InputError
+from edgepipe.onnx.alike import alike
 from edgepipe.sources.first_run import tried_file
 from edgepipe.verify.int8_graph import float_operators
 
@@ -118,8 +119,8 @@ def _golden(folder: Path, bundle: Bundle) -> list[str]:
         return [f"golden outputs have shape {expected.shape}, the model answers {found.shape}"]
     if found.tobytes() == expected.tobytes():
         return []
-    difference = float(np.abs(found.astype(np.float64) - expected).max())
+    far = alike(expected, found)
+    told = f"answers differ from the golden outputs by {far.largest_difference:.3g}"
     if bundle.bit_identical:
-        return [f"answers differ from the golden outputs by {difference:.3g}; an int8 graph must meet them bit for bit"]
-    allowed = bundle.tolerance * float(np.abs(expected).max())
-    return [] if difference <= allowed else [f"answers differ from the golden outputs by {difference:.3g}"]
+        return [f"{told}; an int8 graph must meet them bit for bit"]
+    return [] if far.largest_difference <= bundle.tolerance * far.largest else [told]

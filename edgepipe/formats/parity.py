@@ -7,6 +7,7 @@ import numpy as np
 from edgepipe.contract import DataSource, Split
 from edgepipe.contract.artifact import Task
 from edgepipe.errors import ParityError
+from edgepipe.onnx.alike import alike
 from edgepipe.onnx.answers import Answers, rows_together
 
 
@@ -35,10 +36,10 @@ def compare(
     batches = list(rows_together(data, count, source))
     wanted = np.concatenate([source(inputs).reshape(len(inputs), -1) for inputs in batches])
     got = np.concatenate([other(inputs).reshape(len(inputs), -1) for inputs in batches])
-    if wanted.shape != got.shape or not np.isfinite(got).all():
+    found = alike(wanted, got)
+    if not found.one_shape or not np.isfinite(got).all():
         raise ParityError(f"{what}: answers have shape {got.shape} against {wanted.shape}, or are not finite")
-    largest = float(np.abs(wanted - got).max()) / max(float(np.abs(wanted).max()), 1e-30)
-    same = float((wanted.argmax(1) == got.argmax(1)).mean())
+    largest, same = found.share, found.agreement
     norms = np.linalg.norm(wanted, axis=1) * np.linalg.norm(got, axis=1)
     cosine = float(((wanted * got).sum(axis=1) / np.maximum(norms, 1e-30)).mean())
     spread = float(((wanted - wanted.mean(axis=0)) ** 2).sum())

@@ -83,6 +83,7 @@ class TaughtPass(TrainingPass):
         """
         import torch
 
+        from edgepipe.onnx.alike import alike
         from edgepipe.onnx.answers import session_answers
         from edgepipe.torch.interface import drawn
         from edgepipe.torch.lower import answers_of
@@ -100,7 +101,7 @@ class TaughtPass(TrainingPass):
             return None  # whatever it is that the runtime lacks, torch has
         finally:
             shutil.rmtree(folder, ignore_errors=True)  # the session holds what it needs
-        return answers if got.shape == wanted.shape and abs(got - wanted).max() <= 1e-3 * abs(wanted).max() else None
+        return answers if alike(wanted, got).share <= 1e-3 else None
 
     def _lowered(self, network: nn.Module, model: Artifact, folder: Path) -> Artifact:
         """The artifact of a network as ONNX, under `folder` unless it is that already."""
@@ -120,6 +121,7 @@ class TaughtPass(TrainingPass):
         Raises:
             PassError: it cannot be lowered or quantized, or answers otherwise then.
         """
+        from edgepipe.onnx.alike import alike
         from edgepipe.onnx.answers import session_answers
         from edgepipe.torch.lower import answers_of
 
@@ -133,8 +135,7 @@ class TaughtPass(TrainingPass):
         count, same = job.data.count(Split.CALIBRATION), 0
         network.eval()
         for batch in job.data.batches(Split.CALIBRATION, 32):
-            wanted, got = answers_of(network, batch.inputs), answers(batch.inputs)
-            same += int((wanted.argmax(1) == got.argmax(1)).sum())
+            same += int(alike(answers_of(network, batch.inputs), answers(batch.inputs)).same.sum())
         shutil.rmtree(folder)  # the session holds what it needs
         job.facts["teacher_agreement"] = same / count
         if same < _LEAST_AGREEMENT * count:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from edgepipe.errors import ModelError
+from edgepipe.onnx.alike import alike
 
 _ANSWERS = ("logits", "out")
 """Names that Transformers and torchvision's segmentation networks give to the answer among other tensors."""
@@ -126,13 +127,10 @@ def difference(one: Tensor, other: Tensor) -> float:
     """The largest difference as a share of the largest answer; infinite between shapes, 0 where both are not finite."""
     if one.shape != other.shape:
         return float("inf")
-    if not one.numel():
-        return 0.0
-    a, b = one.detach().double().cpu(), other.detach().double().cpu()
-    both = torch.isfinite(a) & torch.isfinite(b)
-    if not bool(both.any()):
-        return 0.0
-    return float((a - b)[both].abs().max() / a[both].abs().max().clamp_min(1e-12))
+    a, b = (value.detach().double().cpu().numpy() for value in (one, other))
+    both = np.isfinite(a) & np.isfinite(b)
+    found = alike(*(np.where(both, value, 0.0).reshape(1, -1) for value in (a, b)))
+    return found.largest_difference / max(found.largest, 1e-12)
 
 
 def _ask(network: nn.Module, input_shape: Sequence[int]) -> tuple[bool, Tensor, Any]:

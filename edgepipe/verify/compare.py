@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.errors import VerifyError
+from edgepipe.onnx.alike import alike
 from edgepipe.records.metrics import Proof
 from edgepipe.verify.place import Answers, Place
 
@@ -23,12 +24,12 @@ def agreeing(there: NDArray[Any], here: NDArray[Any], *, classes: bool = True) -
         VerifyError: the two differ in shape.
     """
     one, other = (array.reshape(len(array), -1) for array in (there, here))
-    if one.shape != other.shape:
+    found = alike(other, one)
+    if not found.one_shape:
         raise VerifyError(f"answers of shape {there.shape} there and {here.shape} here cannot be compared")
     if classes and one.shape[1] > 1:
-        finite = np.isfinite(one).all(axis=1)
-        return np.asarray((one.argmax(axis=1) == other.argmax(axis=1)) & finite)
-    return np.asarray((np.abs(one - other) <= _CLOSE * max(1e-12, float(np.abs(other).max()))).all(axis=1))
+        return np.asarray(found.same & np.isfinite(one).all(axis=1))
+    return np.asarray(found.differences <= _CLOSE * max(1e-12, found.largest))
 
 
 def compare(
@@ -53,7 +54,7 @@ def compare(
         answers = scores.argmax(axis=1) if scores.shape[1] > 1 else np.rint(scores[:, 0])
         return float((answers == labels[:count]).mean())
 
-    difference = np.abs(there.outputs.reshape(count, -1).astype(np.float64) - here.outputs.reshape(count, -1))
+    found = alike(*(answers.outputs.reshape(count, -1) for answers in (here, there)))
     return Proof(
         target=target,
         place=place.name,
@@ -62,7 +63,7 @@ def compare(
         examples=count,
         agreement=float(same.mean()),
         identical=there.outputs.tobytes() == here.outputs.tobytes(),
-        largest_difference=float(difference.max()) if np.isfinite(difference).all() else None,
+        largest_difference=found.largest_difference if np.isfinite(found.largest_difference) else None,
         top1=top1(there.outputs),
         top1_here=top1(here.outputs),
         latency_p50_ms=float(np.median(there.milliseconds)) if there.milliseconds else None,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgepipe.base.files import reserve
 from edgepipe.base.scratch import scratch
 from edgepipe.contract import DataSource, Split
+from edgepipe.onnx.alike import alike
 from edgepipe.onnx.batch_axis import batch_axis, neighbours, one_each
 from edgepipe.quant.calibrate.run import open_probe
 
@@ -101,7 +102,6 @@ def effect(got: Floats, wanted: Floats, examples: Examples) -> Effect:
     signal, noise = wanted.astype(np.float64), got.astype(np.float64) - wanted
     agreement = top1 = None
     if examples.classifies and wanted.shape[1] > 1:
-        said = got.argmax(axis=1)
-        agreement = float((said == wanted.argmax(axis=1)).mean())
-        top1 = None if examples.labels is None else float((said == examples.labels).mean())
+        agreement = alike(wanted, got).agreement
+        top1 = None if examples.labels is None else float((got.argmax(axis=1) == examples.labels).mean())
     return Effect(float(np.square(signal).sum()), float(np.square(noise).sum()), agreement, top1)
