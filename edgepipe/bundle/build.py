@@ -15,7 +15,8 @@ from edgepipe.bundle.manifest import GOLDEN_FILE, TOLERANCE, Bundle, seal_bundle
 from edgepipe.contract import DataSource, Split
 from edgepipe.contract.artifact import ONNX_FILE, Signature
 from edgepipe.errors import MeasureError
-from edgepipe.onnx import session as runtime
+from edgepipe.onnx.session import Session
+from edgepipe.onnx.session_options import measuring
 from edgepipe.targets.host import versions
 from edgepipe.verify.browser import BrowserWasm, runtime_files
 from edgepipe.verify.int8_graph import float_operators
@@ -91,14 +92,13 @@ def answers(model: Path, inputs: NDArray[Any], *, exact: bool = False) -> NDArra
     Args:
         exact: with int8 kernels that cannot saturate, on x86 without VNNI.
     """
-    options = runtime.options(1)
+    options = measuring(1)
     if exact:
         options.add_session_config_entry("session.x64quantprecision", "1")
     try:
-        session = runtime.open_session(model, chosen=options)
-        feed = runtime.feed_of(session, str(model))
-        fed = [feed(feed.fit(inputs[row : row + 1])) for row in range(len(inputs))]
-        outputs = [runtime.run(session, one, str(model))[0][:1] for one in fed]
+        session = Session(model, options)
+        session.only_input("bundled")
+        outputs = [session.first(session.fit(inputs[row : row + 1]))[:1] for row in range(len(inputs))]
     except MeasureError:
         if exact:  # ONNX Runtime 1.31 mixes these kernels up beside an If or a Loop
             return answers(model, inputs)

@@ -17,8 +17,9 @@ from edgepipe.contract import DataSource, Split
 from edgepipe.errors import DataError, MeasureError, ModelError
 from edgepipe.measure.intervals import newcombe
 from edgepipe.measure.values import Values, values_of
-from edgepipe.onnx import session as runtime
-from edgepipe.onnx.batch_axis import batch_axis, neighbours, stacked
+from edgepipe.onnx.batch_axis import batch_axis, filled_up, neighbours, stacked
+from edgepipe.onnx.session import Session
+from edgepipe.onnx.session_options import measuring
 from edgepipe.records.metrics import Interval
 from edgepipe.targets.host import available_cores
 
@@ -162,55 +163,40 @@ def _outputs(
         raise MeasureError(f"{onnx}: the data has no evaluation examples to measure accuracy on")
     cores = threads or available_cores()
     alone = _depends_on_batch(onnx)
-    session = runtime.open_session(onnx, threads=cores)
-    feed = runtime.feed_of(session, str(onnx))
+    session = Session(onnx, measuring(cores))
+    fixed = session.only_input("measured").batch
     normalized = data.signature.preprocessing.image_size is not None
     shown = "pictures, normalized by data.mean and data.std" if normalized else ""
     first = next(data.batches(Split.EVALUATION, min(4, total), list(range(min(4, total))))).inputs
-    feed.check(first, shown)
+    session.check(first, shown)
     axis: int | None = 0
-    single = alone and feed.batch in (None, 1)
+    single = alone and fixed in (None, 1)
     if not single:
-
-        def ask(rows: NDArray[Any]) -> NDArray[Any]:
-            return _first_output(session, feed, rows)
-
-        axis = batch_axis(ask, first, feed.batch)
+        axis = batch_axis(session.first, first, fixed)
         single = axis is None
-        if single and feed.batch is None:
-            asked.neighbours = neighbours(ask, first)
-    if single and feed.batch not in (None, 1):
+        if single and fixed is None:
+            asked.neighbours = neighbours(session.first, first)
+    if single and fixed not in (None, 1):
         raise MeasureError(
-            f"{onnx}: takes {feed.batch} examples at once, and no axis of its first output counts them. Export it with "
+            f"{onnx}: takes {fixed} examples at once, and no axis of its first output counts them. Export it with "
             "a dynamic batch, or one of 1"
         )
     if single:
-        session = runtime.open_session(onnx, threads=1)
-    batch_size = feed.batch or batch_size
+        session = Session(onnx, measuring(1))
+    batch_size = fixed or batch_size
     done = 0
     with ThreadPoolExecutor(cores) if single else nullcontext() as pool:
         # A batch of 1 is asked as many at a time as there are cores.
         for batch in data.batches(Split.EVALUATION, max(batch_size, cores) if single else batch_size):
             count = len(batch.inputs)
             if pool is None:
-                output = np.moveaxis(_run(session, feed, batch.inputs), axis or 0, 0)
+                output = np.moveaxis(session.first(filled_up(batch.inputs, fixed or count)), axis or 0, 0)
             else:  # one thread a picture keeps every core busy; the runtime releases the interpreter lock
                 one = [batch.inputs[i : i + 1] for i in range(count)]
-                output = stacked(pool.map(lambda item: _run(session, feed, item), one))
+                output = stacked(pool.map(session.first, one))
             yield output, count, batch.labels
             done += count
             progress(done / total, f"accuracy {done}/{total}")
-
-
-def _first_output(session: Any, feed: runtime.Feed, inputs: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(runtime.run(session, feed(inputs), feed.artifact)[0])
-
-
-def _run(session: Any, feed: runtime.Feed, inputs: NDArray[np.float32]) -> NDArray[Any]:
-    if feed.batch is not None and len(inputs) < feed.batch:
-        padding = np.repeat(inputs[-1:], feed.batch - len(inputs), axis=0)
-        inputs = np.concatenate([inputs, padding])
-    return _first_output(session, feed, inputs)
 
 
 def _ranked(output: NDArray[Any], count: int, artifact: str) -> NDArray[np.int64]:

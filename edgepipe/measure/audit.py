@@ -20,10 +20,11 @@ from edgepipe.base.scratch import scratch
 from edgepipe.errors import MeasureError
 from edgepipe.measure.macs import Layer, uncounted
 from edgepipe.measure.match import match
-from edgepipe.onnx import session as runtime
 from edgepipe.onnx.bodies import inputs_of, shapes_in
 from edgepipe.onnx.graph import Graph
 from edgepipe.onnx.operators import INT8_LAYERS, LAYERS, Shape, macs
+from edgepipe.onnx.session import Session
+from edgepipe.onnx.session_options import measuring
 from edgepipe.records.metrics import Audit, Int8Share, LayerCost, OperatorTime
 
 _QDQ = {"QuantizeLinear", "DequantizeLinear"}
@@ -82,16 +83,16 @@ def audit(
 
 
 def _profile(path: Path, example: NDArray[Any], folder: Path, threads: int, runs: int) -> tuple[Graph, list[_Ran]]:
-    chosen = runtime.options(threads)
+    chosen = measuring(threads)
     chosen.enable_profiling = True
     chosen.profile_file_prefix = str(folder / "profile")
     chosen.optimized_model_filepath = str(folder / "optimized.onnx")
-    session = runtime.open_session(path, chosen=chosen)
-    feed = runtime.feed_of(session, str(path))
-    fed = feed(feed.fit(example))
+    session = Session(path, chosen)
+    session.only_input("measured")
+    fed = session.fit(example)
     for _ in range(runs):
-        runtime.run(session, fed, str(path))
-    profile = Path(session.end_profiling())
+        session.run(fed)
+    profile = session.end_profiling()
     try:
         events = json.loads(profile.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.onnx import session as runtime
+from edgepipe.onnx.session import Session
+from edgepipe.onnx.session_options import measuring
 from edgepipe.records.metrics import Interval
 
 _ROUND_SECONDS = 0.008
@@ -137,17 +138,14 @@ def median_ratio(groups: Sequence[Sequence[float]], seed: int) -> tuple[float, I
 
 def _runner(path: Path, example: NDArray[Any], threads: int) -> Callable[[], float]:
     """A function that runs the model once and returns milliseconds per example."""
-    session = runtime.open_session(path, threads=threads)
-    feed = runtime.feed_of(session, str(path))
-    fed = feed(feed.fit(example))
-    batch = feed.batch or 1
-    runtime.run(session, fed, str(path))  # errors surface here, in words; the timed call below is bare
-
+    session = Session(path, measuring(threads))
+    batch = session.only_input("measured").batch or 1
+    run = session.timed(session.fit(example))
     clock = time.thread_time if threads == 1 and _FINE_THREAD_CLOCK else time.perf_counter
 
     def once() -> float:
         start = clock()
-        session.run(None, fed)
+        run()
         return (clock() - start) * 1000 / batch
 
     return once

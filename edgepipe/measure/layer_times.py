@@ -6,14 +6,14 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepipe.base.scratch import scratch
-from edgepipe.onnx import session as runtime
+from edgepipe.onnx.session import Session
+from edgepipe.onnx.session_options import measuring
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ def layer_milliseconds(layers: Sequence[Layer], *, int8: bool, threads: int, run
         for i, layer in enumerate(layers)
     }
     with scratch("layers") as folder:
-        chosen = runtime.options(threads)
+        chosen = measuring(threads)
         chosen.enable_profiling = True
         chosen.profile_file_prefix = str(folder / "profile")
-        session = runtime.open_session(model.SerializeToString(), chosen=chosen, name="layers")
+        session = Session(model.SerializeToString(), chosen, name="layers")
         for _ in range(runs):
-            runtime.run(session, fed, "layers")
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+            session.run(fed)
+        events = json.loads(session.end_profiling().read_text(encoding="utf-8"))
     times: dict[int, list[float]] = {}
     for event in events:
         # Where the layout changes, a kernel is named after its output.

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.contract import DataSource, Split
-from edgepipe.onnx import session as runtime
+from edgepipe.onnx.session import Session
+from edgepipe.onnx.session_options import measuring
 from edgepipe.records.metrics import OutputChange
 from edgepipe.targets.host import available_cores
 
@@ -63,19 +64,18 @@ def output_changes(onnx: Path, baseline: Path, data: DataSource) -> list[OutputC
     Outputs that are no numbers, and those whose shape differs from example to example or from the baseline's, are left
     out. A single output of a classifier is too: how often it answers alike is measured already.
     """
-    sessions = [runtime.open_session(path, threads=available_cores()) for path in (baseline, onnx)]
-    names = [[item.name for item in session.get_outputs()] for session in sessions]
+    sessions = [Session(path, measuring(available_cores())) for path in (baseline, onnx)]
+    names = [[item.name for item in session.outputs] for session in sessions]
     if len(names[0]) != len(names[1]) or (data.signature.task == "classification" and len(names[0]) == 1):
         return []
-    feeds = [runtime.feed_of(session, str(path)) for session, path in zip(sessions, (baseline, onnx), strict=True)]
-    if any(feed.batch not in (None, 1) for feed in feeds):
+    if any(session.only_input("measured").batch not in (None, 1) for session in sessions):
         return []
     sums: dict[int, _Sums | None] = {index: _Sums() for index in range(len(names[0]))}
     shapes: dict[int, tuple[int, ...]] = {}
     count = data.count(Split.EVALUATION)
     chosen = np.unique(np.linspace(0, count - 1, min(EXAMPLES, count)).round().astype(int)).tolist()
     for batch in data.batches(Split.EVALUATION, 1, chosen):
-        before, now = (runtime.run(s, f(batch.inputs), f.artifact) for s, f in zip(sessions, feeds, strict=True))
+        before, now = (list(session.run(batch.inputs).values()) for session in sessions)
         for index, (wanted, got) in enumerate(zip(before, now, strict=True)):
             kept = sums[index]
             if kept is None or not _numbers(wanted, got) or shapes.setdefault(index, wanted.shape) != wanted.shape:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edgepipe.errors import ModelError, ParityError
-from edgepipe.onnx.clean import clean
+from edgepipe.onnx.alike import alike
 from edgepipe.onnx.layout import Layout
 from edgepipe.onnx.linear import linear_to_gemm
 from edgepipe.onnx.subgraphs import Readers, all_graphs, captured, drop_unread, read_instead
@@ -45,6 +45,8 @@ def adopt(
         ModelError: not one input, or not that output. ParityError: the graph answers otherwise.
     """
     from edgepipe.onnx.answers import session_answers
+    from edgepipe.onnx.clean import clean
+    from edgepipe.onnx.session import words
 
     model = onnx.load(source)
     wanted = [item.name for item in model.graph.output]
@@ -69,24 +71,23 @@ def adopt(
         got = session_answers(target)(examples)
     except Exception as error:
         raise ModelError(
-            f"{what}: what it was converted to does not run: {' '.join(str(error).split())[:300]}"
+            f"{what}: what it was converted to does not run: {' '.join(words(error).split())[:300]}"
         ) from None
-    got = got.reshape(len(got), -1)
-    answers = answers.reshape(len(answers), -1)
-    if got.shape != answers.shape or not np.isfinite(answers).all() or not np.isfinite(got).all():
-        raise ParityError(f"{what}: answers {answers.shape} became {got.shape} in ONNX, or are not finite")
+    found = alike(answers.reshape(len(answers), -1), got.reshape(len(got), -1))
+    if not (found.one_shape and found.finite):
+        before, now = found.shapes
+        raise ParityError(f"{what}: answers {before} became {now} in ONNX, or are not finite")
     # One threshold of one tree, rounded to float32, may send one example another way: that is not a wrong layer.
-    differs = np.abs(got - answers).max(axis=1) / max(float(np.abs(answers).max()), 1e-12)
+    differs = found.differences / max(found.largest, 1e-12)
     trees = any(node.op_type.startswith("TreeEnsemble") for node in model.graph.node)
     share = float(np.quantile(differs, 0.98)) if trees else float(differs.max())
-    agreement = float((got.argmax(1) == answers.argmax(1)).mean())
     if share > tolerance:
         raise ParityError(
             f"{what}: converted to ONNX it does not answer as in its framework: the largest difference is {share:.2g} "
-            f"of the largest answer on {len(got)} examples (allowed: {tolerance:g}), {agreement:.1%} of the answers "
-            "agree. A layer was converted wrongly; or raise model.tolerance"
+            f"of the largest answer on {len(got)} examples (allowed: {tolerance:g}), {found.agreement:.1%} of the "
+            "answers agree. A layer was converted wrongly; or raise model.tolerance"
         )
-    return {"examples": len(got), "largest_difference": float(differs.max()), "agreement": agreement}
+    return {"examples": len(got), "largest_difference": float(differs.max()), "agreement": found.agreement}
 
 
 def _keep_output(model: onnx.ModelProto, name: str) -> None:

@@ -1,21 +1,28 @@
 """Which axis of an output counts the examples: found by running the model, never assumed.
 
-A recognizer answers (steps, examples, letters); its first 2 rows are steps, not examples.
+A recognizer answers (steps, examples, letters); its first 2 rows are steps, not examples. A network with several inputs
+and outputs is asked the same way, with all of its inputs at once and each of its outputs looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+Rows = Mapping[str, NDArray[Any]]
+"""Examples by the name of the input, each (n, ...)."""
 Run = Callable[[NDArray[Any]], NDArray[Any]]
+Ask = Callable[[Rows], Mapping[str, NDArray[Any]]]
+"""From examples to the outputs by their names."""
 
 MIXED = 0.01
 """Share of its answers' spread by which a model may answer an example otherwise among others than alone: kernels add up
 in another order, and a rounding to int8 may flip; a mean over the batch moves answers by tenths."""
+_ONLY = ""
+"""The name of the only input and output of a `Run`."""
 
 
 def batch_axis(run: Run, rows: NDArray[Any], fixed: int | None) -> int | None:
@@ -29,12 +36,21 @@ def batch_axis(run: Run, rows: NDArray[Any], fixed: int | None) -> int | None:
         rows: an example or more, of which two differ where there are two.
         fixed: the only batch that the model takes; None: any.
     """
+    return batch_axes(_named(run), {_ONLY: rows}, fixed).get(_ONLY)
+
+
+def batch_axes(ask: Ask, rows: Rows, fixed: int | None) -> dict[str, int]:
+    """The axis that counts examples of each output; one that is not in it: ask one example at a time.
+
+    Args, and when an output has none: as for `batch_axis`.
+    """
     if fixed == 1:
-        return None
+        return {}
     if fixed is not None:
-        return _of_fixed(run, rows, fixed)
-    axis = counting(run, rows)
-    return None if axis is None or _among_others(run, rows, axis) > MIXED else axis
+        return _of_fixed(ask, rows, fixed)
+    axes = _counting(ask, rows)
+    mixed_by = _among_others(ask, rows, axes) if axes else {}
+    return {name: axis for name, axis in axes.items() if mixed_by[name] <= MIXED}
 
 
 def neighbours(run: Run, rows: NDArray[Any]) -> float:
@@ -44,31 +60,63 @@ def neighbours(run: Run, rows: NDArray[Any]) -> float:
         run: takes any number of examples.
         rows: as for `batch_axis`; the first ones are asked together and one by one.
     """
-    axis = counting(run, rows)
-    share = 0.0 if axis is None else _among_others(run, rows, axis)
+    ask, only = _named(run), {_ONLY: rows}
+    axes = _counting(ask, only)
+    share = _among_others(ask, only, axes)[_ONLY] if axes else 0.0
     return share if share > MIXED else 0.0
 
 
 def counting(run: Run, rows: NDArray[Any]) -> int | None:
     """The axis that grows with the number of examples; None: none does, or the model does not take several."""
+    return _counting(_named(run), {_ONLY: rows}).get(_ONLY)
+
+
+def _named(run: Run) -> Ask:
+    return lambda rows: {_ONLY: run(rows[_ONLY])}
+
+
+def _each(rows: Rows, do: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name: do(value) for name, value in rows.items()}
+
+
+def resized(rows: Rows, count: int) -> dict[str, NDArray[Any]]:
+    """So many examples: repeated from the first one on where there are fewer."""
+    return _each(rows, lambda value: np.resize(value, (count, *value.shape[1:])))
+
+
+def cut(rows: Rows, start: int, stop: int) -> dict[str, NDArray[Any]]:
+    """The examples from `start` up to, not including, `stop`."""
+    return _each(rows, lambda value: value[start:stop])
+
+
+def _counting(ask: Ask, rows: Rows) -> dict[str, int]:
     try:
-        two, three = (np.asarray(run(np.resize(rows, (n, *rows.shape[1:])))).shape for n in (2, 3))
+        two, three = (_each(ask(resized(rows, n)), np.asarray) for n in (2, 3))
     except Exception:  # a batch that is written into the graph: no runtime says so beforehand
-        return None
-    if len(two) != len(three):
-        return None
-    changed = [axis for axis, (a, b) in enumerate(zip(two, three, strict=True)) if a != b]
-    return changed[0] if len(changed) == 1 and (two[changed[0]], three[changed[0]]) == (2, 3) else None
+        return {}
+    found = {}
+    for name in two:
+        one, other = two[name].shape, three[name].shape
+        changed = [axis for axis, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
+        if len(one) == len(other) and len(changed) == 1 and (one[changed[0]], other[changed[0]]) == (2, 3):
+            found[name] = changed[0]
+    return found
 
 
-def _among_others(run: Run, rows: NDArray[Any], axis: int) -> float:
+def _among_others(ask: Ask, rows: Rows, axes: Mapping[str, int]) -> dict[str, float]:
     few = _unlike(rows)
-    together = np.moveaxis(np.asarray(run(few)), axis, 0)
+    together = ask(few)
     try:
-        alone = [np.moveaxis(np.asarray(run(few[i : i + 1])), axis, 0)[0] for i in range(len(few))]
+        alone = [ask(cut(few, i, i + 1)) for i in range(count_of(few))]
     except Exception:  # it takes no single example: whoever deploys it gives it several
-        return 0.0
-    return mixed(together, np.stack(alone))
+        return dict.fromkeys(axes, 0.0)
+    return {
+        name: mixed(
+            np.moveaxis(np.asarray(together[name]), axis, 0),
+            np.stack([np.moveaxis(np.asarray(each[name]), axis, 0)[0] for each in alone]),
+        )
+        for name, axis in axes.items()
+    }
 
 
 def mixed(together: NDArray[Any], alone: NDArray[Any]) -> float:
@@ -82,29 +130,43 @@ def mixed(together: NDArray[Any], alone: NDArray[Any]) -> float:
     return float(np.linalg.norm(a - b)) / spread
 
 
-def _unlike(rows: NDArray[Any]) -> NDArray[Any]:
+def count_of(rows: Rows) -> int:
+    """The number of examples."""
+    return min((len(value) for value in rows.values()), default=0)
+
+
+def _unlike(rows: Rows) -> dict[str, NDArray[Any]]:
     """At most four of the rows, the second made another one where all are alike."""
-    few = np.resize(rows, (max(2, min(4, len(rows))), *rows.shape[1:]))
-    if all(np.array_equal(few[0], row) for row in few[1:]):
-        few[1] = np.roll(few[0].reshape(-1), 1).reshape(few[0].shape)
+    few = resized(rows, max(2, min(4, count_of(rows))))
+    if all(np.array_equal(value[0], row) for value in few.values() for row in value[1:]):
+        for value in few.values():
+            value[1] = _turned(value[0])
     return few
 
 
-def _of_fixed(run: Run, rows: NDArray[Any], fixed: int) -> int | None:
-    alike = np.repeat(rows[:1], fixed, axis=0)
-    first = np.asarray(run(alike))
-    found = [axis for axis, size in enumerate(first.shape) if size == fixed]
-    if len(found) < 2:
-        return found[0] if found else None
-    other = alike.copy()
-    other[-1] = (
-        rows[-1]
-        if len(rows) > 1 and (rows[-1] != rows[0]).any()
-        else np.roll(rows[0].reshape(-1), 1).reshape(rows[0].shape)
-    )
-    differs = np.asarray(run(other)) != first
-    sure = [axis for axis in found if differs.any() and not np.delete(differs, fixed - 1, axis=axis).any()]
-    return sure[0] if len(sure) == 1 else None
+def _turned(row: NDArray[Any]) -> NDArray[Any]:
+    return np.roll(row.reshape(-1), 1).reshape(row.shape)
+
+
+def _of_fixed(ask: Ask, rows: Rows, fixed: int) -> dict[str, int]:
+    alike = _each(rows, lambda value: np.repeat(value[:1], fixed, axis=0))
+    first = _each(ask(alike), np.asarray)
+    found = {name: [axis for axis, size in enumerate(one.shape) if size == fixed] for name, one in first.items()}
+    sure = {name: axes[0] for name, axes in found.items() if len(axes) == 1}
+    if all(len(axes) < 2 for axes in found.values()):
+        return sure
+    other = _each(alike, np.copy)
+    differ = count_of(rows) > 1 and any((value[-1] != value[0]).any() for value in rows.values())
+    for name, value in other.items():
+        value[-1] = rows[name][-1] if differ else _turned(rows[name][0])
+    for name, second in ask(other).items():
+        if len(found[name]) < 2:
+            continue
+        differs = np.asarray(second) != first[name]
+        of_last = [axis for axis in found[name] if not np.delete(differs, fixed - 1, axis=axis).any()]
+        if differs.any() and len(of_last) == 1:
+            sure[name] = of_last[0]
+    return sure
 
 
 def answered(
@@ -118,15 +180,37 @@ def answered(
         axis: as `batch_axis` found it.
         together: so many rows a run, at most, where the model takes any; None: all.
     """
-    if axis is None and fixed in (None, 1):
-        return one_each(run, rows)
-    step = fixed or together or max(1, len(rows))
-    found = []
-    for start in range(0, len(rows), step):
-        part = rows[start : start + step]
-        fed = part if fixed is None else np.concatenate([part, np.repeat(part[-1:], fixed - len(part), axis=0)])
-        found.append(np.moveaxis(np.asarray(run(fed)), axis or 0, 0)[: len(part)])
-    return np.concatenate(found)
+    axes = {_ONLY: axis or 0} if axis is not None or fixed not in (None, 1) else None
+    return all_answered(_named(run), {_ONLY: rows}, fixed, axes, together)[_ONLY]
+
+
+def all_answered(
+    ask: Ask, rows: Rows, fixed: int | None, axes: Mapping[str, int] | None, together: int | None = None
+) -> dict[str, NDArray[Any]]:
+    """What all rows are answered, each output (n, ...), whatever axis of it counts them.
+
+    Args:
+        axes: of every output, as `batch_axes` found them; None: the rows are asked one by one.
+        fixed, together: as for `answered`.
+    """
+    count = count_of(rows)
+    if axes is None:
+        alone = [ask(cut(rows, i, i + 1)) for i in range(count)]
+        return {name: stacked(np.asarray(one[name]) for one in alone) for name in (alone[0] if alone else ())}
+    step = fixed or together or max(1, count)
+    found: dict[str, list[NDArray[Any]]] = {name: [] for name in axes}
+    for start in range(0, count, step):
+        part = cut(rows, start, start + step)
+        size = count_of(part)
+        fed = part if fixed is None else _each(part, lambda value: filled_up(value, fixed))
+        for name, output in ask(fed).items():
+            found[name].append(np.moveaxis(np.asarray(output), axes[name], 0)[:size])
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def filled_up(rows: NDArray[Any], fixed: int) -> NDArray[Any]:
+    """At most `fixed` rows, (n, ...), as exactly so many: the last one repeated."""
+    return rows if len(rows) == fixed else np.concatenate([rows, np.repeat(rows[-1:], fixed - len(rows), axis=0)])
 
 
 def one_each(run: Run, rows: NDArray[Any]) -> NDArray[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,10 @@ import onnxruntime
 from onnx import ModelProto, NodeProto
 
 from edgepipe.base.scratch import scratch
-from edgepipe.onnx import session as runtime
 from edgepipe.onnx.graph import Graph
 from edgepipe.onnx.operators import Shape, macs
+from edgepipe.onnx.session import Session
+from edgepipe.onnx.session_options import measuring
 from edgepipe.onnx.subgraphs import all_graphs
 
 _KERNEL = "_kernel_time"
@@ -33,14 +33,14 @@ def ran_inside(graph: Graph, nodes: Sequence[NodeProto], example_shape: Shape) -
         for node in body.node:
             node.name, number = f"inner{number}", number + 1
     with scratch("bodies") as folder:
-        chosen = runtime.options(1)
+        chosen = measuring(1)
         chosen.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         chosen.enable_profiling = True
         chosen.profile_file_prefix = str(folder / "profile")
-        session = runtime.open_session(model.SerializeToString(), chosen=chosen, name=graph.name)
-        feed = runtime.feed_of(session, graph.name)
-        runtime.run(session, feed(np.zeros((graph.batch(), *example_shape), np.float32)), graph.name)
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        session = Session(model.SerializeToString(), chosen, name=graph.name)
+        session.only_input("measured")
+        session.run(np.zeros((graph.batch(), *example_shape), np.float32))
+        events = json.loads(session.end_profiling().read_text(encoding="utf-8"))
     found: dict[int, int | None] = {}
     for node in nodes:
         name = f"inner{numbers[id(node)]}{_KERNEL}"

@@ -14,8 +14,8 @@ from edgepipe.errors import ModelError
 from edgepipe.onnx.batch_axis import counting
 from edgepipe.onnx.layout import Layout, arranged, fits
 from edgepipe.onnx.rewritten import difference
+from edgepipe.onnx.session import Session, words
 from edgepipe.onnx.session_options import quiet_options
-from edgepipe.onnx.tensor_types import numpy_type
 
 if TYPE_CHECKING:
     import onnx
@@ -132,10 +132,10 @@ def declare(network: onnx.ModelProto, signature: Signature, where: str) -> list[
     last.ClearField("type")
     try:
         session = _session(network)
-        answer = session.run(None, {first.name: _zeros(session, batch or 1, signature.input_shape)})[0]
-        inferred = session.get_outputs()[0].shape
+        answer = session.run(_zeros(session, batch or 1, signature.input_shape))[last.name]
+        inferred = session.outputs[0].shape
     except Exception as error:
-        raise ModelError(f"{where}: ONNX Runtime cannot run it: {str(error)[:300]}") from None
+        raise ModelError(f"{where}: ONNX Runtime cannot run it: {words(error)[:300]}") from None
     if not isinstance(answer, np.ndarray):
         raise ModelError(
             f"{where}: its output '{last.name}' is a {type(answer).__name__}, no tensor. Take what makes it (ZipMap) "
@@ -148,14 +148,11 @@ def declare(network: onnx.ModelProto, signature: Signature, where: str) -> list[
         last.type.CopyFrom(said)
     else:
         known = fits(answer.shape, [size if isinstance(size, int) else None for size in inferred or ()])
-        sizes = list(inferred) if known else ["batch", *(None for _ in answer.shape[1:])][: answer.ndim]
+        sizes = list(inferred or ()) if known else ["batch", *(None for _ in answer.shape[1:])][: answer.ndim]
         last.CopyFrom(helper.make_tensor_value_info(last.name, kind, sizes))
 
-    def run(rows: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(session.run(None, {first.name: rows})[0])
-
     dims = first.type.tensor_type.shape.dim
-    if batch is not None or not dims or counting(run, _zeros(session, 1, signature.input_shape)) is not None:
+    if batch is not None or not dims or counting(session.first, _zeros(session, 1, signature.input_shape)) is not None:
         return []
     dims[0].Clear()
     dims[0].dim_value = 1
@@ -180,18 +177,15 @@ def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _runs(network: onnx.ModelProto, shape: tuple[int, ...]) -> bool:
     try:
         session = _session(network)
-        session.run(None, {session.get_inputs()[0].name: _zeros(session, _batch(network.graph.input[0]) or 1, shape)})
+        session.run(_zeros(session, _batch(network.graph.input[0]) or 1, shape))
     except Exception:
         return False
     return True
 
 
-def _session(network: onnx.ModelProto) -> Any:
-    import onnxruntime as ort
-
-    return ort.InferenceSession(network.SerializeToString(), quiet_options(), providers=["CPUExecutionProvider"])
+def _session(network: onnx.ModelProto) -> Session:
+    return Session(network.SerializeToString(), quiet_options())
 
 
-def _zeros(session: Any, count: int, shape: Any) -> NDArray[Any]:
-
-    return np.zeros((count, *shape), numpy_type(session.get_inputs()[0].type))
+def _zeros(session: Session, count: int, shape: tuple[int, ...]) -> NDArray[Any]:
+    return np.zeros((count, *shape), session.inputs[0].dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,23 +83,18 @@ def _wrong(
     label: str,
 ) -> str | None:
     """What is wrong with several examples at once, in words; None: nothing."""
-    from edgepipe.onnx import session as runtime
+    from edgepipe.onnx.session import Session
 
-    options = runtime.options(1)
     count = 2 if batch == "dynamic" else batch
-
-    def run(some: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(runtime.run(session, feed(some), label)[0])
-
     try:
-        session = runtime.open_session(network.SerializeToString(), chosen=options, name=label)
-        feed = runtime.feed_of(session, label)
-        together = run(np.resize(rows, (count, *rows.shape[1:])))
+        session = Session(network.SerializeToString(), name=label)
+        session.only_input("given another batch")
+        together = session.first(np.resize(rows, (count, *rows.shape[1:])))
     except MeasureError as error:
         return f"with {count} at once {_named(str(error))}"
     if count == 1:
         return None  # of one example the parity gate sees all
-    axis = batch_axis(run, rows, None if batch == "dynamic" else batch)
+    axis = batch_axis(session.first, rows, None if batch == "dynamic" else batch)
     if axis is None:
         return f"with {count} at once no axis of its answers counts them, or an example is answered by its neighbours"
     alone = source(np.resize(rows, (count, *rows.shape[1:])))

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from edgepipe.errors import MeasureError
-from edgepipe.onnx import session as runtime
 from edgepipe.onnx.operators import LAYERS, RECURRENT, Shape
+from edgepipe.onnx.session import Session
 from edgepipe.onnx.subgraphs import all_graphs
 
 MOVES = {"Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"}
@@ -150,11 +150,10 @@ class Graph:
         model.CopyFrom(self.model)
         del model.graph.output[:]
         model.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in sorted(top))
-        session = runtime.open_session(model.SerializeToString(), name=self.name)
-        feed = runtime.feed_of(session, self.name)
-        example = np.zeros((self.batch(), *example_shape), dtype=np.float32)
-        outputs = runtime.run(session, feed(example), self.name)
-        return {tensor: tuple(np.shape(value)) for tensor, value in zip(sorted(top), outputs, strict=True)}
+        session = Session(model.SerializeToString(), name=self.name)
+        session.only_input("measured")
+        outputs = session.run(np.zeros((self.batch(), *example_shape), dtype=np.float32))
+        return {tensor: tuple(np.shape(value)) for tensor, value in outputs.items()}
 
 
 def elements(tensor: TensorProto) -> int:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.errors import ModelError
+from edgepipe.onnx.alike import alike
 from edgepipe.onnx.layout import Layout, arranged
 from edgepipe.onnx.session_options import quiet_options
-from edgepipe.onnx.tensor_types import numpy_type
 
 if TYPE_CHECKING:
     import onnx
@@ -35,37 +35,39 @@ def difference(
     Raises:
         ModelError: the runtime does not run one of them, or they answer in other shapes.
     """
+    from edgepipe.onnx.session import words
+
     try:
         wanted = _answers(given, input_shape, layout)
     except Exception as error:
-        raise ModelError(f"{where}: {why}ONNX Runtime cannot run it: {str(error)[:300]}") from None
+        raise ModelError(f"{where}: {why}ONNX Runtime cannot run it: {words(error)[:300]}") from None
     try:
         found = _answers(made, input_shape, "same")
     except Exception as error:
-        raise ModelError(f"{where}: {why}rewritten, ONNX Runtime cannot run it: {str(error)[:300]}") from None
+        raise ModelError(f"{where}: {why}rewritten, ONNX Runtime cannot run it: {words(error)[:300]}") from None
     if wanted.shape != found.shape:
         raise ModelError(f"{where}: {why}rewritten, it answers {found.shape} where it answered {wanted.shape}")
     usual = np.isfinite(wanted)  # float16 overflows where float32 does not
     if not usual.any():
         return float("nan")
-    off = np.abs(wanted - found, where=usual, out=np.zeros_like(wanted)).max()
-    return float(off / max(np.abs(wanted[usual]).max(), 1e-12)) if np.isfinite(off) else float("inf")
+    told = alike(*(np.where(usual, value, 0.0) for value in (wanted, found)))
+    off = told.largest_difference / max(told.largest, 1e-12)
+    return off if np.isfinite(off) else float("inf")
 
 
 def _answers(model: onnx.ModelProto, input_shape: tuple[int, ...], layout: Layout) -> NDArray[np.float64]:
-    import onnxruntime as ort
+    from edgepipe.onnx.session import Session
 
-    session = ort.InferenceSession(model.SerializeToString(), quiet_options(), providers=["CPUExecutionProvider"])
-    first = session.get_inputs()[0]
-    fixed = first.shape[0] if first.shape and isinstance(first.shape[0], int) else None
+    session = Session(model.SerializeToString(), quiet_options())
+    first = session.only_input("rewritten")
+    assert first.dtype is not None
+    kind = first.dtype
 
     def ask(count: int) -> NDArray[np.float64]:
-        examples = _drawn(count, input_shape, numpy_type(first.type))
-        given = np.ascontiguousarray(arranged(examples, layout))
-        return np.asarray(session.run(None, {first.name: given})[0], np.float64)
+        return np.asarray(session.first(arranged(_drawn(count, input_shape, kind), layout)), np.float64)
 
-    if fixed is not None:
-        return ask(fixed)
+    if first.batch is not None:
+        return ask(first.batch)
     try:
         return ask(2)
     except Exception:

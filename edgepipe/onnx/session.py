@@ -1,45 +1,208 @@
-"""Opening ONNX Runtime sessions and feeding them, whatever batch and type the model asks for."""
+"""The one place where ONNX Runtime is opened and run: named arrays in, named arrays out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from edgepipe.errors import MeasureError, ModelError
-from edgepipe.onnx.session_options import quiet_options
-from edgepipe.onnx.tensor_types import TYPES, cast, lost_as
+from edgepipe.onnx.examples import Places, places
+from edgepipe.onnx.session_options import measuring
+from edgepipe.onnx.tensor_types import TYPES, Tensor, cast, lost_as, tensor_of
+
+Given = NDArray[Any] | Mapping[str, NDArray[Any]]
+"""Arrays by the names of inputs; the array alone for a network with one input."""
 
 
-def options(threads: int) -> Any:
-    """Session options of every measurement: sequential, quiet, and idle threads that do not spin.
+class Session:
+    """A network open in ONNX Runtime on this processor, with any number of inputs and outputs.
 
-    Spinning threads of one session would take the core from the other one of a paired measurement.
-    """
-    chosen = quiet_options()
-    chosen.intra_op_num_threads = threads
-    chosen.inter_op_num_threads = 1
-    chosen.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    chosen.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return chosen
+    Attributes:
+        name: what messages call it.
+        outputs: tensors that it hands out, in the graph's order.
 
-
-def open_session(model: Path | bytes, *, threads: int = 1, chosen: Any = None, name: str | None = None) -> Any:
-    """An `InferenceSession` on the CPU provider.
-
+    Args:
+        model: a file, or the bytes of one.
+        options: of the runtime, from `session_options`; None: those of a measurement with one thread.
+        name: None: the file.
+        disabled_optimizers: of the runtime, by their names.
     Raises:
-        MeasureError: the runtime cannot open the model; names it.
+        MeasureError: the runtime cannot open it.
     """
-    try:
-        source = _source(model) if isinstance(model, Path) else model
-        return onnxruntime.InferenceSession(source, chosen or options(threads), providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime's exceptions share no base below Exception
-        raise MeasureError(f"{name or model!s}: ONNX Runtime cannot open it: {error}") from error
+
+    def __init__(
+        self,
+        model: Path | bytes,
+        options: Any = None,
+        *,
+        name: str | None = None,
+        disabled_optimizers: Sequence[str] = (),
+    ) -> None:
+        import onnxruntime
+
+        self.name = name or ("the network" if isinstance(model, bytes) else str(model))
+        without = {"disabled_optimizers": list(disabled_optimizers)} if disabled_optimizers else {}
+        try:
+            source = _source(model) if isinstance(model, Path) else model
+            self._session = onnxruntime.InferenceSession(
+                source, options or measuring(1), providers=["CPUExecutionProvider"], **without
+            )
+        except MemoryError:
+            raise
+        except Exception as error:  # the runtime's exceptions share no base below Exception
+            raise MeasureError(f"{self.name}: ONNX Runtime cannot open it: {error}") from error
+        self.outputs = tuple(map(tensor_of, self._session.get_outputs()))
+
+    @cached_property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Tensors that it takes, in the graph's order; constants that could be fed are none of them.
+
+        Raises:
+            ModelError: one is of a type that no numbers have.
+        """
+        found = self._session.get_inputs()
+        for item in found:
+            if item.type not in TYPES:
+                raise ModelError(
+                    f"{self.name}: its input {item.name!r} is {item.type}; expected one of {', '.join(TYPES)}. "
+                    "Export the model with one of these"
+                )
+        return tuple(map(tensor_of, found))
+
+    def only_input(self, done: str) -> Tensor:
+        """The input, for those who know one only.
+
+        Args:
+            done: what they do to models with one: "measured".
+        Raises:
+            MeasureError: there is not exactly one.
+        """
+        if len(self.inputs) != 1:
+            names = ", ".join(repr(item.name) for item in self.inputs)
+            raise MeasureError(f"{self.name}: has {len(self.inputs)} inputs ({names}); only models with one are {done}")
+        return self.inputs[0]
+
+    def named(self, given: Given) -> dict[str, NDArray[Any]]:
+        """What is given by the names of the inputs, in their order.
+
+        Raises:
+            ModelError: a name is none of an input, or an input is given nothing; says which names there are.
+        """
+        if not isinstance(given, Mapping):
+            if len(self.inputs) != 1:
+                raise ModelError(f"{self.name}: takes {len(self.inputs)} inputs ({self._names()}), and is given one")
+            return {self.inputs[0].name: given}
+        known = {item.name for item in self.inputs}
+        strange, lacking = sorted(given.keys() - known), sorted(known - given.keys())
+        if strange or lacking:
+            what = [f"has no input {name!r}" for name in strange]
+            what += [f"its input {name!r} is given nothing" for name in lacking]
+            raise ModelError(f"{self.name}: {'; '.join(what)}. Its inputs are {self._names() or 'none'}")
+        return {item.name: given[item.name] for item in self.inputs}
+
+    def _names(self) -> str:
+        return ", ".join(item.name for item in self.inputs)
+
+    def fed(self, given: Given) -> dict[str, NDArray[Any]]:
+        """Arrays shaped as the graph takes them, cast to its types: what `run` feeds.
+
+        Raises:
+            MeasureError: one has another number of axes. ModelError: as for `named`, or a cast to whole numbers would
+                make others of them.
+        """
+        several = len(self.inputs) > 1
+        fed = {}
+        for tensor, value in zip(self.inputs, self.named(given).values(), strict=True):
+            if tensor.shape is not None and value.ndim != len(tensor.shape):
+                raise MeasureError(
+                    f"{self.name}: input {tensor.name!r} has {len(tensor.shape)} axes, but the data gives "
+                    f"{value.ndim}: {tuple(value.shape)}. Use data of the shape the model was made for"
+                )
+            assert tensor.dtype is not None  # or there were no inputs
+            fed[tensor.name] = cast(value, tensor.dtype, self.name, tensor.name if several else "")
+        return fed
+
+    def run(self, given: Given, outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """One run.
+
+        Args:
+            given: as for `fed`.
+            outputs: names of those that are wanted; None: all.
+        Returns:
+            Arrays by the names of outputs; what is no tensor as the runtime makes it, a list of dicts of a ZipMap.
+        Raises:
+            MeasureError: it cannot, in the runtime's words; or as for `fed`.
+        """
+        fed = self.fed(given)
+        names = [item.name for item in self.outputs] if outputs is None else list(outputs)
+        try:
+            found = self._session.run(None if outputs is None else names, fed)
+        except MemoryError:
+            raise
+        except Exception as error:
+            shapes = {name: tuple(value.shape) for name, value in fed.items()}
+            raise MeasureError(f"{self.name}: ONNX Runtime failed on input {shapes}: {error}") from error
+        return dict(zip(names, found, strict=True))
+
+    def first(self, given: Given) -> NDArray[Any]:
+        """The first output of one run."""
+        name = self.outputs[0].name
+        return np.asarray(self.run(given, [name])[name])
+
+    def timed(self, given: Given) -> Callable[[], Any]:
+        """A run on these arrays with nothing around it, to be timed; one run before it tells errors in words."""
+        fed = self.fed(given)
+        self.run(fed)
+        return partial(self._session.run, None, fed)
+
+    def places(self, examples: Given) -> Places:
+        """Which axis of each input counts examples, (n, ...) each, and how many of them a run takes."""
+        return places(self.inputs, {name: value.shape[1:] for name, value in self.named(examples).items()}, self.name)
+
+    def placed(self, examples: Given) -> dict[str, NDArray[Any]]:
+        """Examples, (n, ...) each, with the axis that counts them where the graph has it; for `fed` and `run`."""
+        return self.places(examples).placed(self.named(examples))
+
+    def fit(self, examples: Given) -> dict[str, NDArray[Any]]:
+        """As `placed`, the examples repeated or cut to the batch of the model (1 when it takes any)."""
+        return self.places(examples).fit(self.named(examples))
+
+    def check(self, examples: Given, preprocessing: str) -> None:
+        """Whether real examples can be given as they are: a cast to whole numbers would make others of them.
+
+        Args:
+            preprocessing: what the data does to its examples, in words; "" for arrays given as they are.
+        Raises:
+            ModelError: they cannot; says what the model takes, what the data gives and the remedy.
+        """
+        for tensor, value in zip(self.inputs, self.named(examples).values(), strict=True):
+            assert tensor.dtype is not None
+            lost = lost_as(value, tensor.dtype)
+            if lost is None:
+                continue
+            remedy = (
+                "Save the pixels that it takes as arrays of whole numbers (data=npz), or export it with a float input"
+                if preprocessing
+                else "Save the arrays as the whole numbers that the model takes"
+            )
+            raise ModelError(
+                f"{self.name}: its input {tensor.name!r} {lost}{f' ({preprocessing})' if preprocessing else ''}: "
+                f"as whole numbers they would be others. {remedy}"
+            )
+
+    def end_profiling(self) -> Path:
+        """The file in which the profile of all runs lies; for options that profile."""
+        return Path(self._session.end_profiling())
+
+
+def words(error: Exception) -> str:
+    """What ONNX Runtime itself said, where the error is told by a session."""
+    return str(error.__cause__ if isinstance(error, MeasureError) and error.__cause__ else error)
 
 
 def _source(file: Path) -> str | bytes:
@@ -49,85 +212,3 @@ def _source(file: Path) -> str | bytes:
     except UnicodeEncodeError:
         return file.read_bytes()
     return str(file)
-
-
-@dataclass(frozen=True)
-class Feed:
-    """What the only input of a model wants.
-
-    Attributes:
-        name: of the input.
-        batch: examples per run, or None when the model takes any number.
-        dtype: element type.
-        rank: number of axes, the batch axis included; None when the model does not say.
-    """
-
-    artifact: str
-    name: str
-    batch: int | None
-    dtype: type[np.generic]
-    rank: int | None
-
-    def __call__(self, inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """`inputs`, (n, …), cast to the model's type and keyed by its input name."""
-        if self.rank is not None and inputs.ndim != self.rank:
-            raise MeasureError(
-                f"{self.artifact}: input {self.name!r} has {self.rank} axes, "
-                f"but the data gives {inputs.ndim}: {tuple(inputs.shape)}. Use data of the shape the model was made for"
-            )
-        return {self.name: cast(inputs, self.dtype, self.artifact)}
-
-    def check(self, inputs: NDArray[Any], preprocessing: str) -> None:
-        """Whether real examples, (n, …), can be given as they are: a cast to whole numbers would make others of them.
-
-        Args:
-            preprocessing: what the data does to its examples, in words; "" for arrays given as they are.
-        Raises:
-            ModelError: they cannot; says what the model takes, what the data gives and the remedy.
-        """
-        lost = lost_as(inputs, self.dtype)
-        if lost is None:
-            return
-        remedy = (
-            "Save the pixels that it takes as arrays of whole numbers (data=npz), or export it with a float input"
-            if preprocessing
-            else "Save the arrays as the whole numbers that the model takes"
-        )
-        raise ModelError(
-            f"{self.artifact}: its input {self.name!r} {lost}{f' ({preprocessing})' if preprocessing else ''}: "
-            f"as whole numbers they would be others. {remedy}"
-        )
-
-    def fit(self, inputs: NDArray[Any]) -> NDArray[Any]:
-        """`inputs`, (n, …), repeated or cut to the batch of the model (1 when it takes any)."""
-        batch = self.batch or 1
-        return np.resize(inputs, (batch, *inputs.shape[1:]))
-
-
-def feed_of(session: Any, artifact: str) -> Feed:
-    """The input of a session.
-
-    Raises:
-        MeasureError: it has more than one input, or one of a type that pictures cannot become.
-    """
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        names = ", ".join(repr(item.name) for item in inputs)
-        raise MeasureError(f"{artifact}: has {len(inputs)} inputs ({names}); only models with one are measured")
-    wanted = inputs[0]
-    if wanted.type not in TYPES:
-        raise MeasureError(f"{artifact}: input {wanted.name!r} is {wanted.type}; expected one of {', '.join(TYPES)}")
-    shape: Sequence[int | str | None] = wanted.shape or ()
-    first = shape[0] if shape else None
-    batch = first if isinstance(first, int) and first > 0 else None
-    return Feed(artifact, wanted.name, batch, TYPES[wanted.type], len(shape) or None)
-
-
-def run(session: Any, feed: dict[str, NDArray[Any]], artifact: str) -> list[Any]:
-    """One run; the runtime's errors become a MeasureError that names the artifact."""
-    try:
-        outputs: list[Any] = session.run(None, feed)
-    except Exception as error:
-        shapes = {name: tuple(value.shape) for name, value in feed.items()}
-        raise MeasureError(f"{artifact}: ONNX Runtime failed on input {shapes}: {error}") from error
-    return outputs

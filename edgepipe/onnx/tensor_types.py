@@ -1,7 +1,8 @@
-"""Element types of a network's input, and arrays made of them: the one place where examples are cast."""
+"""Element types of a network's tensors, and arrays made of them: the one place where examples are cast."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,15 +29,33 @@ _WHOLE = 1e-3
 """How far from a whole number is still its rounding: pixels that were scaled and scaled back."""
 
 
-def numpy_type(name: str) -> np.dtype[Any]:
-    """The numpy type of a tensor type as ONNX Runtime writes it, `tensor(int64)`.
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a network, as the graph declares it.
 
-    Raises:
-        ModelError: numbers cannot become it.
+    Attributes:
+        dtype: None where it is no tensor of numbers (strings, the maps of a ZipMap).
+        shape: an axis is its size, or its name where it takes any, or None where that has no name; None for all: the
+            graph does not say.
     """
-    if name not in TYPES:
-        raise ModelError(f"an input is {name}; expected one of {', '.join(TYPES)}. Export the model with one of these")
-    return np.dtype(TYPES[name])
+
+    name: str
+    dtype: np.dtype[Any] | None
+    shape: tuple[int | str | None, ...] | None
+
+    @property
+    def batch(self) -> int | None:
+        """Size of the first axis where the graph fixes it: the examples of a run, where it counts them."""
+        first = self.shape[0] if self.shape else None
+        return first if isinstance(first, int) else None
+
+
+def tensor_of(item: Any) -> Tensor:
+    """An input or output as ONNX Runtime tells it; sizes that are none (0 and -1 of some exporters) are any."""
+    sizes = [None if isinstance(size, int) and size <= 0 else size for size in item.shape or ()]
+    kind = TYPES.get(item.type)
+    # The runtime tells no shape of a scalar and none of a tensor of unknown rank, and they look alike.
+    return Tensor(item.name, None if kind is None else np.dtype(kind), tuple(sizes) or None)
 
 
 def lost_as(inputs: NDArray[Any], dtype: np.dtype[Any] | type[np.generic]) -> str | None:
@@ -54,17 +73,19 @@ def lost_as(inputs: NDArray[Any], dtype: np.dtype[Any] | type[np.generic]) -> st
     )
 
 
-def cast(inputs: NDArray[Any], dtype: np.dtype[Any] | type[np.generic], what: str) -> NDArray[Any]:
+def cast(inputs: NDArray[Any], dtype: np.dtype[Any] | type[np.generic], what: str, name: str = "") -> NDArray[Any]:
     """The examples as `dtype`, contiguous.
 
     Args:
         what: whose input it is, for the message.
+        name: of the input, where there are several.
 
     Raises:
         ModelError: as whole numbers they would be others.
     """
     if lost := lost_as(inputs, dtype):
-        raise ModelError(f"{what}: its input {lost}: as whole numbers they would be others")
+        input_ = f"input {name!r}" if name else "input"
+        raise ModelError(f"{what}: its {input_} {lost}: as whole numbers they would be others")
     if np.dtype(dtype).kind in "iub" and inputs.dtype.kind == "f":
         inputs = np.rint(inputs)  # 7.9999995 is 8: a cast alone would make 7 of it
     return np.ascontiguousarray(inputs, dtype=dtype)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepipe.errors import EdgepipeError, PassError
-from edgepipe.onnx.session_options import quiet_options
 
 if TYPE_CHECKING:
     import onnx
@@ -25,6 +24,7 @@ def write(model: onnx.ModelProto, file: Path, where: str, error: type[EdgepipeEr
     """
     import onnx
 
+    from edgepipe.onnx.session import words
     from edgepipe.onnx.subgraphs import drop_unread
 
     drop_unread(model.graph)
@@ -34,21 +34,22 @@ def write(model: onnx.ModelProto, file: Path, where: str, error: type[EdgepipeEr
         open_quietly(file)
     except Exception as found:
         file.unlink()
-        why = " ".join(str(found).split()).replace(f"Load model from {file} failed:", "")
+        why = " ".join(words(found).split()).replace(f"Load model from {file} failed:", "")
         raise error(f"{where}: ONNX Runtime cannot open what was written: {why[:300]}") from None
 
 
-def open_quietly(file: Path) -> object:
-    """A session of the runtime, its log silent: what fails is raised.
+def open_quietly(file: Path) -> None:
+    """Whether the runtime opens a file.
 
     Raises:
-        Exception: the runtime's own, which share no base below Exception.
+        MeasureError: it does not.
     """
-    import onnxruntime as ort
+    from edgepipe.onnx.session import Session
+    from edgepipe.onnx.session_options import quiet_options
 
     options = quiet_options()
     options.intra_op_num_threads = 1  # to open it, no more
-    return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    Session(file, options)
 
 
 def check_size(model: onnx.ModelProto, where: str, error: type[EdgepipeError] = PassError) -> None:

@@ -14,7 +14,6 @@ from edgepipe.contract import Job, Pass, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.errors import PassError
 from edgepipe.onnx.clean import clean
-from edgepipe.onnx.session_options import quiet_options
 from edgepipe.onnx.written import write
 
 
@@ -132,6 +131,9 @@ def _write_ort(job: Job):  # type: ignore[no-untyped-def]
     import onnxruntime as ort
     from onnxruntime.tools.ort_format_model import create_config_from_models
 
+    from edgepipe.onnx.session import Session
+    from edgepipe.onnx.session_options import quiet_options
+
     target = job.out / "model.ort"
     options = quiet_options()
     # A minimal build cannot optimize when it loads: what is not fused here (a Q/DQ convolution to an int8
@@ -139,12 +141,7 @@ def _write_ort(job: Job):  # type: ignore[no-untyped-def]
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.optimized_model_filepath = str(target)
     options.add_session_config_entry("session.save_model_format", "ORT")
-    ort.InferenceSession(
-        str(job.out / ONNX_FILE),
-        options,
-        providers=["CPUExecutionProvider"],
-        disabled_optimizers=["NchwcTransformer"],
-    )
+    Session(job.out / ONNX_FILE, options, disabled_optimizers=["NchwcTransformer"])
     with contextlib.redirect_stdout(io.StringIO()):
         create_config_from_models([target], job.out / "required_operators.config", True)
     stray = job.out / "required_operators_and_types.config"

@@ -12,8 +12,8 @@ import numpy as np
 
 from edgepipe.base.bounded import is_memory, limit_memory
 from edgepipe.contract.artifact import ONNX_FILE, Signature
-from edgepipe.errors import EdgepipeError
-from edgepipe.onnx.answers import SessionAnswers
+from edgepipe.errors import EdgepipeError, MeasureError
+from edgepipe.onnx.answers import session_answers
 from edgepipe.sources import first_run
 from edgepipe.sources.onnx_file import OnnxModel
 
@@ -34,9 +34,10 @@ def main() -> None:
             reply = {"loaded": True}
     except MemoryError:
         reply = {"memory": True}
-    except Exception as error:  # what is no EdgepipeError is told in words by whoever opens the file next
+    except Exception as error:  # what the runtime does not run is told in words by whoever opens the file next
         said = str(error)
-        refused = {"refused": said} if isinstance(error, EdgepipeError) else {}
+        loads = isinstance(error, EdgepipeError) and not isinstance(error, MeasureError)
+        refused = {"refused": said} if loads else {}
         reply = {"memory": True} if is_memory(said) else refused
     (folder / "reply.json").write_text(json.dumps(reply), encoding="utf-8")
 
@@ -57,7 +58,7 @@ def _run(file: Path, folder: Path, at_once: int, ends: float) -> None:
 
     And on many together, for sizes may be powers of their number; as many as a network may need the time for.
     """
-    session = SessionAnswers(file)
+    session = session_answers(file)
     saved = folder / first_run.EXAMPLES_FILE
     if not saved.is_file():
         return

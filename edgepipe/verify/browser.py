@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgepipe.errors import VerifyError
-from edgepipe.onnx import session as runtime
+from edgepipe.onnx.session import Session
 from edgepipe.onnx.tensor_types import cast
 from edgepipe.verify.chromium import chromium, open_page
 from edgepipe.verify.place import Answers, Done, Place
@@ -45,20 +45,21 @@ def _identity(program: str) -> dict[str, str]:
 
 def _prepare(model: Path, inputs: Path, count: int, work: Path, threads: int) -> tuple[Path, dict[str, Any]]:
     """Raw bytes of the inputs in the type that the model wants, and what the script must know of them."""
-    session = runtime.open_session(model)
-    feed = runtime.feed_of(session, str(model))
+    session = Session(model)
+    wanted = session.only_input("verified in a browser")
+    assert wanted.dtype is not None
     examples = np.load(inputs, mmap_mode="r")
     raw = work / "inputs.bin"
     with raw.open("wb") as file:
         for row in range(count):
-            file.write(cast(np.asarray(examples[row]), feed.dtype, feed.artifact).tobytes())
+            file.write(cast(np.asarray(examples[row]), wanted.dtype, session.name).tobytes())
     shape = list(examples.shape[1:])
     job = {
         "count": count,
         "shape": shape,
-        "type": np.dtype(feed.dtype).name,
-        "batch": feed.batch or 1,
-        "axis": counting_axis(session, feed, examples) or 0,
+        "type": wanted.dtype.name,
+        "batch": wanted.batch or 1,
+        "axis": counting_axis(session, examples) or 0,
         "threads": threads,
         "bytes": raw.stat().st_size // count,
     }

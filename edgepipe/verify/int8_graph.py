@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgepipe.base.scratch import scratch
-from edgepipe.onnx import session as runtime
 from edgepipe.onnx.graph import MOVES, Graph
 from edgepipe.onnx.operators import INT8_LAYERS
+from edgepipe.onnx.session import Session
+from edgepipe.onnx.session_options import measuring
 
 # Sums and products of integers, and one rounding each: the same everywhere. The int8 forms of Sigmoid and
 # Softmax are tables made with the platform's exp, and dynamic quantization takes ranges from floats: not here.
@@ -45,8 +46,8 @@ def float_operators(model: Path) -> list[str]:
     """
     with scratch("graph") as folder:
         target = folder / "optimized.onnx"
-        options = runtime.options(1)
+        options = measuring(1)
         options.optimized_model_filepath = str(target)
-        runtime.open_session(model, chosen=options)
+        Session(model, options)
         nodes = Graph.load(target).nodes
     return sorted({node.op_type for node in nodes} - _EXACT - _MOVING - _EDGES)

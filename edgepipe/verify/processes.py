@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from edgepipe.base import children
 from edgepipe.errors import VerifyError
-from edgepipe.onnx import session as runtime
 from edgepipe.onnx.batch_axis import batch_axis
+from edgepipe.onnx.session import Session
 from edgepipe.verify.place import Answers, Done
 
 SILENCE_SECONDS = 600  # a single picture takes seconds at most; an emulator that hangs would wait for ever
@@ -25,13 +25,10 @@ SILENCE_SECONDS = 600  # a single picture takes seconds at most; an emulator tha
 WORKER = Path(__file__).with_name("worker.py")
 
 
-def counting_axis(session: Any, feed: runtime.Feed, examples: NDArray[Any]) -> int | None:
+def counting_axis(session: Session, examples: NDArray[Any]) -> int | None:
     """The axis of the first output that counts the examples of a fixed batch; None: one example a run, or none does."""
-
-    def run(rows: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(runtime.run(session, feed(rows), feed.artifact)[0])
-
-    return None if (feed.batch or 1) == 1 else batch_axis(run, np.asarray(examples[:4]), feed.batch)
+    fixed = session.only_input("verified").batch
+    return None if fixed in (None, 1) else batch_axis(session.first, np.asarray(examples[:4]), fixed)
 
 
 def version_of(command: Sequence[str]) -> str:
@@ -105,9 +102,7 @@ def answer_in_processes(
     """Answers of `command worker.py ...`, the examples dealt out to several processes of one thread each."""
     bounds = np.linspace(0, count, min(processes, count) + 1).astype(int).tolist()
     shares = list(itertools.pairwise(bounds))
-    session = runtime.open_session(model)
-    axis = counting_axis(session, runtime.feed_of(session, str(model)), np.load(inputs, mmap_mode="r"))
-    del session
+    axis = counting_axis(Session(model), np.load(inputs, mmap_mode="r"))
     so_far = [0] * len(shares)
 
     def one(index: int) -> tuple[Path, dict[str, Any]]:

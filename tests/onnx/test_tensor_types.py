@@ -13,9 +13,9 @@ from onnx import TensorProto, helper
 
 from edgepipe.bundle.build import FILES
 from edgepipe.errors import ModelError
-from edgepipe.onnx.answers import SessionAnswers
-from edgepipe.onnx.session import feed_of, open_session
-from edgepipe.onnx.tensor_types import TYPES, cast, numpy_type
+from edgepipe.onnx.answers import session_answers
+from edgepipe.onnx.session import Session
+from edgepipe.onnx.tensor_types import TYPES, cast
 from edgepipe.quant.calibrate.run import open_probe
 from edgepipe.verify import worker
 from edgepipe.verify.processes import WORKER
@@ -62,12 +62,10 @@ def test_a_cast_that_would_make_others_of_examples_is_refused(values: Any, kind:
 def test_whoever_asks_a_network_casts_by_it(tmp_path: Path) -> None:
     model = network(TensorProto.UINT8)
     onnx.save(model, tmp_path / "m.onnx")
-    session = open_session(tmp_path / "m.onnx")
-    feed = feed_of(session, "m.onnx")
     askers: list[Any] = [
-        SessionAnswers(tmp_path / "m.onnx"),
+        session_answers(tmp_path / "m.onnx"),
         lambda rows: open_probe(model)[0](rows)[0],
-        lambda rows: session.run(None, feed(rows))[0],
+        Session(tmp_path / "m.onnx").first,
     ]
     fine, normalized = np.float32([[0, 7.9999995, 254, 255]]), np.float32([[-2.1, 0.3, 1.2, 2.2]])
     for ask in askers:
@@ -80,10 +78,13 @@ def test_one_table_of_types(tmp_path: Path) -> None:
     for name, kind in TYPES.items():
         number = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
         onnx.save(network(number), tmp_path / "m.onnx")
-        assert open_session(tmp_path / "m.onnx").get_inputs()[0].type == name
-        assert numpy_type(name) == kind
-    with pytest.raises(ModelError, match=r"an input is tensor\(string\); expected one of tensor\(float\)"):
-        numpy_type("tensor(string)")
+        assert TYPES[name] == kind
+        (tensor,) = Session(tmp_path / "m.onnx").inputs
+        assert (tensor.name, tensor.dtype, tensor.shape) == ("x", np.dtype(kind), ("n", 4))
+    onnx.save(network(TensorProto.STRING), tmp_path / "m.onnx")
+    session = Session(tmp_path / "m.onnx", name="m")
+    with pytest.raises(ModelError, match=r"m: its input 'x' is tensor\(string\); expected one of tensor\(float\)"):
+        _ = session.inputs
     # What runs elsewhere stands alone, and so has the table once more.
     for file in (FILES / "example.py", WORKER):
         code = ast.parse(file.read_text())

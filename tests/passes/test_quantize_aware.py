@@ -15,7 +15,7 @@ from edgepipe.contract import Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind, seal
 from edgepipe.errors import PassError
 from edgepipe.onnx.answers import session_answers
-from edgepipe.onnx.session import open_session
+from edgepipe.onnx.session import Session
 from edgepipe.passes.lower import Lower
 from edgepipe.passes.quantize_aware import QuantizeAware
 from edgepipe.passes.reestimate_batchnorm import ReestimateBatchNorm
@@ -120,9 +120,8 @@ def test_the_simulation_computes_the_integers_of_the_runtime(tmp_path: Path, nam
     operators = really_run(tmp_path / "int8.onnx", tmp_path)
     onnx.save(graph, tmp_path / "shown.onnx")
     assert really_run(tmp_path / "shown.onnx", tmp_path)["QLinearConv"] == operators["QLinearConv"]
-    session = open_session(tmp_path / "shown.onnx")
-    values = session.run(quantized, {session.get_inputs()[0].name: inputs})
-    network.runtimes = dict(zip(placement.tensors, values, strict=True))
+    values = Session(tmp_path / "shown.onnx").run(inputs, quantized)
+    network.runtimes = dict(zip(placement.tensors, values.values(), strict=True))
     assert np.array_equal(answers_of(network, inputs), got)  # the classifier reads whole numbers
     assert network.own.keys() == network.runtimes.keys()
     integers = 0
@@ -237,7 +236,7 @@ def test_a_residual_network_runs_whole_in_int8(tmp_path: Path) -> None:
     assert job.facts["parity"]["agreement"] >= 0.995
     assert small.onnx.stat().st_size < 0.27 * model.onnx.stat().st_size
     assert accuracy(bench, small) >= accuracy(bench, model) - 0.02
-    assert open_session(small.onnx).get_inputs()[0].shape[1:] == [3, 32, 32]
+    assert Session(small.onnx).inputs[0].shape[1:] == (3, 32, 32)
 
 
 def test_a_graph_made_for_a_batch_of_one_is_refused_in_words(bench: Workbench) -> None:

@@ -6,17 +6,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edgepipe.contract import DataSource, Progress, Split
-from edgepipe.errors import EdgepipeError, PassError
-from edgepipe.onnx.session_options import quiet_options
-from edgepipe.onnx.tensor_types import cast, numpy_type
+from edgepipe.errors import EdgepipeError, MeasureError, PassError
+from edgepipe.onnx.session import Session
+from edgepipe.onnx.session_options import as_written
 from edgepipe.quant.calibrate.observers import COUNTED, NotFiniteError, Observer
 from edgepipe.quant.calibrate.summaries import Summaries
 from edgepipe.targets.host import available_cores
@@ -167,23 +165,8 @@ def open_probe(model: onnx.ModelProto, at_once: int = 1) -> tuple[Run, int | Non
     Args:
         at_once: calls that will run side by side, between which the cores are divided.
     """
-    session = probe_session(model, at_once)
-    first = session.get_inputs()[0]
-    kind = numpy_type(first.type)
-
-    def run(rows: NDArray[np.float32]) -> Values:
-        values: Values = session.run(None, {first.name: cast(rows, kind, "the network")})
-        return values
-
-    return run, first.shape[0] if isinstance(first.shape[0], int) else None
-
-
-def probe_session(model: onnx.ModelProto, at_once: int = 1) -> Any:
-    """A session over every core, or its share of them, Q/DQ run as written."""
-    options = quiet_options()  # what fails is raised, and may be tried otherwise
-    options.intra_op_num_threads = max(1, available_cores() // at_once)
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = Session(model.SerializeToString(), as_written(at_once))
+    return lambda rows: list(session.run(rows).values()), session.only_input("calibrated").batch
 
 
 def calibrate(
@@ -220,8 +203,10 @@ def calibrate(
     del run  # a second copy of the weights
     try:
         return _observed(model, tensors, sizes, None, each, data, plan)
-    except EdgepipeError:
-        raise
+    except EdgepipeError as error:
+        if not isinstance(error, MeasureError):  # which is the runtime's
+            raise
+        return _observed(model, tensors, {}, None, each, data, plan)
     except Exception:
         # A tensor's size depends on the example, and places in it that an earlier one had are not there.
         return _observed(model, tensors, {}, None, each, data, plan)

@@ -10,6 +10,7 @@ from onnx import numpy_helper, version_converter
 from edgepipe.base.scratch import scratch
 from edgepipe.errors import PassError
 from edgepipe.onnx.names import fresh, make_room, name_nodes
+from edgepipe.onnx.session import Session
 from edgepipe.onnx.session_options import quiet_options
 from edgepipe.onnx.subgraphs import all_graphs, drop_unread
 
@@ -58,15 +59,15 @@ def prepare(file: Path, label: str) -> onnx.ModelProto:
 
 
 def _optimized(model: onnx.ModelProto) -> onnx.ModelProto:
-    import onnxruntime as ort
+    from onnxruntime import GraphOptimizationLevel
 
     with scratch("prepare") as folder:
         source, target = folder / "in.onnx", folder / "out.onnx"
         onnx.save(model, source)
         options = quiet_options()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(target)
-        ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+        Session(source, options, name="the graph")
         return onnx.load(target)
 
 

@@ -10,9 +10,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from edgepipe.onnx.session import Session
+from edgepipe.onnx.session_options import as_written
 from edgepipe.onnx.subgraphs import captured, subgraphs
-from edgepipe.onnx.tensor_types import cast, numpy_type
-from edgepipe.quant.calibrate.run import probe_session
 from edgepipe.quant.place.worth import shapes_of
 
 Floats = NDArray[np.float32]
@@ -37,18 +37,16 @@ class Trunk:
         self._whole = any(True for node in self._nodes for _ in subgraphs(node))
         shapes = shapes_of(network)
         self._bytes = {name: 4 * len(rows) * prod(shape) for name, shape in shapes.items()}
-        session = probe_session(network)
-        first = session.get_inputs()[0]
-        fixed = first.shape[0] if isinstance(first.shape[0], int) else None
+        session = Session(network.SerializeToString(), as_written())
+        fixed = session.only_input("studied").batch
         size = fixed or _BATCH
-        kind = numpy_type(first.type)
         self._counts: list[int] = []
         self._values: list[dict[str, NDArray[np.generic]]] = []
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             fed = part if fixed is None else np.resize(part, (fixed, *part.shape[1:]))
             self._counts.append(len(part))
-            self._values.append({first.name: cast(fed, kind, "the network")})
+            self._values.append({**session.fed(fed)})
         self._at = 0
 
     def start_of(self, tensors: Sequence[str]) -> int:
@@ -103,5 +101,6 @@ class Trunk:
         )
         graph.initializer.extend(item for item in model.graph.initializer if item.name in read)
         part = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-        session = probe_session(part)
-        return [session.run(list(outputs), {name: values[name] for name in fed}) for values in self._values]
+        session = Session(part.SerializeToString(), as_written())
+        found = [session.run({name: values[name] for name in fed}, outputs) for values in self._values]
+        return [list(values.values()) for values in found]

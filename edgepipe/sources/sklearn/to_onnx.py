@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edgepipe.onnx.clean import TREES
+from edgepipe.onnx.session import Session
 from edgepipe.onnx.session_options import quiet_options
 from edgepipe.sources.converter import Refused, placed, run
 
@@ -214,14 +215,10 @@ def _two(network: onnx.ModelProto, inputs: NDArray[np.float32], answers: NDArray
     The converter of one class of estimators hands out one column, that of another two, of which the first or the
     second may be the score, or what is lacking to it: so the graph is run, and the column that is the score taken.
     """
-    import onnxruntime
-
     graph = network.graph
     last = str(graph.output[-1].name)
-    session = onnxruntime.InferenceSession(
-        network.SerializeToString(), quiet_options(), providers=["CPUExecutionProvider"]
-    )
-    found = session.run([last], {session.get_inputs()[0].name: inputs})[0].reshape(len(inputs), -1)
+    session = Session(network.SerializeToString(), quiet_options())
+    found = session.run(inputs, [last])[last].reshape(len(inputs), -1)
     wanted = answers[:, 1]
     close = 1e-3 * max(float(np.abs(wanted).max()), 1e-12)
     differs = [[float(np.quantile(np.abs(sign * row - wanted), 0.98)) for sign in (1, -1)] for row in found.T]
