@@ -26,6 +26,8 @@ from torch.nn import functional
 from edgepipe.errors import PassError
 from edgepipe.onnx.answers import Answers
 from edgepipe.onnx.batch_axis import stacked
+from edgepipe.onnx.files import load
+from edgepipe.onnx.inputs import only_input
 from edgepipe.onnx.wiring import Wiring, attribute
 from edgepipe.torch.from_onnx import Call, OnnxNetwork
 from edgepipe.torch.onnx_operators import OPERATORS, Attributes, Operator
@@ -44,7 +46,7 @@ def write(onnx_file: Path, out: Path, int8_layers: int) -> tuple[list[Path], Ans
     Raises:
         PassError: an operator has no counterpart here, or int8 layers would run in float.
     """
-    model = onnx.load(onnx_file)
+    model = load(onnx_file)
     shape = (1, *_input_shape(model))
     _fold(model)
     network, example = _Network(model).eval(), torch.zeros(shape)
@@ -65,8 +67,7 @@ def write(onnx_file: Path, out: Path, int8_layers: int) -> tuple[list[Path], Ans
 
 
 def _input_shape(model: onnx.ModelProto) -> list[int]:
-    constants = {item.name for item in model.graph.initializer}
-    (given,) = [item for item in model.graph.input if item.name not in constants]
+    given = only_input(model.graph, "pte", "written")
     if given.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
         raise PassError("pte: only models that take float32 can be written")
     shape = [int(dim.dim_value) for dim in given.type.tensor_type.shape.dim][1:]

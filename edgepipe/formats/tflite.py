@@ -19,6 +19,7 @@ from edgepipe.errors import PassError
 from edgepipe.formats.tflite_graph import Graph
 from edgepipe.onnx.answers import Answers
 from edgepipe.onnx.batch_axis import stacked
+from edgepipe.onnx.files import load
 from edgepipe.quant.place.placement import Wiring, attribute
 
 FILE = "model.tflite"
@@ -32,7 +33,7 @@ def write(onnx_file: Path, out: Path, int8_layers: int) -> tuple[list[Path], Ans
     Raises:
         PassError: an operator has no counterpart here.
     """
-    model = onnx.load(onnx_file)
+    model = load(onnx_file)
     network = _Network(model)
     (out / FILE).write_bytes(network.build())
     if network.int8 < int8_layers:

@@ -18,6 +18,7 @@ from edgepipe.errors import DataError, MeasureError, ModelError
 from edgepipe.measure.intervals import newcombe
 from edgepipe.measure.values import Values, values_of
 from edgepipe.onnx.batch_axis import batch_axis, filled_up, neighbours, stacked
+from edgepipe.onnx.files import load_structure
 from edgepipe.onnx.session import Session
 from edgepipe.onnx.session_options import measuring
 from edgepipe.records.metrics import Interval
@@ -282,12 +283,7 @@ def one_class(predictions: Predictions, baseline: Predictions | None, classes: S
 
 
 def _depends_on_batch(path: Path) -> bool:
-    import onnx
-
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except Exception as error:  # protobuf's DecodeError has no public base below Exception
-        raise MeasureError(f"{path}: not a readable ONNX file: {error}") from error
+    model = load_structure(path)
     functions: Iterator[Any] = (node for function in model.functions for node in function.node)
     return any(node.op_type in _BATCH_DEPENDENT for node in (*model.graph.node, *functions))
 

@@ -13,6 +13,8 @@ from pydantic import BaseModel
 
 from edgepipe.base import children
 from edgepipe.errors import MeasureError
+from edgepipe.onnx.files import load_structure
+from edgepipe.onnx.inputs import only_input
 
 _PROBE = Path(__file__).with_name("probe.py")
 
@@ -75,12 +77,8 @@ def _fresh(path: Path, request: dict[str, object], timeout: float) -> Probe:
 def _input(path: Path, example_shape: tuple[int, ...]) -> _Input:
     import onnx
 
-    model = onnx.load(str(path), load_external_data=False)
-    stored = {item.name for item in model.graph.initializer}
-    inputs = [item for item in model.graph.input if item.name not in stored]
-    if len(inputs) != 1:
-        raise MeasureError(f"{path}: has {len(inputs)} inputs; only models with one are measured")
-    tensor = inputs[0].type.tensor_type
+    wanted = only_input(load_structure(path).graph, str(path), "measured")
+    tensor = wanted.type.tensor_type
     batch = tensor.shape.dim[0].dim_value if len(tensor.shape.dim) else 1
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
-    return _Input(inputs[0].name, (batch or 1, *example_shape), dtype)
+    return _Input(wanted.name, (batch or 1, *example_shape), dtype)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
+from edgepipe.onnx.files import load_structure
 from edgepipe.onnx.graph import MOVES, Graph, elements
 from edgepipe.onnx.operators import LAYERS, attribute
 
@@ -74,7 +74,7 @@ class Parameters:
 
 def files_of(path: Path) -> list[Path]:
     """The ONNX file and the files its weights lie in, if they lie outside."""
-    model = onnx.load(str(path), load_external_data=False)
+    model = load_structure(path)
     outside = {
         entry.value
         for tensor in model.graph.initializer

@@ -12,9 +12,13 @@ from onnx import helper, numpy_helper
 
 from edgepipe.errors import ModelError, ParityError
 from edgepipe.onnx.alike import alike
+from edgepipe.onnx.files import load
+from edgepipe.onnx.inputs import inputs_of
 from edgepipe.onnx.layout import Layout
 from edgepipe.onnx.linear import linear_to_gemm
-from edgepipe.onnx.subgraphs import Readers, all_graphs, captured, drop_unread, read_instead
+from edgepipe.onnx.names import make_way, rename
+from edgepipe.onnx.subgraphs import captured, read_instead
+from edgepipe.onnx.wiring import Wiring, drop_unread
 
 INPUT, OUTPUT = "input", "output"
 _INVERSE = [0, 3, 1, 2]
@@ -48,7 +52,7 @@ def adopt(
     from edgepipe.onnx.clean import clean
     from edgepipe.onnx.session import words
 
-    model = onnx.load(source)
+    model = load(source)
     wanted = [item.name for item in model.graph.output]
     if output is None and len(wanted) != 1:
         raise ModelError(f"{what}: has {len(wanted)} outputs ({', '.join(wanted)}); edgepipe needs exactly one")
@@ -97,27 +101,8 @@ def _keep_output(model: onnx.ModelProto, name: str) -> None:
     element = kept.type.tensor_type.elem_type
     shape = ["batch", *[dim.dim_value or None for dim in kept.type.tensor_type.shape.dim][1:]]
     del model.graph.output[:]
-    _rename(model, name, OUTPUT)
+    rename(model.graph, name, OUTPUT)
     model.graph.output.append(helper.make_tensor_value_info(OUTPUT, element, shape))
-
-
-def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
-    """Rename a tensor, inside of subgraphs too; another one that has the new name makes way."""
-    if old == new:
-        return
-    graphs = list(all_graphs(model.graph))
-    taken = {name for graph in graphs for node in graph.node for name in (*node.input, *node.output)}
-    if new in taken | {item.name for graph in graphs for item in graph.initializer}:
-        _rename(model, new, f"{new}_inner")
-    for graph in graphs:
-        for node in graph.node:
-            for names in (node.input, node.output):
-                for index, name in enumerate(names):
-                    if name == old:
-                        names[index] = new
-        for item in (*graph.initializer, *graph.input, *graph.output):
-            if item.name == old:
-                item.name = new
 
 
 def arrange_input(
@@ -133,24 +118,23 @@ def arrange_input(
     Raises:
         ModelError: it has not one input.
     """
-    stored = {item.name for item in model.graph.initializer}
-    inputs = [item for item in model.graph.input if item.name not in stored]
+    inputs = inputs_of(model.graph)
     if len(inputs) != 1:
         names = ", ".join(item.name for item in inputs)
         raise ModelError(f"{what}: has {len(inputs)} inputs ({names}); edgepipe needs exactly one")
     element, old = inputs[0].type.tensor_type.elem_type, inputs[0].name
     del model.graph.input[:]
     inner = name if layout == "same" else f"{old}_{layout}"
-    _rename(model, old, inner)
+    rename(model.graph, old, inner)
     if inner != name:
-        _rename(model, name, f"{name}_inner")  # some tensor inside may have it
+        make_way(model.graph, name)  # some tensor inside may have it
     model.graph.input.append(helper.make_tensor_value_info(name, element, [batch, *input_shape]))
     if layout == "same":
         return
-    readers = Readers(model.graph)
-    undone = readers.nodes[inner]
+    wiring = Wiring(model)
+    undone = wiring.consumers[inner]
     if layout == "nhwc" and all(
-        _undoes(model, node, input_shape) and node.output[0] not in readers.outputs for node in undone
+        _undoes(model, node, input_shape) and node.output[0] not in wiring.outputs for node in undone
     ):
         for node in undone:  # channels first again at once: both go
             model.graph.node.remove(node)

@@ -17,7 +17,9 @@ def clean_file(file: Path) -> None:
     """Strip stack traces, paths, doc strings and producer versions from an ONNX file, in place."""
     import onnx
 
-    model = onnx.load(file)
+    from edgepipe.onnx.files import load
+
+    model = load(file)
     clean(model)
     onnx.save(model, file)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgepipe.contract.artifact import Signature
 from edgepipe.errors import ModelError
 from edgepipe.onnx.batch_axis import counting
+from edgepipe.onnx.inputs import inputs_of
 from edgepipe.onnx.layout import Layout, arranged, fits
 from edgepipe.onnx.rewritten import difference
 from edgepipe.onnx.session import Session, words
@@ -81,8 +82,7 @@ def takes_pixels(network: onnx.ModelProto) -> bool:
     """Whether its only input takes whole numbers that a byte fits into."""
     from onnx import TensorProto
 
-    stored = {item.name for item in network.graph.initializer}
-    kinds = [item.type.tensor_type.elem_type for item in network.graph.input if item.name not in stored]
+    kinds = [item.type.tensor_type.elem_type for item in inputs_of(network.graph)]
     whole = (TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16, TensorProto.INT32, TensorProto.UINT32)
     return len(kinds) == 1 and kinds[0] in (*whole, TensorProto.INT64, TensorProto.UINT64)
 

@@ -124,7 +124,8 @@ def _free_reshapes(
 
     from edgepipe.onnx.graph import Graph
     from edgepipe.onnx.names import fresh, tensor_names
-    from edgepipe.onnx.subgraphs import Readers, captured
+    from edgepipe.onnx.subgraphs import captured
+    from edgepipe.onnx.wiring import Wiring
 
     known = Graph(before, label)
     reached = {network.graph.input[0].name}
@@ -151,8 +152,8 @@ def _free_reshapes(
         network.graph.initializer.append(numpy_helper.from_array(np.array(wanted, np.int64), name))
         node.input[1] = name
         changed.append(f"'{node.name or node.output[0]}'")
-    readers = Readers(network.graph)
+    wiring = Wiring(network)
     for node in [item for item in network.graph.node if item.op_type == "Constant"]:
-        if not any(map(readers.is_read, node.output)):
+        if not any(map(wiring.is_read, node.output)):
             network.graph.node.remove(node)
     return changed

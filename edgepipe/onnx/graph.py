@@ -13,10 +13,12 @@ import onnx.inliner
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from edgepipe.errors import MeasureError
+from edgepipe.onnx.files import load
+from edgepipe.onnx.inputs import only_input
 from edgepipe.onnx.operators import LAYERS, RECURRENT, Shape
 from edgepipe.onnx.session import Session
 from edgepipe.onnx.subgraphs import all_graphs
+from edgepipe.onnx.wiring import Wiring
 
 MOVES = {"Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"}
 """They pass a stored tensor on: what lies behind them is the same weight."""
@@ -41,7 +43,9 @@ class Graph:
         self.inner: list[NodeProto] = [node for graph in graphs[1:] for node in graph.node]
         self.nodes: list[NodeProto] = [node for graph in graphs for node in graph.node]
         self.stored: dict[str, TensorProto] = dict(_all_stored(graphs))
-        self.producer: dict[str, NodeProto] = {out: node for node in self.nodes for out in node.output if out}
+        self.producer: dict[str, NodeProto] = {}
+        for graph in graphs:
+            self.producer |= Wiring(graph).producer
         self.users: dict[str, list[tuple[NodeProto, int]]] = {}
         for node in self.nodes:
             for slot, tensor in enumerate(node.input):
@@ -54,10 +58,7 @@ class Graph:
         Raises:
             MeasureError: it is not a readable ONNX model.
         """
-        try:
-            return cls(onnx.load(str(path)), str(path))
-        except Exception as error:  # protobuf's DecodeError has no public base below Exception
-            raise MeasureError(f"{path}: not a readable ONNX file: {error}") from error
+        return cls(load(path), str(path))
 
     def array(self, name: str) -> NDArray[Any]:
         """The stored tensor; 4-bit types and bfloat16, which numpy does not know, as float32."""
@@ -100,10 +101,7 @@ class Graph:
         Raises:
             MeasureError: there is not exactly one.
         """
-        inputs = [item for item in self.model.graph.input if item.name not in self.stored]
-        if len(inputs) != 1:
-            raise MeasureError(f"{self.name}: has {len(inputs)} inputs; only models with one are measured")
-        return inputs[0]
+        return only_input(self.model.graph, self.name, "measured")
 
     def batch(self) -> int:
         """Examples per run: the fixed batch of the model, 1 when it takes any."""
@@ -124,7 +122,7 @@ class Graph:
         for output in model.graph.output:
             output.type.tensor_type.ClearField("shape")
         given = (self.batch(), *example_shape)
-        (wanted,) = [item for item in model.graph.input if item.name not in self.stored]
+        wanted = only_input(model.graph, self.name, "measured")
         wanted.type.tensor_type.ClearField("shape")
         for size in given:
             wanted.type.tensor_type.shape.dim.add().dim_value = size

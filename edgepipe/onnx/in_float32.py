@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, numpy_helper, shape_inference
 
 from edgepipe.onnx.messages import messages
-from edgepipe.onnx.subgraphs import Readers, all_graphs, read_instead
+from edgepipe.onnx.subgraphs import all_graphs, read_instead
+from edgepipe.onnx.wiring import Wiring
 
 if TYPE_CHECKING:
     import onnx
@@ -79,22 +80,20 @@ def _drop_casts(network: onnx.ModelProto) -> None:
     """Take away the casts from float32 to float32: where they stand, no weight is a constant and nothing is fused."""
     floats = _floats(network)
     for graph in all_graphs(network.graph):
-        made = {name: node for node in graph.node for name in node.output}
-        readers = Readers(graph)
+        wiring = Wiring(graph)
         for node in list(graph.node):
             if node.op_type != "Cast" or node.domain or not {node.input[0], node.output[0]} <= floats:
                 continue
             before, behind = node.input[0], node.output[0]
-            if behind not in readers.outputs:
+            if behind not in wiring.outputs:
                 graph.node.remove(node)
                 read_instead(graph, behind, before)
-            elif before in made and before not in readers.outputs:
-                writer = made[before]
+            elif before in wiring.producer and before not in wiring.outputs:
+                writer = wiring.producer[before]
                 writer.output[list(writer.output).index(before)] = behind
                 graph.node.remove(node)
                 read_instead(graph, before, behind)
-                made[behind] = writer
-            readers = Readers(graph)
+            wiring = Wiring(graph)
 
 
 def _floats(network: onnx.ModelProto) -> set[str]:

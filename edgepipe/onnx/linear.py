@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgepipe.onnx.subgraphs import Readers
+from edgepipe.onnx.wiring import Wiring
 
 
 def linear_to_gemm(model: onnx.ModelProto) -> None:
@@ -17,15 +17,15 @@ def linear_to_gemm(model: onnx.ModelProto) -> None:
     A classifier whose labels are still read, or with another link function, stays as it is.
     Source: ONNX operators of ai.onnx.ml.
     """
-    readers = Readers(model.graph)
+    wiring = Wiring(model)
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        nodes += _rewritten(node, model, readers) or [node]
+        nodes += _rewritten(node, model, wiring) or [node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
 
 
-def _rewritten(node: onnx.NodeProto, model: onnx.ModelProto, readers: Readers) -> list[onnx.NodeProto] | None:
+def _rewritten(node: onnx.NodeProto, model: onnx.ModelProto, wiring: Wiring) -> list[onnx.NodeProto] | None:
     values: dict[str, Any] = {item.name: helper.get_attribute_value(item) for item in node.attribute}
     if node.op_type == "Normalizer" and values.get("norm") == b"L1" and _is_softmax(node.input[0], model):
         return [helper.make_node("Identity", [node.input[0]], [node.output[0]], node.name)]
@@ -35,7 +35,7 @@ def _rewritten(node: onnx.NodeProto, model: onnx.ModelProto, readers: Readers) -
     classifies = node.op_type == "LinearClassifier"
     bias = np.asarray(values.get("intercepts", ()), np.float32)
     weights = np.asarray(values["coefficients"], np.float32)
-    if link not in (b"NONE", b"SOFTMAX") or bias.size == 0 or (classifies and readers.is_read(node.output[0])):
+    if link not in (b"NONE", b"SOFTMAX") or bias.size == 0 or (classifies and wiring.is_read(node.output[0])):
         return None
     if classifies and bias.size != max(
         len(values.get("classlabels_ints", ())), len(values.get("classlabels_strings", ()))

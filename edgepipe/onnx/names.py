@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import onnx
 
@@ -59,6 +59,32 @@ def tensor_names(graph: onnx.GraphProto) -> set[str]:
     return found
 
 
+def rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Call a tensor otherwise, in place, inside of subgraphs too; another one that is called so makes way."""
+    if old != new:
+        make_way(graph, new)
+        _renamed(graph, {old: new})
+
+
+def make_way(graph: onnx.GraphProto, name: str) -> None:
+    """Call the tensor of this name otherwise, in place, where there is one."""
+    taken = tensor_names(graph)
+    if name in taken:
+        _renamed(graph, {name: fresh(f"{name}_inner", taken)})
+
+
+def _renamed(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Old names to new ones, at the ends of the graph and where subgraphs read tensors of the graph around them too."""
+    for inside in all_graphs(graph):
+        sparse = [item.values for item in inside.sparse_initializer]
+        for item in (*inside.initializer, *sparse, *inside.value_info, *inside.input, *inside.output):
+            item.name = names.get(item.name, item.name)
+        for node in inside.node:
+            for read_or_made in (node.input, node.output):
+                for index, name in enumerate(read_or_made):
+                    read_or_made[index] = names.get(name, name)
+
+
 def name_nodes(graph: onnx.GraphProto) -> None:
     """Give each node without a name one that no other has, in place."""
     taken = {node.name for node in graph.node}
@@ -92,24 +118,8 @@ def make_room(graph: onnx.GraphProto) -> None:
         if any(stem in nodes for stem in _stems(name, _OF_NODES)):
             rename(name)
     if renamed:
-        _apply(graph, renamed)
+        _renamed(graph, renamed)
 
 
 def _stems(name: str, suffixes: Collection[str]) -> Iterator[str]:
     return (name[: -len(suffix)] for suffix in suffixes if name.endswith(suffix))
-
-
-def _apply(graph: onnx.GraphProto, renamed: dict[str, str]) -> None:
-    """Also where subgraphs read tensors of the graph around them."""
-    for item in (*graph.initializer, *graph.value_info):
-        item.name = renamed.get(item.name, item.name)
-    for inside in all_graphs(graph):
-        for item in (*inside.initializer, *inside.value_info, *inside.input) if inside is not graph else ():
-            item.name = renamed.get(item.name, item.name)
-        for node in inside.node:
-            for names in (node.input, node.output):
-                for index, name in enumerate(names):
-                    names[index] = renamed.get(name, name)
-        if inside is not graph:
-            for output in inside.output:
-                output.name = renamed.get(output.name, output.name)

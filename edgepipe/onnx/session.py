@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgepipe.errors import MeasureError, ModelError
 from edgepipe.onnx.examples import Places, places
+from edgepipe.onnx.inputs import several
 from edgepipe.onnx.session_options import measuring
 from edgepipe.onnx.tensor_types import TYPES, Tensor, cast, lost_as, tensor_of
 
@@ -83,8 +84,7 @@ class Session:
             MeasureError: there is not exactly one.
         """
         if len(self.inputs) != 1:
-            names = ", ".join(repr(item.name) for item in self.inputs)
-            raise MeasureError(f"{self.name}: has {len(self.inputs)} inputs ({names}); only models with one are {done}")
+            raise MeasureError(several([item.name for item in self.inputs], self.name, done))
         return self.inputs[0]
 
     def named(self, given: Given) -> dict[str, NDArray[Any]]:
@@ -201,7 +201,7 @@ class Session:
 
 
 def words(error: Exception) -> str:
-    """What ONNX Runtime itself said, where the error is told by a session."""
+    """What the library itself said, where this room told its error in its own words: for whoever has other words."""
     return str(error.__cause__ if isinstance(error, MeasureError) and error.__cause__ else error)
 
 

@@ -25,7 +25,7 @@ def write(model: onnx.ModelProto, file: Path, where: str, error: type[EdgepipeEr
     import onnx
 
     from edgepipe.onnx.session import words
-    from edgepipe.onnx.subgraphs import drop_unread
+    from edgepipe.onnx.wiring import drop_unread
 
     drop_unread(model.graph)
     check_size(model, where, error)

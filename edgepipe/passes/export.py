@@ -49,13 +49,13 @@ class Export(Pass):
     )
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
-        import onnx
         from onnx import version_converter
 
         from edgepipe.onnx.answers import check_parity, session_answers
+        from edgepipe.onnx.files import load
         from edgepipe.onnx.fixed_batch import set_batch
 
-        network = onnx.load(model.onnx)
+        network = load(model.onnx)
         if self.opset is not None:
             try:
                 network = version_converter.convert_version(network, self.opset)

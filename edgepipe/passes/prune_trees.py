@@ -32,8 +32,9 @@ class PruneTrees(Pass):
         import onnx
 
         from edgepipe.onnx.answers import session_answers
+        from edgepipe.onnx.files import load
 
-        network = onnx.load(model.onnx)
+        network = load(model.onnx)
         forest = _forest(network, job.label)
         if not _are_averaged(network, forest):
             raise PassError(

@@ -43,6 +43,7 @@ class QuantizeDynamic(Pass):
         import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
+        from edgepipe.onnx.files import load
         from edgepipe.quant.place.exclude import named_nodes
         from edgepipe.quant.place.layers import check_weights
         from edgepipe.quant.rewrite.embeddings import quantize_tables
@@ -90,7 +91,7 @@ class QuantizeDynamic(Pass):
             ) from error
         finally:
             log.setLevel(level)
-        written = onnx.load(file)
+        written = load(file)
         count = sum(node.op_type in _INT8 for node in written.graph.node)
         if count == 0 and stored == 0:
             file.unlink()

@@ -32,9 +32,10 @@ class ToFloat16(Pass):
         import onnx
         from onnx import numpy_helper
 
+        from edgepipe.onnx.files import load
         from edgepipe.quant.rewrite.prepare import QUANTIZED
 
-        network = onnx.load(model.onnx)
+        network = load(model.onnx)
         if self.mode == "compute" and any(node.op_type in QUANTIZED for node in network.graph.node):
             raise PassError(
                 f"passes.{job.label}: the model is quantized already, and float16 between its int8 kernels would undo "

@@ -20,7 +20,9 @@ from edgepipe.base.bounded import Bound, answer, bound_of
 from edgepipe.base.scratch import scratch
 from edgepipe.contract import Job, Split
 from edgepipe.contract.artifact import Signature
-from edgepipe.errors import ModelError
+from edgepipe.errors import MeasureError, ModelError
+from edgepipe.onnx.files import load_structure
+from edgepipe.onnx.inputs import inputs_of
 
 if TYPE_CHECKING:
     import onnx
@@ -106,11 +108,9 @@ def tried_file(path: Path, inputs: NDArray[Any], what: str) -> None:
     Raises:
         ModelError: it took too much, or killed the process. What cannot be opened is told by whoever opens it next.
     """
-    import onnx
-
     try:
-        network = onnx.load(path, load_external_data=False)
-    except Exception:
+        network = load_structure(path)
+    except MeasureError:
         return
     if may_grow(network, inputs.shape[1:], path):
         with scratch("first-run") as folder:
@@ -214,8 +214,7 @@ def _tensors(network: onnx.ModelProto, input_shape: tuple[int, ...], batch: int)
     """
     import onnx
 
-    weights = {item.name for item in network.graph.initializer}
-    inputs = [item for item in network.graph.input if item.name not in weights]
+    inputs = inputs_of(network.graph)
     if len(inputs) != 1:
         return None
     bare = onnx.ModelProto(ir_version=max(network.ir_version, 4), opset_import=network.opset_import)

@@ -17,8 +17,10 @@ from edgepipe.errors import ModelError
 from edgepipe.onnx import ends as onnx_ends
 from edgepipe.onnx import external_data
 from edgepipe.onnx.expanded import in_order, without_functions, without_sparse
+from edgepipe.onnx.files import load_structure
 from edgepipe.onnx.messages import messages
 from edgepipe.onnx.rewritten import difference
+from edgepipe.onnx.session import words
 from edgepipe.onnx.written import LARGEST_BYTES, check_size, too_large
 from edgepipe.sources.settings import ModelSettings
 
@@ -156,16 +158,15 @@ def _in_float32(network: onnx.ModelProto, input_shape: tuple[int, ...], where: s
 
 
 def _parse(path: Path) -> onnx.ModelProto:
-    import onnx
 
     if is_file(path, "model.path") and path.stat().st_size > LARGEST_BYTES:
         raise ModelError(f"model.path: {path}: {too_large(path.stat().st_size)}")
     try:
-        network = onnx.load(path, load_external_data=False)
+        network = load_structure(path)
         if not network.graph.node:
             raise ValueError("its graph has no nodes")
     except Exception as error:
-        raise ModelError(f"model.path: {path}: not an ONNX file: {str(error)[:200]}") from None
+        raise ModelError(f"model.path: {path}: not an ONNX file: {words(error)[:200]}") from None
     return network
 
 

@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgepipe.contract.artifact import Artifact
 from edgepipe.onnx.adopt import adopt
 from edgepipe.onnx.linear import linear_to_gemm
-from edgepipe.onnx.subgraphs import Readers, all_graphs, drop_unread
+from edgepipe.onnx.subgraphs import all_graphs
+from edgepipe.onnx.wiring import Wiring, drop_unread
 from edgepipe.passes.quantize_dynamic import QuantizeDynamic
 from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.passes.quantize_weights import QuantizeWeights
@@ -35,9 +36,9 @@ def unread(model: onnx.ModelProto) -> list[str]:
     return [
         item.name
         for graph in all_graphs(model.graph)
-        for readers in [Readers(graph)]
+        for wiring in [Wiring(graph)]
         for item in graph.initializer
-        if not readers.is_read(item.name)
+        if not wiring.is_read(item.name)
     ]
 
 

@@ -10,6 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from edgepipe.onnx.wiring import Wiring
 from edgepipe.quant.arithmetic.affine import quantize
 
 Weights = Mapping[str, tuple[NDArray[np.int8], NDArray[np.float32]]]
@@ -28,8 +29,8 @@ def put(
         weights: int8 weights, shaped as stored, and float32 scales (channels,), by node.
         biases: float32 (channels,), by node; stored as int32 with scale s_x * s_w.
     """
-    constants = {item.name: item for item in model.graph.initializer}
-    producer = {name: node for node in model.graph.node for name in node.output}
+    wiring = Wiring(model)
+    constants, producer = wiring.constants, wiring.producer
 
     def set_to(name: str, value: NDArray[Any]) -> None:
         constants[name].CopyFrom(numpy_helper.from_array(np.asarray(value, order="C"), name))

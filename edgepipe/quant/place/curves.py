@@ -13,8 +13,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgepipe.onnx.subgraphs import drop_unread
-from edgepipe.onnx.wiring import Wiring, attribute
+from edgepipe.onnx.wiring import Wiring, attribute, drop_unread
 from edgepipe.quant.place.placement import Placement
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import onnx
 
 from edgepipe.errors import PassError
+from edgepipe.onnx.files import load
 from edgepipe.onnx.wiring import ANCHORS, Wiring
 from edgepipe.quant.rewrite.recurrent import RECURRENT
 
 
 def int8_layers(file: Path) -> int:
     """Convolutions and matrix products with 8-bit weights, as Q/DQ or as integer operators."""
-    graph = onnx.load(file).graph
+    graph = load(file).graph
     eight = {
         item.name for item in graph.initializer if item.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
     }

@@ -162,7 +162,7 @@ def _is_looked_up(node: onnx.NodeProto, wiring: Wiring) -> bool:
         attribute(node, "alpha", 0.2) <= 0 or not 0 <= attribute(node, "beta", 0.5) <= 1
     ):
         return False  # `curves` needs it to rise, and 0 to lie where it rises
-    if node.op_type == "HardSigmoid" and node.output[0] in wiring.readers.inside:
+    if node.op_type == "HardSigmoid" and node.output[0] in wiring.inside:
         return False  # `curves` leaves its result to the rounding behind it, which a subgraph does not see
     return not _is_answer(node.output[0], wiring)
 

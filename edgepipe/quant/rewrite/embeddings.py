@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepipe.onnx.names import fresh, tensor_names
-from edgepipe.onnx.subgraphs import Readers
+from edgepipe.onnx.wiring import Wiring
 
 _SMALLEST = 4096
 _LARGE = 1_000_000
@@ -27,7 +27,7 @@ def quantize_tables(model: onnx.ModelProto, exclude: Collection[str] = ()) -> in
         exclude: names of nodes that stay float.
     """
     graph = model.graph
-    readers = Readers(graph)
+    wiring = Wiring(graph)
     stored = {item.name for item in graph.initializer}
     tables = {
         item.name: item
@@ -35,9 +35,9 @@ def quantize_tables(model: onnx.ModelProto, exclude: Collection[str] = ()) -> in
         if item.data_type == TensorProto.FLOAT
         and len(item.dims) == 2
         and prod(item.dims) >= _SMALLEST
-        and item.name not in readers.outputs | readers.inside
-        and readers.nodes.get(item.name)
-        and all(_looks_up(node, item.name, stored, exclude) for node in readers.nodes[item.name])
+        and item.name not in wiring.outputs | wiring.inside
+        and wiring.consumers.get(item.name)
+        and all(_looks_up(node, item.name, stored, exclude) for node in wiring.consumers[item.name])
     }
     taken = tensor_names(graph)
 

@@ -6,8 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgepipe.onnx.subgraphs import drop_unread
-from edgepipe.onnx.wiring import Wiring, attribute
+from edgepipe.onnx.wiring import Wiring, attribute, drop_unread
 
 
 def norms_to_convolutions(model: onnx.ModelProto) -> int:

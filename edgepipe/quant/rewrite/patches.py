@@ -10,8 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgepipe.onnx.subgraphs import drop_unread
-from edgepipe.onnx.wiring import Wiring
+from edgepipe.onnx.wiring import Wiring, drop_unread
 
 SMALLEST_SIDE = 4  # pixels; smaller patches are a network's inner downsampling, for which moving pictures costs more
 

@@ -9,10 +9,12 @@ from onnx import numpy_helper, version_converter
 
 from edgepipe.base.scratch import scratch
 from edgepipe.errors import PassError
+from edgepipe.onnx.files import load
 from edgepipe.onnx.names import fresh, make_room, name_nodes
 from edgepipe.onnx.session import Session
 from edgepipe.onnx.session_options import quiet_options
-from edgepipe.onnx.subgraphs import all_graphs, drop_unread
+from edgepipe.onnx.subgraphs import all_graphs
+from edgepipe.onnx.wiring import drop_unread
 
 QUANTIZED = {
     "QuantizeLinear",
@@ -33,7 +35,7 @@ def prepare(file: Path, label: str) -> onnx.ModelProto:
     Raises:
         PassError: the model is quantized already, or too old to be quantized.
     """
-    model = onnx.load(file)
+    model = load(file)
     found = sorted({node.op_type for node in model.graph.node} & QUANTIZED)
     if found:
         raise PassError(
@@ -68,7 +70,7 @@ def _optimized(model: onnx.ModelProto) -> onnx.ModelProto:
         options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(target)
         Session(source, options, name="the graph")
-        return onnx.load(target)
+        return load(target)
 
 
 def _constants_to_initializers(model: onnx.ModelProto) -> None:

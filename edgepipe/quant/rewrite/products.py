@@ -10,8 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgepipe.onnx.names import fresh, tensor_names
-from edgepipe.onnx.subgraphs import drop_unread
-from edgepipe.onnx.wiring import Wiring, attribute
+from edgepipe.onnx.wiring import Wiring, attribute, drop_unread
 
 
 def products(model: onnx.ModelProto) -> dict[str, int]:

@@ -9,7 +9,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepipe.onnx.names import fresh, tensor_names
-from edgepipe.onnx.subgraphs import Readers, all_graphs, drop_unread, subgraphs
+from edgepipe.onnx.subgraphs import all_graphs, subgraphs
+from edgepipe.onnx.wiring import Wiring, drop_unread
 from edgepipe.quant.rewrite.embeddings import by_rows
 
 RECURRENT = ("LSTM", "GRU", "RNN")
@@ -32,11 +33,11 @@ def part_shared_recurrent(model: onnx.ModelProto) -> None:
     """
     graph = model.graph
     stored = {item.name: item for item in graph.initializer}
-    readers, taken = Readers(graph), tensor_names(graph)
+    wiring, taken = Wiring(graph), tensor_names(graph)
     for node in graph.node:
         for place in (1, 2) if node.op_type == "LSTM" else ():
             name = node.input[place]
-            if name in stored and readers.sole(name) is None:
+            if name in stored and wiring.sole_consumer(name) is None:
                 node.input[place] = fresh(f"{name}_of_{node.name}", taken)
                 taken.add(node.input[place])
                 graph.initializer.append(

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgepipe.onnx.subgraphs import drop_unread
+from edgepipe.onnx.wiring import drop_unread
 from edgepipe.quant.arithmetic.affine import activation_parameters, least_scales, quantize, weight_parameters
 from edgepipe.quant.arithmetic.exact_sums import Parameters, exact_sums
 from edgepipe.quant.place.placement import Placement, Wiring, upper_bound, weight_axis
