@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from onnx import NodeProto
 
 from edgepipe.onnx.bodies import ran_inside
+from edgepipe.onnx.examples import ExampleShapes
 from edgepipe.onnx.graph import Graph, stored_bytes
 from edgepipe.onnx.names import layer_name
 from edgepipe.onnx.operators import INT8_LAYERS, LAYERS, Shape, attribute, is_uncounted, macs
@@ -46,14 +47,14 @@ class Layer:
         return LAYERS[self.node.op_type].family
 
 
-def layers(graph: Graph, example_shape: Shape) -> list[Layer]:
+def layers(graph: Graph, example_shape: ExampleShapes) -> list[Layer]:
     """Layers of the graph, in its order and behind them those of bodies; costs are for one example."""
     own = [node for node in graph.model.graph.node if node.op_type in LAYERS]
     inner = [node for node in graph.inner if node.op_type in LAYERS]
     needed = {name for node in own for name in (node.output[0], *node.input) if name and name not in graph.stored}
     shapes: dict[str, Shape | None] = {**graph.shapes(example_shape, needed)}
     ran = ran_inside(graph, inner, example_shape) if inner else {}
-    batch = graph.batch()
+    batch = graph.batch(example_shape)
     titles = [_title(graph, node) for node in (*own, *inner)]
     shared = Counter(titles)
     found = []

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
-import numpy as np
 import onnxruntime
 from onnx import ModelProto, NodeProto
 
 from edgepipe.base.scratch import scratch
+from edgepipe.onnx.examples import ExampleShapes
 from edgepipe.onnx.graph import Graph
 from edgepipe.onnx.operators import Shape, macs
 from edgepipe.onnx.session import Session
@@ -21,7 +21,7 @@ from edgepipe.onnx.subgraphs import all_graphs
 _KERNEL = "_kernel_time"
 
 
-def ran_inside(graph: Graph, nodes: Sequence[NodeProto], example_shape: Shape) -> dict[int, int | None]:
+def ran_inside(graph: Graph, nodes: Sequence[NodeProto], example: ExampleShapes) -> dict[int, int | None]:
     """Multiply-accumulates of one run on zeros, by the `id` of each node of `nodes`, all of its executions together.
 
     None: a shape that the count needs is not told. A body that did not run counts 0: If takes one of its two.
@@ -38,8 +38,7 @@ def ran_inside(graph: Graph, nodes: Sequence[NodeProto], example_shape: Shape) -
         chosen.enable_profiling = True
         chosen.profile_file_prefix = str(folder / "profile")
         session = Session(model.SerializeToString(), chosen, name=graph.name)
-        session.only_input("measured")
-        session.run(np.zeros((graph.batch(), *example_shape), np.float32))
+        session.run(graph.zeros(example))
         events = json.loads(session.end_profiling().read_text(encoding="utf-8"))
     found: dict[int, int | None] = {}
     for node in nodes:

@@ -14,6 +14,8 @@ from edgepipe.onnx.batch_axis import Rows, count_of, resized
 from edgepipe.onnx.tensor_types import Tensor
 
 _Shape = tuple[int, ...]
+ExampleShapes = _Shape | Mapping[str, _Shape]
+"""Of an example, by input, without the axis that counts them; the shape alone for a network with one input."""
 _Able = dict[int, int | str | None]
 
 
@@ -42,6 +44,14 @@ class Places:
         return {
             name: value[0] if (axis := self.axes[name]) is None else np.moveaxis(value, 0, axis)
             for name, value in rows.items()
+        }
+
+    def shapes(self, examples: Mapping[str, _Shape]) -> dict[str, _Shape]:
+        """Shape of each input in a run of such examples: of `fixed` ones, or of one."""
+        count = self.fixed or 1
+        return {
+            name: shape if (axis := self.axes[name]) is None else (*shape[:axis], count, *shape[axis:])
+            for name, shape in examples.items()
         }
 
     def fit(self, rows: Rows) -> dict[str, NDArray[Any]]:

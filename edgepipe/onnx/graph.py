@@ -13,11 +13,13 @@ import onnx.inliner
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
+from edgepipe.onnx.examples import ExampleShapes, Places, places
 from edgepipe.onnx.files import load
-from edgepipe.onnx.inputs import only_input
+from edgepipe.onnx.inputs import inputs_of, only_input
 from edgepipe.onnx.operators import LAYERS, RECURRENT, Shape
 from edgepipe.onnx.session import Session
 from edgepipe.onnx.subgraphs import all_graphs
+from edgepipe.onnx.tensor_types import declared
 from edgepipe.onnx.wiring import Wiring
 
 MOVES = {"Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"}
@@ -95,37 +97,50 @@ class Graph:
         """Shape of each input of a node: as stored, else from `shapes`; None where neither knows it."""
         return [tuple(self.stored[name].dims) if name in self.stored else shapes.get(name) for name in node.input]
 
-    def model_input(self) -> Any:
-        """The one input that is not a stored tensor.
+    def run_shapes(self, example: ExampleShapes) -> dict[str, Shape]:
+        """Shape of each input in one run of examples of this shape, without the axis that counts them.
 
         Raises:
-            MeasureError: there is not exactly one.
+            MeasureError: one shape, of a model with several inputs.
         """
-        return only_input(self.model.graph, self.name, "measured")
+        shapes = self._by_name(example)
+        return self._places(shapes).shapes(shapes)
 
-    def batch(self) -> int:
+    def batch(self, example: ExampleShapes) -> int:
         """Examples per run: the fixed batch of the model, 1 when it takes any."""
-        dims = self.model_input().type.tensor_type.shape.dim
-        return max(1, dims[0].dim_value) if len(dims) else 1  # some exporters write -1 for any number
+        return self._places(self._by_name(example)).fixed or 1
 
-    def shapes(self, example_shape: Shape, needed: set[str]) -> dict[str, Shape]:
+    def zeros(self, example: ExampleShapes) -> dict[str, NDArray[Any]]:
+        """What one run may be given, by input."""
+        kinds = {item.name: declared(item).dtype for item in inputs_of(self.model.graph)}
+        return {name: np.zeros(shape, kinds[name] or np.float32) for name, shape in self.run_shapes(example).items()}
+
+    def _by_name(self, example: ExampleShapes) -> Mapping[str, Shape]:
+        if isinstance(example, Mapping):
+            return example
+        return {only_input(self.model.graph, self.name, "measured by one shape").name: example}
+
+    def _places(self, shapes: Mapping[str, Shape]) -> Places:
+        return places([declared(item) for item in inputs_of(self.model.graph)], shapes, self.name)
+
+    def shapes(self, example: ExampleShapes, needed: set[str]) -> dict[str, Shape]:
         """Shapes of the `needed` tensors for one run; inferred, or observed where inference gives up."""
-        found = self._inferred(example_shape)
+        found = self._inferred(example)
         missing = {tensor for tensor in needed if tensor not in found}
-        return {**found, **self._observed(example_shape, missing)} if missing else found
+        return {**found, **self._observed(example, missing)} if missing else found
 
-    def _inferred(self, example_shape: Shape) -> dict[str, Shape]:
+    def _inferred(self, example: ExampleShapes) -> dict[str, Shape]:
         model = ModelProto()
         model.CopyFrom(self.model)
         # Shapes written at export are symbolic and would win over what is inferred for this batch.
         model.graph.ClearField("value_info")
         for output in model.graph.output:
             output.type.tensor_type.ClearField("shape")
-        given = (self.batch(), *example_shape)
-        wanted = only_input(model.graph, self.name, "measured")
-        wanted.type.tensor_type.ClearField("shape")
-        for size in given:
-            wanted.type.tensor_type.shape.dim.add().dim_value = size
+        given = self.run_shapes(example)
+        for item in inputs_of(model.graph):
+            item.type.tensor_type.ClearField("shape")
+            for size in given[item.name]:
+                item.type.tensor_type.shape.dim.add().dim_value = size
         try:
             model = onnx.shape_inference.infer_shapes(model, data_prop=True)
         except Exception:  # too large for protobuf, or an operator that inference does not know: observe instead
@@ -140,7 +155,7 @@ class Graph:
                 found[item.name] = tuple(dim.dim_value for dim in dims)
         return found
 
-    def _observed(self, example_shape: Shape, tensors: set[str]) -> dict[str, Shape]:
+    def _observed(self, example: ExampleShapes, tensors: set[str]) -> dict[str, Shape]:
         top = {out for node in self.model.graph.node for out in node.output} & tensors
         if not top:
             return {}
@@ -148,9 +163,7 @@ class Graph:
         model.CopyFrom(self.model)
         del model.graph.output[:]
         model.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in sorted(top))
-        session = Session(model.SerializeToString(), name=self.name)
-        session.only_input("measured")
-        outputs = session.run(np.zeros((self.batch(), *example_shape), dtype=np.float32))
+        outputs = Session(model.SerializeToString(), name=self.name).run(self.zeros(example))
         return {tensor: tuple(np.shape(value)) for tensor, value in outputs.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,9 @@ from numpy.typing import NDArray
 
 from edgepipe.errors import ModelError
 from edgepipe.onnx.alike import alike
+from edgepipe.onnx.examples import ExampleShapes
 from edgepipe.onnx.layout import Layout, arranged
+from edgepipe.onnx.session import Session, words
 from edgepipe.onnx.session_options import quiet_options
 
 if TYPE_CHECKING:
@@ -19,55 +22,58 @@ if TYPE_CHECKING:
 def difference(
     given: onnx.ModelProto,
     made: onnx.ModelProto,
-    input_shape: tuple[int, ...],
+    example: ExampleShapes,
     where: str,
     why: str,
     layout: Layout = "same",
 ) -> float:
-    """Largest difference between both graphs' answers to drawn examples, as a share of the largest answer.
+    """Largest difference between both graphs' answers to drawn examples, as a share of the largest answer of an output.
 
     NaN where the given graph gives no finite one.
 
     Args:
-        input_shape: of one example, as the other graph takes it.
+        example: shape of one example, as the other graph takes it.
         why: what kind of graph was given, for the message where the runtime does not take it.
         layout: how the given graph takes such an example.
     Raises:
         ModelError: the runtime does not run one of them, or they answer in other shapes.
     """
-    from edgepipe.onnx.session import words
-
     try:
-        wanted = _answers(given, input_shape, layout)
+        wanted = _answers(given, example, layout)
     except Exception as error:
         raise ModelError(f"{where}: {why}ONNX Runtime cannot run it: {words(error)[:300]}") from None
     try:
-        found = _answers(made, input_shape, "same")
+        found = _answers(made, example, "same")
     except Exception as error:
         raise ModelError(f"{where}: {why}rewritten, ONNX Runtime cannot run it: {words(error)[:300]}") from None
-    if wanted.shape != found.shape:
-        raise ModelError(f"{where}: {why}rewritten, it answers {found.shape} where it answered {wanted.shape}")
-    usual = np.isfinite(wanted)  # float16 overflows where float32 does not
-    if not usual.any():
-        return float("nan")
-    told = alike(*(np.where(usual, value, 0.0) for value in (wanted, found)))
-    off = told.largest_difference / max(told.largest, 1e-12)
-    return off if np.isfinite(off) else float("inf")
+    shares = []
+    for one, other in zip(wanted, found, strict=True):
+        if one.shape != other.shape:
+            raise ModelError(f"{where}: {why}rewritten, it answers {other.shape} where it answered {one.shape}")
+        usual = np.isfinite(one)  # float16 overflows where float32 does not
+        if usual.any():
+            told = alike(*(np.where(usual, value, 0.0) for value in (one, other)))
+            off = told.largest_difference / max(told.largest, 1e-12)
+            shares.append(off if np.isfinite(off) else float("inf"))
+    return max(shares, default=float("nan"))
 
 
-def _answers(model: onnx.ModelProto, input_shape: tuple[int, ...], layout: Layout) -> NDArray[np.float64]:
-    from edgepipe.onnx.session import Session
-
+def _answers(model: onnx.ModelProto, example: ExampleShapes, layout: Layout) -> list[NDArray[np.float64]]:
     session = Session(model.SerializeToString(), quiet_options())
-    first = session.only_input("rewritten")
-    assert first.dtype is not None
-    kind = first.dtype
+    shapes = example if isinstance(example, Mapping) else {session.only_input("rewritten").name: example}
 
-    def ask(count: int) -> NDArray[np.float64]:
-        return np.asarray(session.first(arranged(_drawn(count, input_shape, kind), layout)), np.float64)
+    def drawn(count: int) -> dict[str, NDArray[Any]]:
+        return {
+            item.name: arranged(_drawn(count, shapes[item.name], item.dtype or np.dtype(np.float32)), layout)
+            for item in session.inputs
+        }
 
-    if first.batch is not None:
-        return ask(first.batch)
+    def ask(count: int) -> list[NDArray[np.float64]]:
+        return [np.asarray(value, np.float64) for value in session.run(session.placed(drawn(count))).values()]
+
+    fixed = session.places(drawn(1)).fixed
+    if fixed is not None:
+        return ask(fixed)
     try:
         return ask(2)
     except Exception:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
 
 TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -56,6 +59,17 @@ def tensor_of(item: Any) -> Tensor:
     kind = TYPES.get(item.type)
     # The runtime tells no shape of a scalar and none of a tensor of unknown rank, and they look alike.
     return Tensor(item.name, None if kind is None else np.dtype(kind), tuple(sizes) or None)
+
+
+def declared(item: onnx.ValueInfoProto) -> Tensor:
+    """An input or output as a graph's file declares it; `tensor_of` tells the same of an open session."""
+    from onnx import TensorProto, helper
+
+    kind = item.type.tensor_type
+    number = kind.elem_type not in (TensorProto.UNDEFINED, TensorProto.STRING)
+    sizes = tuple((dim.dim_value if dim.dim_value > 0 else None) or dim.dim_param or None for dim in kind.shape.dim)
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)) if number else None
+    return Tensor(item.name, dtype, sizes or None)
 
 
 def lost_as(inputs: NDArray[Any], dtype: np.dtype[Any] | type[np.generic]) -> str | None:
