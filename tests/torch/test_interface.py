@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from edgepipe.contract import Job
 from edgepipe.contract.artifact import Artifact, Signature
 from edgepipe.errors import ModelError
+from edgepipe.onnx.answers import session_answers
 from edgepipe.sources.python import PythonModel
 from edgepipe.sources.torchvision import TorchvisionModel
 from edgepipe.torch import artifact as torch_artifact
@@ -55,7 +56,7 @@ def load(
     tmp_path: Path, factory: Callable[[], nn.Module], *, seed: int = 0, shape: tuple[int, ...] = SHAPE
 ) -> tuple[Artifact, Job]:
     MADE["it"] = factory
-    settings = PythonModel(factory="tests.models.test_interface:made", kwargs={"which": "it"}, trust_code=True)
+    settings = PythonModel(factory="tests.torch.test_interface:made", kwargs={"which": "it"}, trust_code=True)
     out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
     out.mkdir()
     job = Job(out=out, state=out, data=None, seed=seed, label="load")  # type: ignore[arg-type]
@@ -200,7 +201,7 @@ def test_only_the_answer_is_lowered(tmp_path: Path) -> None:
     network, file = torch_artifact.build(artifact), tmp_path / "m.onnx"
     lower.export(network, file, SHAPE, opset=20, batch="dynamic")
     inputs = np.ones((2, 6), np.float32)
-    np.testing.assert_allclose(lower.session_answers(file)(inputs), lower.answers_of(network, inputs), atol=1e-5)
+    np.testing.assert_allclose(session_answers(file)(inputs), lower.answers_of(network, inputs), atol=1e-5)
     assert [item.name for item in onnx.load(file).graph.output] == ["logits"]
 
 
@@ -245,7 +246,7 @@ def test_token_numbers_stay_integers(tmp_path: Path) -> None:
     graph = onnx.load(file).graph
     assert graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.INT64
     assert "Cast" not in {node.op_type for node in graph.node}
-    np.testing.assert_allclose(lower.session_answers(file)(TOKENS), answers, atol=1e-5)
+    np.testing.assert_allclose(session_answers(file)(TOKENS), answers, atol=1e-5)
 
 
 def test_numbers_that_are_no_integers_are_not_rounded_for_a_network_that_takes_integers(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_what_answers_differently_each_time_is_told_as_that(
         return answers(inputs) + noise.standard_normal((len(inputs), 10)).astype(np.float32)
 
     if draws == "file":
-        monkeypatch.setattr(answers, "session_answers", lambda _file: drawing)
+        monkeypatch.setattr("edgepipe.onnx.answers.session_answers", lambda _file: drawing)
     with pytest.raises(ParityError, match="differently each time") as caught:
         check_parity(
             drawing if draws == "source" else answers,
