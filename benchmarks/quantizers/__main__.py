@@ -23,7 +23,7 @@ from benchmarks.quantizers.judge import QEMU, Judge
 from benchmarks.quantizers.run import Ran, ToolFailed, run
 from benchmarks.quantizers.table import Row, table
 from benchmarks.quantizers.tools import TOOLS, Tool
-from edgepipe.contract import DataSource, Split
+from edgepipe.contract import Dataset, Split
 from edgepipe.data.image_folder import ImageFolderData
 from edgepipe.data.npz import NpzData
 from edgepipe.targets.host import cpu_name, instruction_sets
@@ -108,9 +108,9 @@ def _pictures(asked: argparse.Namespace, out: Path) -> tuple[Path, Path]:
     return _saved(source, Split.CALIBRATION, out), _saved(source, Split.EVALUATION, out)
 
 
-def _saved(source: DataSource, split: Split, out: Path) -> Path:
+def _saved(source: Dataset, split: Split, out: Path) -> Path:
     path = out / f"{split}.npz"
-    images = np.concatenate([batch.inputs for batch in source.batches(split, 256)])
+    images = np.concatenate([batch.only for batch in source.batches(split, 256)])
     # Shuffled, so that the first few hundred, which the emulated processor gets, hold every class.
     order = np.random.default_rng(0).permutation(len(images))
     labels = source.labels(split)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from benchmarks.quantizers import emulated as answering
-from edgepipe.contract import DataSource, Split
+from edgepipe.contract import Dataset, Split
 from edgepipe.measure import accuracy, size
 from edgepipe.measure.accuracy import Predictions
 from edgepipe.measure.audit import audit
@@ -69,7 +69,7 @@ class Judged:
 class Judge:
     """Holds the float model, the pictures and, once known, a reference model for direct speed comparisons."""
 
-    def __init__(self, floating: Path, data: DataSource, *, old_cpu_pictures: int, seconds: float, work: Path) -> None:
+    def __init__(self, floating: Path, data: Dataset, *, old_cpu_pictures: int, seconds: float, work: Path) -> None:
         """
         Args:
             data: its evaluation split is labelled.
@@ -78,7 +78,7 @@ class Judge:
             work: folder for the logits.
         """
         self._floating, self._data, self._seconds, self._work = floating, data, seconds, work
-        self._example = next(data.batches(Split.EVALUATION, 1, [0])).inputs
+        self._example = next(data.batches(Split.EVALUATION, 1, [0])).only
         self._float_answers = accuracy.predict(floating, data)
         if self._float_answers.labels is None:
             raise SystemExit("the evaluation pictures have no labels: accuracy cannot be judged")

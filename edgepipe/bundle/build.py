@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgepipe.bundle.manifest import GOLDEN_FILE, TOLERANCE, Bundle, seal_bundle
-from edgepipe.contract import DataSource, Split
-from edgepipe.contract.artifact import ONNX_FILE, Signature
+from edgepipe.contract import Dataset, Signature, Split
+from edgepipe.contract.artifact import ONNX_FILE
 from edgepipe.errors import MeasureError
 from edgepipe.onnx.session import Session
 from edgepipe.onnx.session_options import measuring
@@ -27,7 +27,7 @@ PAGE = ("index.html", "app.mjs", "pixels.mjs", "serve.py")
 
 
 def build(
-    folder: Path, name: str, signature: Signature, data: DataSource, *, browser: bool, libraries: Iterable[str] = ()
+    folder: Path, name: str, signature: Signature, data: Dataset, *, browser: bool, libraries: Iterable[str] = ()
 ) -> Bundle:
     """Add golden inputs and outputs, the example, and for classifiers of pictures the page; write bundle.json.
 
@@ -39,11 +39,11 @@ def build(
     model = folder / ONNX_FILE
     count = min(GOLDEN, data.count(Split.EVALUATION))
     batch = next(data.batches(Split.EVALUATION, count, range(count)))
-    golden: dict[str, NDArray[Any]] = {"inputs": batch.inputs, "outputs": answers(model, batch.inputs, exact=True)}
+    golden: dict[str, NDArray[Any]] = {"inputs": batch.only, "outputs": answers(model, batch.only, exact=True)}
     if batch.labels is not None:
         golden["labels"] = np.asarray(batch.labels)
     np.savez_compressed(folder / GOLDEN_FILE, allow_pickle=False, **golden)
-    pictures = _pictures(folder, batch.inputs, signature)
+    pictures = _pictures(folder, batch.only, signature)
     shutil.copyfile(FILES / "example.py", folder / "example.py")
     if pictures and signature.task == "classification":
         for file in PAGE:

@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgepipe.base.files import is_file, is_folder, read_record, write_text
-from edgepipe.contract.artifact import FileEntry, Signature, file_sha256
+from edgepipe.contract import Signature
+from edgepipe.contract.artifact import FileEntry, file_sha256
 from edgepipe.errors import InputError
 from edgepipe.records.run_folder import METRICS, refuse_another
 

@@ -1,36 +1,48 @@
-"""What others subclass and are given: the public classes of edgepipe."""
+"""What others subclass and are given: the six nouns, and what they speak of."""
 
-from edgepipe.contract.artifact import (
-    ARCHITECTURE_FILE,
-    ONNX_FILE,
-    WEIGHTS_FILE,
-    Artifact,
-    Kind,
-    Preprocessing,
-    Signature,
-    Task,
-    seal,
-)
-from edgepipe.contract.passes import Batch, DataSource, Job, Pass, Progress, Split
-from edgepipe.contract.settings import Place, PlaceText, Settings
+from edgepipe.contract.artifact import ARCHITECTURE_FILE, ONNX_FILE, WEIGHTS_FILE, Artifact, Kind, seal
+from edgepipe.contract.data import Batch, Dataset, DataSource, Split
+from edgepipe.contract.formats import Asked, Format, Written
+from edgepipe.contract.passes import Job, Pass, Progress
+from edgepipe.contract.places import Done, Place, PlaceAnswers, Processor
+from edgepipe.contract.settings import PathMark, PathText, Settings
+from edgepipe.contract.signature import Axis, Preprocessing, Signature, Tensor
+from edgepipe.contract.sources import ModelSource
+from edgepipe.contract.tasks import Answers, Figure, Interval, Measure, Targets, Task
 
 __all__ = [
     "ARCHITECTURE_FILE",
     "ONNX_FILE",
     "WEIGHTS_FILE",
+    "Answers",
     "Artifact",
+    "Asked",
+    "Axis",
     "Batch",
     "DataSource",
+    "Dataset",
+    "Done",
+    "Figure",
+    "Format",
+    "Interval",
     "Job",
     "Kind",
+    "Measure",
+    "ModelSource",
     "Pass",
+    "PathMark",
+    "PathText",
     "Place",
-    "PlaceText",
+    "PlaceAnswers",
     "Preprocessing",
+    "Processor",
     "Progress",
     "Settings",
     "Signature",
     "Split",
+    "Targets",
     "Task",
+    "Tensor",
+    "Written",
     "seal",
 ]

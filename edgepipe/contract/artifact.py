@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgepipe.base.files import read_plain
+from edgepipe.contract.signature import Preprocessing, Signature
 from edgepipe.errors import StoreError
 
 MANIFEST = "manifest.json"
@@ -32,38 +32,6 @@ class Kind(str, Enum):
 
     def __str__(self) -> str:
         return self.value
-
-
-Task = Literal["classification", "regression", "embedding"]
-"""What the output means: scores of classes, numbers, or a vector whose direction counts."""
-
-
-class Preprocessing(BaseModel):
-    """How a picture becomes the network's input; travels with every artifact to the device.
-
-    `image_size` is (height, width) in pixels. A picture is decoded to RGB (or one grey channel),
-    resized with `interpolation` ("none" for inputs that arrive ready, as from an .npz file),
-    scaled to [0, 1], then `(x - mean) / std` per channel. Output: float32, (channels, height, width).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    image_size: tuple[int, int] | None = None
-    channels: int | None = None
-    interpolation: str = "none"
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-
-
-class Signature(BaseModel):
-    """What goes in and comes out: `input_shape` is that of one example, without the batch axis."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    input_shape: tuple[int, ...]
-    classes: tuple[str, ...] = ()
-    preprocessing: Preprocessing = Preprocessing()
-    task: Task = "classification"
 
 
 class FileEntry(BaseModel):
@@ -123,6 +91,26 @@ def _digest(stream: Iterable[bytes]) -> str:  # Python 3.10 has no hashlib.file_
     for piece in stream:
         digest.update(piece)
     return digest.hexdigest()
+
+
+__all__ = [
+    "ARCHITECTURE_FILE",
+    "MANIFEST",
+    "ONNX_FILE",
+    "RUNS",
+    "WEIGHTS_FILE",
+    "Artifact",
+    "FileEntry",
+    "Kind",
+    "Manifest",
+    "Preprocessing",
+    "Signature",
+    "canonical_json",
+    "file_sha256",
+    "open_artifact",
+    "refuse_strangers",
+    "seal",
+]
 
 
 def canonical_json(value: object) -> str:

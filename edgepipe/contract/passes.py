@@ -7,72 +7,18 @@ and keeps no state; what it needs besides (data, seed, a scratch folder) comes i
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar
 
 from pydantic import JsonValue
 
-from edgepipe.contract.artifact import Artifact, Kind, Signature, seal
+from edgepipe.contract.artifact import Artifact, Kind, seal
+from edgepipe.contract.data import Dataset, Split
 from edgepipe.contract.settings import Settings
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-
-class Split(str, Enum):
-    """The three disjoint uses of data. Calibration may be drawn from train, never from evaluation."""
-
-    TRAIN = "train"
-    CALIBRATION = "calibration"
-    EVALUATION = "evaluation"
-
-    def __str__(self) -> str:
-        return self.value
-
-
-class Batch(NamedTuple):
-    """`inputs`: float32, (n, *input_shape), preprocessed.
-
-    `labels`: classes as int64, (n,); numbers of a regression as float32, (n, values); or None.
-    """
-
-    inputs: NDArray[np.float32]
-    labels: NDArray[Any] | None
-
-
-class DataSource(Protocol):
-    """Pictures (or other arrays) in three splits; nothing here imports torch.
-
-    Iterating decodes as it goes, so memory does not grow with the data set, and the order is
-    always that of `indices` (by default 0 … count - 1): the same call gives the same batches.
-    """
-
-    @property
-    def signature(self) -> Signature:
-        """Shape of one example, class names (may be empty), preprocessing."""
-        ...
-
-    def count(self, split: Split) -> int:
-        """Number of examples; 0 when the source has no such split."""
-        ...
-
-    def digest(self, split: Split) -> str:
-        """Hex SHA-256 over content, labels, order and preprocessing of the split."""
-        ...
-
-    def labels(self, split: Split) -> NDArray[Any] | None:
-        """As in `Batch`, for the whole split; None when it has no labels."""
-        ...
-
-    def batches(self, split: Split, batch_size: int, indices: Sequence[int] | None = None) -> Iterator[Batch]:
-        """Yield batches in the order of `indices`; the last one may be smaller."""
-        ...
-
+from edgepipe.contract.signature import Signature
 
 Progress = Callable[[float, str], None]
 """`progress(share_done in [0, 1], text)`; called by passes as often as they like."""
@@ -101,7 +47,7 @@ class Job:
 
     out: Path
     state: Path
-    data: DataSource
+    data: Dataset
     seed: int
     label: str
     progress: Progress = _no_progress

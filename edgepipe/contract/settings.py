@@ -11,11 +11,11 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 
-class Place:
+class PathMark:
     """Marks a setting that names a file or folder in text; one of type `Path` needs no mark."""
 
 
-PlaceText = Annotated[str, Place]
+PathText = Annotated[str, PathMark]
 
 
 def at_home(text: str) -> str:
@@ -71,12 +71,12 @@ class Settings(BaseModel):
         if not isinstance(value, (str, Path)) or not str(value).startswith("~"):
             return value
         field = cls.model_fields[info.field_name or ""]
-        return at_home(str(value)) if Place in field.metadata or _is_place(field.annotation) else value
+        return at_home(str(value)) if PathMark in field.metadata or _is_place(field.annotation) else value
 
 
 def _is_place(annotation: Any) -> bool:
     if get_origin(annotation) is Annotated:
-        return Place in get_args(annotation) or _is_place(get_args(annotation)[0])
+        return PathMark in get_args(annotation) or _is_place(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
         return any(_is_place(member) for member in get_args(annotation))
     return annotation is Path

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.contract import Batch, Split
-from edgepipe.contract.artifact import Signature, canonical_json
+from edgepipe.contract import Batch, Signature, Split, Tensor
+from edgepipe.contract.artifact import canonical_json
 from edgepipe.data.arrays import Arrays
 from edgepipe.data.splits import Rows
 
 
 class ArraySource:
-    """Implements `DataSource`: each split is some rows of one file, read when they are asked for."""
+    """Implements `Dataset`: each split is some rows of one file, read when they are asked for."""
 
     def __init__(self, views: Mapping[Split, tuple[Arrays, Rows]]) -> None:
         self._views = views
@@ -26,7 +26,8 @@ class ArraySource:
         """Input shape; no class names, no preprocessing; numbers as labels mean a regression."""
         arrays, _ = self._views[Split.EVALUATION]
         numbers = arrays.labels is not None and arrays.labels.dtype.kind == "f"
-        return Signature(input_shape=arrays.shape, task="regression" if numbers else "classification")
+        task = "regression" if numbers else "classification"
+        return Signature(inputs=(Tensor(name="input", shape=arrays.shape),), task=task)
 
     def count(self, split: Split) -> int:
         """Number of examples; 0 when there is no such split."""
@@ -61,4 +62,4 @@ class ArraySource:
         for start in range(0, len(rows), batch_size):
             some = rows[start : start + batch_size]
             inputs = np.stack([arrays.read(int(row)) for row in some])
-            yield Batch(inputs, None if arrays.labels is None else arrays.labels[some])
+            yield Batch({"input": inputs}, None if arrays.labels is None else arrays.labels[some])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from edgepipe.base.files import is_file, replacing
-from edgepipe.contract import DataSource
+from edgepipe.contract import Dataset
 from edgepipe.data.hashes import cache_file, recall, remember, stamp
 from edgepipe.data.rows import RowFile
 from edgepipe.data.settings import PictureSettings
@@ -48,7 +48,7 @@ class Cifar10Data(PictureSettings):
     root: Path = Field(Path("data"), description=f"folder that holds {PYTHON_FOLDER} or {BINARY_FOLDER}")
     download: bool = Field(False, description="download the Python version into root when there is no copy (170 MB)")
 
-    def open(self, cache: Path) -> DataSource:
+    def open(self, cache: Path) -> Dataset:
         """Verify the files once, keep their pixels in `cache`, and split as published."""
         import numpy as np
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from edgepipe.contract import DataSource
+from edgepipe.contract import Dataset
 from edgepipe.data.settings import PictureSettings
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class DigitsData(PictureSettings):
         900, ge=1, le=1700, description="pictures held out for evaluation, drawn by seed and class; the rest is train"
     )
 
-    def open(self, cache: Path) -> DataSource:  # noqa: ARG002  1,797 scans are hashed faster than hashes are read
+    def open(self, cache: Path) -> Dataset:  # noqa: ARG002  1,797 scans are hashed faster than hashes are read
         """Read the scans and hold out `evaluation_size` of them."""
 
         from edgepipe.data.pictures import PictureSource, Pool

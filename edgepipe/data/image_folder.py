@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from edgepipe.base.text import printable
-from edgepipe.contract import DataSource
+from edgepipe.contract import Dataset
 from edgepipe.data.settings import PictureSettings
 from edgepipe.errors import DataError
 
@@ -31,7 +31,7 @@ class ImageFolderData(PictureSettings):
         0.2, gt=0, lt=1, description="share of pictures held out, by seed and class, where no folder is for evaluation"
     )
 
-    def open(self, cache: Path) -> DataSource:
+    def open(self, cache: Path) -> Dataset:
         """List, hash and check the pictures; decoding waits for `batches`."""
         import numpy as np
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from edgepipe.contract import DataSource, Split
-from edgepipe.data.settings import DataSettings, OnOverlap, Trust
+from edgepipe.contract import Dataset, DataSource, Split
+from edgepipe.data.settings import OnOverlap, Trust
 from edgepipe.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DRAWN_FROM_TRAIN = 200
 
 
-class NpzData(DataSettings):
+class NpzData(DataSource):
     """.npz files with `images` (or `inputs`), float32 or integers, (examples, ...); `labels` are optional.
 
     Preprocessed pictures, signals, tables or token numbers. Integer labels are classes, floating-point
@@ -43,7 +43,7 @@ class NpzData(DataSettings):
         "error", description="examples both in evaluation and elsewhere: error, or drop them elsewhere"
     )
 
-    def open(self, cache: Path) -> DataSource:
+    def open(self, cache: Path) -> Dataset:
         """Check and hash every example (once per file), and draw the splits."""
         import numpy as np
 

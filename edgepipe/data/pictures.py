@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.contract import Batch, Split
-from edgepipe.contract.artifact import Signature, canonical_json
+from edgepipe.contract import Batch, Signature, Split
+from edgepipe.contract.artifact import canonical_json
 from edgepipe.data.decode import Frame, Raw, Work
 from edgepipe.data.settings import PictureSettings
 from edgepipe.data.splits import Rows, stratified_order, without_overlap
@@ -41,7 +41,7 @@ class Pool:
 
 
 class PictureSource:
-    """Implements `DataSource`. Every split is shuffled by seed, so that any prefix holds all classes alike."""
+    """Implements `Dataset`. Every split is shuffled by seed, so that any prefix holds all classes alike."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class PictureSource:
             inputs /= np.float32(255)
             inputs -= mean
             inputs /= std
-            yield Batch(inputs, pool.labels[rows[start : start + len(pixels)]])
+            yield Batch({"input": inputs}, pool.labels[rows[start : start + len(pixels)]])
             start += len(pixels)
 
 

@@ -11,8 +11,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from edgepipe.contract import DataSource, Split
-from edgepipe.contract.artifact import Signature
+from edgepipe.contract import Dataset, Signature, Split
 
 _MOST_BYTES = 1024**3
 _MOST_SHARE = 0.25
@@ -25,7 +24,7 @@ class Pixels:
     What is no scaled and normalized byte, to the last bit, is read from the source each time.
     """
 
-    def __init__(self, data: DataSource, split: Split, signature: Signature) -> None:
+    def __init__(self, data: Dataset, split: Split, signature: Signature) -> None:
         self._data, self._split = data, split
         about = signature.preprocessing
         self._mean, self._std = (np.asarray(values, np.float32)[:, None, None] for values in (about.mean, about.std))
@@ -36,7 +35,7 @@ class Pixels:
         self._known = np.zeros(len(self._bytes), bool)
 
     @classmethod
-    def of(cls, data: DataSource, split: Split, signature: Signature) -> Pixels | None:
+    def of(cls, data: Dataset, split: Split, signature: Signature) -> Pixels | None:
         """None if the split is too large, or its examples are no pictures."""
         about, shape = signature.preprocessing, signature.input_shape
         if len(shape) != 3 or not len(about.mean) == len(about.std) == shape[0]:
@@ -63,7 +62,7 @@ class Pixels:
     def _decoded(self, rows: NDArray[np.intp], size: int) -> Iterator[NDArray[np.float32]]:
         if len(rows):
             for batch in self._data.batches(self._split, size, rows.tolist()):
-                yield from batch.inputs
+                yield from batch.only
 
     def _read(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         chosen = self._bytes[rows]

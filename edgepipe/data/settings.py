@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from edgepipe.contract import DataSource
-from edgepipe.contract.artifact import Preprocessing, Signature
-from edgepipe.contract.settings import Settings
+from edgepipe.contract import DataSource, Preprocessing, Signature, Tensor
 
 PIXEL = 0.003921568393707275
 """The largest float32 below 1/255. A byte of a picture, scaled to [0, 1] and divided by it, is that byte or a hair
@@ -21,23 +17,7 @@ Trust = Literal["stat", "content"]
 OnOverlap = Literal["error", "drop"]
 
 
-class DataSettings(Settings):
-    """Base class of every data source's settings."""
-
-    @abstractmethod
-    def open(self, cache: Path) -> DataSource:
-        """Find and check the examples; `cache` is a folder that keeps content hashes between runs.
-
-        Raises:
-            DataError: the examples cannot be used; the message names the culprit and the remedy.
-        """
-
-    def no_training(self) -> str | None:
-        """Why nothing can be trained with these, as far as that is known before they are opened; with the remedy."""
-        return None
-
-
-class PictureSettings(DataSettings):
+class PictureSettings(DataSource):
     """Settings that all sources of pictures share: preprocessing, splits, hashing, decoding."""
 
     image_size: Side | tuple[Side, Side] = Field(64, description="pixels after resizing: one side, or [height, width]")
@@ -98,6 +78,5 @@ class PictureSettings(DataSettings):
         """Float32 pictures, (channels, height, width), of these classes."""
         preprocessing = self.preprocessing
         assert preprocessing.image_size is not None
-        return Signature(
-            input_shape=(self.channels, *preprocessing.image_size), classes=classes, preprocessing=preprocessing
-        )
+        picture = Tensor(name="input", shape=(self.channels, *preprocessing.image_size))
+        return Signature(inputs=(picture,), classes=classes, preprocessing=preprocessing)

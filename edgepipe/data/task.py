@@ -8,12 +8,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgepipe.contract import Batch, DataSource, Split
-from edgepipe.contract.artifact import Signature, Task
+from edgepipe.contract import Batch, Dataset, Signature, Split
 from edgepipe.errors import DataError
 
 
-def with_task(data: DataSource, task: Task | None) -> DataSource:
+def with_task(data: Dataset, task: str | None) -> Dataset:
     """The data, its signature naming `task`; None: as the data says itself.
 
     Raises:
@@ -28,9 +27,9 @@ def with_task(data: DataSource, task: Task | None) -> DataSource:
 
 
 class _Tasked:
-    """Implements `DataSource` around another one."""
+    """Implements `Dataset` around another one."""
 
-    def __init__(self, data: DataSource, task: Task) -> None:
+    def __init__(self, data: Dataset, task: str) -> None:
         self._data, self._task = data, task
         self.notes: tuple[str, ...] = getattr(data, "notes", ())
 

@@ -17,7 +17,7 @@ from edgepipe.base import disk
 from edgepipe.base.files import near, writable, write_text
 from edgepipe.base.stopping import code_of, last_words, words_of
 from edgepipe.base.text import without_passwords
-from edgepipe.contract import DataSource, Job, Pass, Split
+from edgepipe.contract import Dataset, Job, Pass, Split
 from edgepipe.contract.artifact import Artifact, Kind, canonical_json
 from edgepipe.data.task import with_task
 from edgepipe.errors import DataError, EdgepipeError, PassError, RecipeError
@@ -98,7 +98,7 @@ class _Run:
     plan: Plan
     folder: Path
     store: Store
-    data: DataSource
+    data: Dataset
     watcher: Watcher
     records: list[StepRecord] = field(default_factory=list)
     baseline: Any = None
@@ -291,7 +291,7 @@ class _Run:
 
 
 def incoming(
-    recipe: Recipe, plan: Plan, store: Store, data: DataSource, wanted: set[str], watcher: Watcher = SILENT
+    recipe: Recipe, plan: Plan, store: Store, data: Dataset, wanted: set[str], watcher: Watcher = SILENT
 ) -> dict[str, Artifact]:
     """The models that come into the wanted steps; earlier steps through the store, nothing measured.
 

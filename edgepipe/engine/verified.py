@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgepipe.base.files import is_file, is_there
-from edgepipe.contract.artifact import ONNX_FILE, Task, file_sha256
+from edgepipe.contract.artifact import ONNX_FILE, file_sha256
 from edgepipe.data.arrays import NAMES
 from edgepipe.data.npz_file import read_npz
 from edgepipe.data.task import with_task
@@ -35,7 +35,7 @@ class Ran(BaseModel):
     store: StoreSettings = StoreSettings()
     verify_examples: int = Field(EXAMPLES, ge=1)
     verify_agreement: float = Field(AGREEMENT, ge=0, le=1)
-    task: Task | None = None
+    task: str | None = None
     data: dict[str, Any] | None = None
     target: Target | None = None
 

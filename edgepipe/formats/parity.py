@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgepipe.contract import DataSource, Split
-from edgepipe.contract.artifact import Task
+from edgepipe.contract import Dataset, Split
 from edgepipe.errors import ParityError
 from edgepipe.onnx.alike import alike
 from edgepipe.onnx.answers import Answers, rows_together
@@ -14,7 +13,7 @@ from edgepipe.onnx.answers import Answers, rows_together
 def compare(
     source: Answers,
     other: Answers,
-    data: DataSource,
+    data: Dataset,
     *,
     int8: bool,
     tolerance: float,
@@ -45,7 +44,7 @@ def compare(
     spread = float(((wanted - wanted.mean(axis=0)) ** 2).sum())
     # Where all answers are one, their size is the measure.
     r2 = 1 - float(((wanted - got) ** 2).sum()) / max(spread, 1e-6 * float((wanted**2).sum()), 1e-30)
-    task: Task = data.signature.task if wanted.shape[1] > 1 else "regression"
+    task = data.signature.task if wanted.shape[1] > 1 else "regression"
     reached = {"classification": same, "embedding": cosine, "regression": r2}[task]
     if (int8 and reached < agreement) or (not int8 and largest > tolerance):
         raise ParityError(

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.base.files import unpacks_to_too_much
-from edgepipe.contract import DataSource, Split
+from edgepipe.contract import Dataset, Split
 from edgepipe.errors import DataError, MeasureError, ModelError
-from edgepipe.measure.intervals import newcombe
 from edgepipe.measure.values import Values, values_of
 from edgepipe.onnx.batch_axis import batch_axis, filled_up, neighbours, stacked
 from edgepipe.onnx.files import load_structure
@@ -23,6 +22,7 @@ from edgepipe.onnx.session import Session
 from edgepipe.onnx.session_options import measuring
 from edgepipe.records.metrics import Interval
 from edgepipe.targets.host import available_cores
+from edgepipe.tasks.intervals import newcombe
 
 # They take the value range from the whole batch, so that an answer would depend on its neighbours.
 _BATCH_DEPENDENT = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
@@ -89,7 +89,7 @@ class Predictions:
 
 def predict(
     onnx: Path,
-    data: DataSource,
+    data: Dataset,
     *,
     batch_size: int = 64,
     threads: int | None = None,
@@ -120,7 +120,7 @@ def predict(
 
 def values(
     onnx: Path,
-    data: DataSource,
+    data: Dataset,
     *,
     batch_size: int = 64,
     threads: int | None = None,
@@ -148,7 +148,7 @@ class _Asked:
 
 def _outputs(
     onnx: Path,
-    data: DataSource,
+    data: Dataset,
     batch_size: int,
     threads: int | None,
     progress: Callable[[float, str], None],
@@ -168,7 +168,7 @@ def _outputs(
     fixed = session.only_input("measured").batch
     normalized = data.signature.preprocessing.image_size is not None
     shown = "pictures, normalized by data.mean and data.std" if normalized else ""
-    first = next(data.batches(Split.EVALUATION, min(4, total), list(range(min(4, total))))).inputs
+    first = next(data.batches(Split.EVALUATION, min(4, total), list(range(min(4, total))))).only
     session.check(first, shown)
     axis: int | None = 0
     single = alone and fixed in (None, 1)
@@ -189,11 +189,11 @@ def _outputs(
     with ThreadPoolExecutor(cores) if single else nullcontext() as pool:
         # A batch of 1 is asked as many at a time as there are cores.
         for batch in data.batches(Split.EVALUATION, max(batch_size, cores) if single else batch_size):
-            count = len(batch.inputs)
+            count = len(batch.only)
             if pool is None:
-                output = np.moveaxis(session.first(filled_up(batch.inputs, fixed or count)), axis or 0, 0)
+                output = np.moveaxis(session.first(filled_up(batch.only, fixed or count)), axis or 0, 0)
             else:  # one thread a picture keeps every core busy; the runtime releases the interpreter lock
-                one = [batch.inputs[i : i + 1] for i in range(count)]
+                one = [batch.only[i : i + 1] for i in range(count)]
                 output = stacked(pool.map(session.first, one))
             yield output, count, batch.labels
             done += count

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.contract import DataSource, Progress, Split
+from edgepipe.contract import Dataset, Progress, Split
 from edgepipe.errors import MeasureError
 from edgepipe.measure import accuracy, size
 from edgepipe.measure.accuracy import Predictions
 from edgepipe.measure.audit import audit
-from edgepipe.measure.intervals import wilson
 from edgepipe.measure.latency import latency, paired_latency
 from edgepipe.measure.macs import layers
 from edgepipe.measure.memory import probe
@@ -26,6 +25,7 @@ from edgepipe.measure.values import Values, embedding, regression
 from edgepipe.measure.wrong import wrong_answers
 from edgepipe.onnx.graph import Graph
 from edgepipe.records.metrics import Audit, Measurements, Versus, WrongAnswer
+from edgepipe.tasks.intervals import wilson
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Measured:
 
 def measure(
     onnx: Path,
-    data: DataSource,
+    data: Dataset,
     baseline: Path | None,
     baseline_predictions: Predictions | Values | None,
     settings: MeasureSettings,
@@ -76,7 +76,7 @@ def measure(
         progress=lambda share, text: progress(0.05 + 0.5 * share, text),
         shown=shown,
     )
-    example = next(data.batches(Split.EVALUATION, 1, [0])).inputs
+    example = next(data.batches(Split.EVALUATION, 1, [0])).only
     size_bytes = size.size_bytes(onnx)
     with exclusive():
         own, versus = _speed(onnx, baseline, example, size_bytes, settings, progress)
@@ -110,7 +110,7 @@ def measure(
 def _answers(
     predictions: Predictions | Values,
     baseline: Predictions | Values | None,
-    data: DataSource,
+    data: Dataset,
     settings: MeasureSettings,
     artifact: str,
 ) -> tuple[dict[str, Any], dict[str, Any], list[WrongAnswer]]:

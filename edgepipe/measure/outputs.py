@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.contract import DataSource, Split
+from edgepipe.contract import Dataset, Split
 from edgepipe.onnx.session import Session
 from edgepipe.onnx.session_options import measuring
 from edgepipe.records.metrics import OutputChange
@@ -58,7 +58,7 @@ class _Sums:
         self.low, self.high = np.minimum(self.low, a), np.maximum(self.high, a)
 
 
-def output_changes(onnx: Path, baseline: Path, data: DataSource) -> list[OutputChange]:
+def output_changes(onnx: Path, baseline: Path, data: Dataset) -> list[OutputChange]:
     """Each output of a model against the baseline's, on examples spread over the evaluation split.
 
     Outputs that are no numbers, and those whose shape differs from example to example or from the baseline's, are left
@@ -75,7 +75,7 @@ def output_changes(onnx: Path, baseline: Path, data: DataSource) -> list[OutputC
     count = data.count(Split.EVALUATION)
     chosen = np.unique(np.linspace(0, count - 1, min(EXAMPLES, count)).round().astype(int)).tolist()
     for batch in data.batches(Split.EVALUATION, 1, chosen):
-        before, now = (list(session.run(batch.inputs).values()) for session in sessions)
+        before, now = (list(session.run(batch.only).values()) for session in sessions)
         for index, (wanted, got) in enumerate(zip(before, now, strict=True)):
             kept = sums[index]
             if kept is None or not _numbers(wanted, got) or shapes.setdefault(index, wanted.shape) != wanted.shape:

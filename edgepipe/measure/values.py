@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.errors import MeasureError
-from edgepipe.measure.intervals import Z95
 from edgepipe.records.metrics import Interval
+from edgepipe.tasks.intervals import Z95
 
 _ALIKE = 0.01
 """Spread of the labels, as a share of their size, below which an R2 under zero says nothing of the model."""

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.contract import DataSource, Split
-from edgepipe.contract.artifact import Signature
+from edgepipe.contract import Dataset, Signature, Split
 from edgepipe.measure.accuracy import Predictions
 from edgepipe.records.metrics import WrongAnswer
 
 
 def wrong_answers(
-    predictions: Predictions, baseline: Predictions, data: DataSource, *, most: int = 12
+    predictions: Predictions, baseline: Predictions, data: Dataset, *, most: int = 12
 ) -> list[WrongAnswer]:
     """Up to `most` newly wrong answers, spread evenly over the evaluation split; empty without labels."""
     if predictions.labels is None or predictions.correct is None or baseline.correct is None or most == 0:
@@ -28,7 +27,7 @@ def wrong_answers(
     if not chosen:
         return []
     signature = data.signature
-    pictures = [picture for batch in data.batches(Split.EVALUATION, most, chosen) for picture in batch.inputs]
+    pictures = [picture for batch in data.batches(Split.EVALUATION, most, chosen) for picture in batch.only]
     return [
         WrongAnswer(
             index=index,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.contract import DataSource, Split
+from edgepipe.contract import Dataset, Split
 from edgepipe.errors import MeasureError, ParityError
 from edgepipe.onnx.alike import Alike, alike
 from edgepipe.onnx.batch_axis import Rows, all_answered, batch_axes, count_of, cut
@@ -84,15 +84,15 @@ def session_answers(file: Path) -> FirstAnswer:
     return FirstAnswer(file)
 
 
-def rows_together(data: DataSource, count: int, answers: Answers) -> Iterator[NDArray[np.float32]]:
+def rows_together(data: Dataset, count: int, answers: Answers) -> Iterator[NDArray[np.float32]]:
     """The first evaluation examples, as many at once as a file answers in its first axis."""
     for batch in data.batches(Split.EVALUATION, 32, range(count)):
-        step = answers.together(batch.inputs) if isinstance(answers, FirstAnswer) else len(batch.inputs)
-        yield from (batch.inputs[start : start + step] for start in range(0, len(batch.inputs), step))
+        step = answers.together(batch.only) if isinstance(answers, FirstAnswer) else len(batch.only)
+        yield from (batch.only[start : start + step] for start in range(0, len(batch.only), step))
 
 
 def check_parity(
-    source: Answers, file: Path, data: DataSource, *, tolerance: float, examples: int, what: str
+    source: Answers, file: Path, data: Dataset, *, tolerance: float, examples: int, what: str
 ) -> dict[str, float | int]:
     """Compare a file with the model it came from on real examples.
 

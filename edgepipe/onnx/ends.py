@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.contract.artifact import Signature
+from edgepipe.contract import Signature
 from edgepipe.errors import ModelError
 from edgepipe.onnx.batch_axis import counting
 from edgepipe.onnx.inputs import inputs_of

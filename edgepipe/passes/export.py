@@ -66,7 +66,7 @@ class Export(Pass):
         source = session_answers(model.onnx)
         if self.batch != "keep":
             count = min(4, job.data.count(Split.EVALUATION))
-            rows = next(job.data.batches(Split.EVALUATION, count, range(count))).inputs
+            rows = next(job.data.batches(Split.EVALUATION, count, range(count))).only
             told = set_batch(network, self.batch, source, rows, job.label)
             if told:
                 job.add("notes", *told)

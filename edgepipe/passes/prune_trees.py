@@ -45,7 +45,7 @@ class PruneTrees(Pass):
         trees = sorted(set(_attribute(forest, "nodes_treeids")))
         count = max(1, round(self.keep * len(trees)))
         if count < len(trees):
-            inputs = np.concatenate([batch.inputs for batch in job.data.batches(Split.CALIBRATION, 256)])
+            inputs = np.concatenate([batch.only for batch in job.data.batches(Split.CALIBRATION, 256)])
             alone = []
             values, single = _values(forest), onnx.ModelProto()
             single.CopyFrom(network)

@@ -193,7 +193,7 @@ class QuantizeAware(TaughtPass):
         count = min(_PARITY_EXAMPLES, job.data.count(Split.EVALUATION))
         same = 0
         for batch in job.data.batches(Split.EVALUATION, 32, range(count)):
-            same += int(alike(answers_of(network, batch.inputs), answers(batch.inputs)).same.sum())
+            same += int(alike(answers_of(network, batch.only), answers(batch.only)).same.sum())
         if count - same > max(1.0, (1 - self.parity) * count):
             remedy = "name its operator in exclude, or use quantize_static"
             raise ParityError(

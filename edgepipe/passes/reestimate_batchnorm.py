@@ -44,12 +44,12 @@ class ReestimateBatchNorm(Pass):
         seen = used = 0
         with torch.no_grad():
             for batch in job.data.batches(Split.TRAIN, min(self.batch_size, count), order):
-                if len(batch.inputs) > 1:  # the variance of one example is nothing
-                    used += len(batch.inputs)
+                if len(batch.only) > 1:  # the variance of one example is nothing
+                    used += len(batch.only)
                     for norm in norms:  # a plain average over all examples, whatever the size of the last batch
-                        norm.momentum = len(batch.inputs) / used
-                    network(torch.from_numpy(batch.inputs))
-                seen += len(batch.inputs)
+                        norm.momentum = len(batch.only) / used
+                    network(torch.from_numpy(batch.only))
+                seen += len(batch.only)
                 job.progress(seen / count, "statistics")
         job.facts["examples"] = seen
         return torch_artifact.write(network, torch_artifact.read_architecture(model), job.out, model.signature)

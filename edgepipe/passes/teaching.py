@@ -135,7 +135,7 @@ class TaughtPass(TrainingPass):
         count, same = job.data.count(Split.CALIBRATION), 0
         network.eval()
         for batch in job.data.batches(Split.CALIBRATION, 32):
-            same += int(alike(answers_of(network, batch.inputs), answers(batch.inputs)).same.sum())
+            same += int(alike(answers_of(network, batch.only), answers(batch.only)).same.sum())
         shutil.rmtree(folder)  # the session holds what it needs
         job.facts["teacher_agreement"] = same / count
         if same < _LEAST_AGREEMENT * count:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgepipe.contract import Pass
-from edgepipe.contract.artifact import Kind, Preprocessing
+from edgepipe.contract import ModelSource, Pass, Preprocessing
+from edgepipe.contract.artifact import Kind
 from edgepipe.recipe.schema import Recipe
-from edgepipe.sources.settings import ModelSettings
 
 LOAD = "load"
 LOWER = "lower"
@@ -99,7 +98,7 @@ def unusable(recipe: Recipe) -> list[str]:
 
     May import torch.
     """
-    parts: list[tuple[str, ModelSettings | Pass]] = [("model", recipe.model.settings)]
+    parts: list[tuple[str, ModelSource | Pass]] = [("model", recipe.model.settings)]
     parts += [(f"passes.{label}", step.settings) for label, step in recipe.passes.items()]
     found = [f"{key}.{setting}: {text}" for key, settings in parts for setting, text in settings.problems()]
     how = getattr(recipe.data.settings, "preprocessing", None)

@@ -20,10 +20,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from edgepipe.base.suggest import did_you_mean
 from edgepipe.base.text import holds_password
-from edgepipe.contract import Pass
-from edgepipe.contract.artifact import Task
-from edgepipe.contract.settings import PlaceText, Settings
-from edgepipe.data.settings import DataSettings, PictureSettings
+from edgepipe.contract import DataSource, Pass
+from edgepipe.contract.settings import PathText, Settings
+from edgepipe.data.settings import PictureSettings
 from edgepipe.errors import RecipeError
 from edgepipe.measure.settings import MeasureSettings
 from edgepipe.passes.lower import Lower
@@ -59,7 +58,7 @@ class Data(BaseModel):
     model_config = _FROZEN
 
     source: str
-    settings: DataSettings
+    settings: DataSource
 
 
 class Goal(Settings):
@@ -86,7 +85,7 @@ class Goal(Settings):
 class StoreSettings(Settings):
     """Where finished steps are kept."""
 
-    root: PlaceText = Field(
+    root: PathText = Field(
         "outputs/.store", min_length=1, description="folder of the store; may be shared between projects"
     )
 
@@ -225,7 +224,7 @@ class Recipe(Settings):
     description: str = Field("", description="one sentence for `list recipes`")
     trust_code: bool = Field(False, description="allow model=python to import and run the user's own code")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of every random choice")
-    task: Task | None = Field(
+    task: Literal["classification", "regression", "embedding"] | None = Field(
         None, description="classification, regression or embedding; null: numbers as labels mean regression"
     )
     model: Annotated[Model, BeforeValidator(_model)]

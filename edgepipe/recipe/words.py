@@ -23,7 +23,7 @@ from hydra.core.override_parser.types import Glob, Override, QuotedString, Range
 from hydra.errors import HydraException
 from pydantic import BaseModel
 
-from edgepipe.contract.settings import Place, at_home
+from edgepipe.contract.settings import PathMark, at_home
 from edgepipe.errors import RecipeError
 from edgepipe.plugins import DATA, MODELS, pass_class, pass_names, source_class
 from edgepipe.recipe.schema import Recipe
@@ -121,7 +121,7 @@ def readable(override: str, *, sweeps: bool, names: Callable[[str], bool] | None
         return override
     value = value[1:]
     kinds = _kinds(key)
-    place = key in HYDRA_PLACES or Place in kinds
+    place = key in HYDRA_PLACES or PathMark in kinds
     if key in HYDRA_PLACES:
         value = _home(value)
     exists = names or (_is_there if place else lambda _: False)
@@ -272,7 +272,7 @@ def _is_there(value: str) -> bool:
 
 @cache
 def _kinds(key: str) -> frozenset[Any]:
-    """What the recipe's schema takes at a key: `str`, `Place`, `list`, None, or other classes; empty: nothing is known.
+    """What the recipe's schema takes at a key: `str`, `PathMark`, `list`, None, others; empty: nothing is known.
 
     A source's or a pass's settings hang on names that are not composed yet, so all of them are asked.
     """
@@ -293,10 +293,10 @@ def _kinds(key: str) -> frozenset[Any]:
 
 
 def _named_kind(item: Any) -> Any:
-    if item in (str, Place) or item is None:
+    if item in (str, PathMark) or item is None:
         return item
     if item is Path:
-        return Place
+        return PathMark
     return list if get_origin(item) in (list, tuple, set, frozenset) else object
 
 
@@ -304,7 +304,7 @@ def _below(kind: Any, part: str) -> Iterator[Any]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         field = kind.model_fields.get(part)
         if field is not None:
-            yield from (Place for item in field.metadata if item is Place)
+            yield from (PathMark for item in field.metadata if item is PathMark)
             yield from _alternatives(field.annotation)
     elif get_origin(kind) is dict:
         yield from _alternatives(get_args(kind)[1])
@@ -313,7 +313,7 @@ def _below(kind: Any, part: str) -> Iterator[Any]:
 def _alternatives(annotation: Any) -> Iterator[Any]:
     if get_origin(annotation) is Annotated:
         inner, *marks = get_args(annotation)
-        yield from (mark for mark in marks if mark is Place)
+        yield from (mark for mark in marks if mark is PathMark)
         yield from _alternatives(inner)
     elif get_origin(annotation) in (Union, UnionType):
         for member in get_args(annotation):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgepipe.contract.artifact import Signature
+from edgepipe.contract import Signature
 from edgepipe.records.metrics import Measurements, Metrics, quality
 from edgepipe.report.table import markdown_table, markdown_text, percent
 

@@ -19,17 +19,16 @@ from edgepipe.base.bounded import Bound, answer
 from edgepipe.base.children import memory_bytes
 from edgepipe.base.files import is_file, is_there
 from edgepipe.base.scratch import scratch
-from edgepipe.contract import Job, Split
-from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind, Signature, file_sha256, seal
-from edgepipe.contract.settings import PlaceText
+from edgepipe.contract import Job, ModelSource, Signature, Split
+from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind, file_sha256, seal
+from edgepipe.contract.settings import PathText
 from edgepipe.errors import ModelError
-from edgepipe.sources.settings import ModelSettings
 
 _EXAMPLES = 256
 _ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 
 
-class ConvertedModel(ModelSettings):
+class ConvertedModel(ModelSource):
     """A model of another framework, turned into ONNX when it is loaded.
 
     Class attributes:
@@ -46,7 +45,7 @@ class ConvertedModel(ModelSettings):
     modules: ClassVar[tuple[str, ...]]
     converter: ClassVar[str]
 
-    path: PlaceText = Field(description="the model's file or folder")
+    path: PathText = Field(description="the model's file or folder")
     tolerance: float = Field(
         1e-3, gt=0, description="largest difference to the framework's own answers, as a share of the largest answer"
     )
@@ -129,5 +128,5 @@ class ConvertedModel(ModelSettings):
 def _examples(signature: Signature, job: Job | None) -> Any:
     """Float32, (n, *input_shape): real examples where there are any."""
     if job is not None and (count := min(_EXAMPLES, job.data.count(Split.EVALUATION))):
-        return next(job.data.batches(Split.EVALUATION, count, range(count))).inputs
+        return next(job.data.batches(Split.EVALUATION, count, range(count))).only
     return np.random.default_rng(0).standard_normal((16, *signature.input_shape)).astype(np.float32)

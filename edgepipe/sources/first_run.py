@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from edgepipe.base.bounded import Bound, answer, bound_of
 from edgepipe.base.scratch import scratch
-from edgepipe.contract import Job, Split
-from edgepipe.contract.artifact import Signature
+from edgepipe.contract import Job, Signature, Split
 from edgepipe.errors import MeasureError, ModelError
 from edgepipe.onnx.files import load_structure
 from edgepipe.onnx.inputs import inputs_of
@@ -125,7 +124,7 @@ def _answer(folder: Path, asked: dict[str, Any], what: str, bound: Bound) -> dic
 def _save_examples(folder: Path, job: Job | None) -> None:
     data = None if job is None else job.data
     if data is not None and (count := min(TRIED, data.count(Split.EVALUATION))):
-        inputs = next(data.batches(Split.EVALUATION, count, range(count))).inputs
+        inputs = next(data.batches(Split.EVALUATION, count, range(count))).only
         np.save(folder / EXAMPLES_FILE, inputs, allow_pickle=False)
 
 

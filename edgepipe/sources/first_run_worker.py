@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from edgepipe.base.bounded import is_memory, limit_memory
-from edgepipe.contract.artifact import ONNX_FILE, Signature
+from edgepipe.contract import Signature
+from edgepipe.contract.artifact import ONNX_FILE
 from edgepipe.errors import EdgepipeError, MeasureError
 from edgepipe.onnx.answers import session_answers
 from edgepipe.sources import first_run

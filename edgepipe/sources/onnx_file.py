@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, JsonValue
 
 from edgepipe.base.files import is_file
-from edgepipe.contract import Job
-from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind, Signature, file_sha256, seal
-from edgepipe.contract.settings import PlaceText
+from edgepipe.contract import Job, ModelSource, Signature
+from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind, file_sha256, seal
+from edgepipe.contract.settings import PathText
 from edgepipe.errors import ModelError
 from edgepipe.onnx import ends as onnx_ends
 from edgepipe.onnx import external_data
@@ -22,7 +22,6 @@ from edgepipe.onnx.messages import messages
 from edgepipe.onnx.rewritten import difference
 from edgepipe.onnx.session import words
 from edgepipe.onnx.written import LARGEST_BYTES, check_size, too_large
-from edgepipe.sources.settings import ModelSettings
 
 if TYPE_CHECKING:
     import onnx
@@ -31,7 +30,7 @@ _ALIKE = 1e-5
 """Largest difference of a graph that only says the same in other words, as a share of the largest answer."""
 
 
-class OnnxModel(ModelSettings):
+class OnnxModel(ModelSource):
     """A float ONNX file with one input; external data lies in its own folder, or in the one that its link ends in."""
 
     kind: ClassVar[Kind] = Kind.ONNX
@@ -40,7 +39,7 @@ class OnnxModel(ModelSettings):
     # How much the first run may take says nothing of its result.
     located: ClassVar[frozenset[str]] = frozenset({"path", "weights", "most_minutes", "most_gigabytes"})
 
-    path: PlaceText = Field(description="the .onnx file")
+    path: PathText = Field(description="the .onnx file")
     most_minutes: float | None = Field(
         None, gt=0, description="how long its first load and run may take; null: a minute, and one per 500 MB of it"
     )

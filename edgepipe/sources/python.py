@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, JsonValue
 
-from edgepipe.contract import Job
-from edgepipe.contract.artifact import Artifact, Kind, Signature
-from edgepipe.contract.settings import PlaceText
+from edgepipe.contract import Job, ModelSource, Signature
+from edgepipe.contract.artifact import Artifact, Kind
+from edgepipe.contract.settings import PathText
 from edgepipe.errors import ModelError
-from edgepipe.sources.settings import ModelSettings, file_digest
+from edgepipe.sources.settings import file_digest
 from edgepipe.torch.factory import call_factory, source_digests, trust
 
 if TYPE_CHECKING:
     pass
 
 
-class PythonModel(ModelSettings):
+class PythonModel(ModelSource):
     """Your own torch.nn.Module, made by `package.module:function`; needs trust_code=true."""
 
     kind: ClassVar[Kind] = Kind.TORCH
@@ -30,7 +30,7 @@ class PythonModel(ModelSettings):
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="package.module:function returning a torch.nn.Module"
     )
     kwargs: dict[str, JsonValue] = Field({}, description="keyword arguments of the function")
-    weights: PlaceText | None = Field(None, description="null, or a .pth or .safetensors checkpoint")
+    weights: PathText | None = Field(None, description="null, or a .pth or .safetensors checkpoint")
     trust_code: bool = Field(False, description="set on the command line: trust_code=true")
 
     def digests(self) -> dict[str, JsonValue]:

@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, JsonValue
 
 from edgepipe.base.suggest import did_you_mean
-from edgepipe.contract import Job
-from edgepipe.contract.artifact import Artifact, Kind, Signature
-from edgepipe.contract.settings import PlaceText
+from edgepipe.contract import Job, ModelSource, Signature
+from edgepipe.contract.artifact import Artifact, Kind
+from edgepipe.contract.settings import PathText
 from edgepipe.errors import ModelError
-from edgepipe.sources.settings import ModelSettings, file_digest, is_path
+from edgepipe.sources.settings import file_digest, is_path
 from edgepipe.torch.torchvision_networks import build_network, misfit, unknown_name
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class TorchvisionModel(ModelSettings):
+class TorchvisionModel(ModelSource):
     """A classification network of torchvision, random, with published weights or from a checkpoint."""
 
     kind: ClassVar[Kind] = Kind.TORCH
     libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "safetensors")
 
     name: str = Field(description="a classification network of torchvision, as in resnet18")
-    weights: PlaceText | None = Field(
+    weights: PathText | None = Field(
         None, description="null: random; a weights name of torchvision (downloads); a .pth or .safetensors checkpoint"
     )
     num_classes: int | None = Field(None, ge=1, description="classes; null: as many as the data names, else 1000")

@@ -25,8 +25,8 @@ from torch import nn
 from torch.nn.utils import prune
 
 from edgepipe.base.files import is_file, unpacks_to_too_much
-from edgepipe.contract import Job
-from edgepipe.contract.artifact import ARCHITECTURE_FILE, WEIGHTS_FILE, Artifact, Kind, Signature, canonical_json, seal
+from edgepipe.contract import Job, Signature
+from edgepipe.contract.artifact import ARCHITECTURE_FILE, WEIGHTS_FILE, Artifact, Kind, canonical_json, seal
 from edgepipe.errors import ModelError
 from edgepipe.torch import checkpoint, swap
 from edgepipe.torch.held import check_held

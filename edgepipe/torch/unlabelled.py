@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from edgepipe.contract import DataSource, Split
-from edgepipe.contract.artifact import Signature
+from edgepipe.contract import Dataset, Signature, Split
 
 _KEPT_BYTES = 512 * 1024**2
 _BATCH_VALUES = 3 * 2**18
 
 
 def unlabelled(
-    data: DataSource, signature: Signature, count: int, seed: int
+    data: Dataset, signature: Signature, count: int, seed: int
 ) -> tuple[Callable[[], Iterator[torch.Tensor]], int]:
     """Batches of train examples, drawn once and the same at every call, and how many examples they are.
 
@@ -27,7 +26,7 @@ def unlabelled(
     each = max(4, min(64, _BATCH_VALUES // size))
 
     def read() -> Iterator[torch.Tensor]:
-        return (torch.from_numpy(batch.inputs) for batch in data.batches(Split.TRAIN, each, order))
+        return (torch.from_numpy(batch.only) for batch in data.batches(Split.TRAIN, each, order))
 
     if len(order) * size * 4 > _KEPT_BYTES:
         return read, len(order)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgepipe.contract.artifact import Signature
+from edgepipe.contract import Signature
 from edgepipe.errors import PassError
 from edgepipe.training.objective import Objective, answer, fits
 

@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgepipe.contract import DataSource, Split
-from edgepipe.contract.artifact import Signature
+from edgepipe.contract import Dataset, Signature, Split
 from edgepipe.data.pixels import Pixels
 from edgepipe.errors import DataError
 
@@ -34,7 +33,7 @@ class Examples:
 
     def __init__(
         self,
-        data: DataSource,
+        data: Dataset,
         signature: Signature,
         *,
         validation_share: float = 0.0,
@@ -55,7 +54,7 @@ class Examples:
             )
         self._kept: NDArray[np.float32] | Pixels | None = None
         if keep and len(labels) * int(np.prod(signature.input_shape)) * 4 <= _KEPT_BYTES:
-            self._kept = np.concatenate([batch.inputs for batch in data.batches(Split.TRAIN, 256)])
+            self._kept = np.concatenate([batch.only for batch in data.batches(Split.TRAIN, 256)])
         elif keep:
             self._kept = Pixels.of(data, Split.TRAIN, signature)
 
@@ -72,7 +71,7 @@ class Examples:
                 yield torch.from_numpy(self._kept[part]), self.labels[part]
             return
         for number, batch in enumerate(self.data.batches(Split.TRAIN, size, chosen)):
-            yield torch.from_numpy(batch.inputs), self.labels[chosen[number * size : number * size + len(batch.inputs)]]
+            yield torch.from_numpy(batch.only), self.labels[chosen[number * size : number * size + len(batch.only)]]
 
 
 def _hold_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[list[int], list[int]]:

@@ -15,8 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from edgepipe.contract import Job
-from edgepipe.contract.artifact import Signature
+from edgepipe.contract import Job, Signature
 from edgepipe.errors import ModelError, PassError
 from edgepipe.training.depthwise import SmallDepthwise
 from edgepipe.training.dropout import nothing_dropped

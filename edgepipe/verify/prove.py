@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.base.files import read_record, reserve, write_text
-from edgepipe.contract import DataSource, Progress, Split
+from edgepipe.contract import Dataset, Progress, Split
 from edgepipe.contract.artifact import file_sha256
 from edgepipe.errors import EdgepipeError, VerifyError
 from edgepipe.plugins import package_digest
@@ -51,7 +51,7 @@ class Examples:
     classes: bool = True
 
 
-def examples_of(data: DataSource, wanted: int) -> Examples:
+def examples_of(data: Dataset, wanted: int) -> Examples:
     """The first `wanted` evaluation examples, in the order of the data: pictures are dealt out by class already.
 
     Raises:
@@ -69,11 +69,11 @@ def examples_of(data: DataSource, wanted: int) -> Examples:
         start = 0
         for batch in data.batches(Split.EVALUATION, 64, range(count)):
             if rows is None:
-                shape = (count, *batch.inputs.shape[1:])
-                rows = np.lib.format.open_memmap(path, mode="w+", dtype=batch.inputs.dtype, shape=shape)
+                shape = (count, *batch.only.shape[1:])
+                rows = np.lib.format.open_memmap(path, mode="w+", dtype=batch.only.dtype, shape=shape)
                 reserve(path, path.stat().st_size)
-            rows[start : start + len(batch.inputs)] = batch.inputs
-            start += len(batch.inputs)
+            rows[start : start + len(batch.only)] = batch.only
+            start += len(batch.only)
         rows.flush()
 
     digest = hashlib.sha256(f"{data.digest(Split.EVALUATION)} {count}".encode()).hexdigest()

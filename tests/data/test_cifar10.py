@@ -59,7 +59,7 @@ def test_python_and_binary_versions_give_the_same_pictures(tmp_path: Path, monke
     assert opened[0].signature.classes == CLASSES
     source = Cifar10Data(root=roots[0], calibration_size=0, image_size=32, mean=(0, 0, 0), std=(1, 1, 1)).open(tmp_path)
     row = int(source.names(Split.EVALUATION)[0].split("[")[1][:-1])  # type: ignore[attr-defined]
-    found = np.round(next(source.batches(Split.EVALUATION, 1)).inputs[0] * 255)
+    found = np.round(next(source.batches(Split.EVALUATION, 1)).only[0] * 255)
     assert np.array_equal(found, batches()[5][0][row].reshape(3, 32, 32))
 
 

@@ -23,7 +23,7 @@ def test_digits_hold_out_900_and_draw_200_from_train(tmp_path: Path) -> None:
 
 def test_splits_are_disjoint_and_calibration_is_part_of_train(tmp_path: Path) -> None:
     source = DigitsData(image_size=8).open(tmp_path)
-    seen = {split: {row.tobytes() for batch in source.batches(split, 256) for row in batch.inputs} for split in Split}
+    seen = {split: {row.tobytes() for batch in source.batches(split, 256) for row in batch.only} for split in Split}
     assert len(seen[Split.TRAIN] | seen[Split.EVALUATION]) == 1797
     assert seen[Split.CALIBRATION] < seen[Split.TRAIN]
 
@@ -40,19 +40,19 @@ def test_read_digits_agrees_with_scikit_learn() -> None:
 def test_pictures_are_resized_by_pillow_and_normalized(tmp_path: Path) -> None:
     source = DigitsData(image_size=(16, 24), seed=5).open(tmp_path)
     batch = next(source.batches(Split.TRAIN, 4))
-    assert batch.inputs.shape == (4, 3, 16, 24)
-    assert batch.inputs.dtype == np.float32 and batch.inputs.flags.c_contiguous
+    assert batch.only.shape == (4, 3, 16, 24)
+    assert batch.only.dtype == np.float32 and batch.only.flags.c_contiguous
     row = int(source.names(Split.TRAIN)[2][len("digits[") : -1])  # type: ignore[attr-defined]
     grey = Image.fromarray(read_digits()[0][row]).resize((24, 16), Image.Resampling.BILINEAR)
     expected = (np.asarray(grey) / 255 - 0.456) / 0.224
-    np.testing.assert_allclose(batch.inputs[2, 1], expected, atol=1e-6)
+    np.testing.assert_allclose(batch.only[2, 1], expected, atol=1e-6)
 
 
 def test_the_same_size_is_not_resized(tmp_path: Path) -> None:
     source = DigitsData(image_size=8, channels=1, mean=(0.0,), std=(1.0,)).open(tmp_path)
     batch = next(source.batches(Split.TRAIN, 1, [3]))
     row = int(source.names(Split.TRAIN)[3][len("digits[") : -1])  # type: ignore[attr-defined]
-    assert np.array_equal(np.round(batch.inputs[0, 0] * 255), read_digits()[0][row])
+    assert np.array_equal(np.round(batch.only[0, 0] * 255), read_digits()[0][row])
 
 
 def test_another_seed_gives_another_split_and_the_same_seed_the_same(tmp_path: Path) -> None:
@@ -78,11 +78,11 @@ def test_more_calibration_than_train_is_refused(tmp_path: Path) -> None:
 
 def test_batches_follow_indices_and_the_last_is_smaller(tmp_path: Path) -> None:
     source = DigitsData(image_size=8).open(tmp_path)
-    whole = np.concatenate([batch.inputs for batch in source.batches(Split.EVALUATION, 128)])
+    whole = np.concatenate([batch.only for batch in source.batches(Split.EVALUATION, 128)])
     some = [700, 3, 3, 899, 0]
     batches = list(source.batches(Split.EVALUATION, 2, some))
-    assert [len(batch.inputs) for batch in batches] == [2, 2, 1]
-    assert np.array_equal(np.concatenate([batch.inputs for batch in batches]), whole[some])
+    assert [len(batch.only) for batch in batches] == [2, 2, 1]
+    assert np.array_equal(np.concatenate([batch.only for batch in batches]), whole[some])
     labels = source.labels(Split.EVALUATION)
     assert labels is not None
     assert [int(label) for batch in batches for label in batch.labels] == labels[some].tolist()

@@ -168,7 +168,7 @@ def test_cifar10_zip_opens_with_defaults_and_the_second_time_fast(tmp_path: Path
     assert [source.count(split) for split in Split] == [50_000, 200, 10_000]
     assert seconds < 2  # 0.3 s measured; the machine may be busy
     batch = next(source.batches(Split.CALIBRATION, 200))
-    assert batch.inputs.shape == (200, 3, 64, 64)
+    assert batch.only.shape == (200, 3, 64, 64)
     assert batch.labels is not None and np.bincount(batch.labels).tolist() == [20] * 10
 
 
@@ -219,5 +219,5 @@ def test_a_zip_of_windows_gives_the_digests_of_the_folder(tmp_path: Path) -> Non
     )
     sources = [folder(root).open(tmp_path / "cache") for root in roots]
     assert len({source.digest(Split.TRAIN) for source in sources}) == 1
-    pixels = [next(source.batches(Split.TRAIN, 8)).inputs.tobytes() for source in sources]
+    pixels = [next(source.batches(Split.TRAIN, 8)).only.tobytes() for source in sources]
     assert len(set(pixels)) == 1

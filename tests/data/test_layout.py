@@ -149,7 +149,7 @@ def test_class_folders_of_any_bytes_are_named_printably_and_told_apart(tmp_path:
     found = opened(root)
     assert found.signature.classes == ("a\\nb\\x1b[31m", "caf\\xe9")
     assert found.signature.model_dump_json()
-    assert len(next(found.batches(Split.TRAIN, 8)).inputs) == 8
+    assert len(next(found.batches(Split.TRAIN, 8)).only) == 8
     write(root, {"caf\\xe9/1.png": png(99)})
     with pytest.raises(DataError, match=r"two class folders are written alike, caf\\xe9"):
         opened(root)

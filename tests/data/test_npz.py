@@ -27,9 +27,9 @@ def test_stored_and_compressed_arrays_come_back_bit_for_bit(tmp_path: Path, pack
     for _ in range(2):  # the second time from the cache
         source = NpzData(evaluation=path).open(tmp_path / "cache")
         batches = list(source.batches(Split.EVALUATION, 8))
-        assert [len(batch.inputs) for batch in batches] == [8, 8, 4]
+        assert [len(batch.only) for batch in batches] == [8, 8, 4]
         with np.load(path) as arrays:
-            assert np.array_equal(np.concatenate([batch.inputs for batch in batches]), arrays["images"])
+            assert np.array_equal(np.concatenate([batch.only for batch in batches]), arrays["images"])
             assert np.array_equal(np.concatenate([batch.labels for batch in batches]), arrays["labels"])
     assert source.signature.input_shape == (3, 4, 4)
     assert [source.count(split) for split in Split] == [0, 0, 20]
@@ -123,7 +123,7 @@ def test_reading_a_large_file_takes_no_more_memory_than_a_batch(tmp_path: Path) 
         "from edgepipe.data.npz import NpzData; import edgepipe.data.array_source; "
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; before = peak(); "
         "source = NpzData(evaluation=sys.argv[1]).open(Path(sys.argv[2])); "
-        "print(sum(len(batch.inputs) for batch in source.batches(Split.EVALUATION, 8)), peak() - before)"
+        "print(sum(len(batch.only) for batch in source.batches(Split.EVALUATION, 8)), peak() - before)"
     )
     command = [sys.executable, "-c", code, str(path), str(tmp_path)]
     count, grown_kib = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()

@@ -10,8 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from edgepipe.contract import Batch, DataSource, Split
-from edgepipe.contract.artifact import Preprocessing
+from edgepipe.contract import Batch, Dataset, Preprocessing, Split
 from edgepipe.data import pixels as pixels_module
 from edgepipe.data.image_folder import ImageFolderData
 from edgepipe.data.npz import NpzData
@@ -23,7 +22,7 @@ from tests.passes.workbench import Workbench
 
 
 @pytest.fixture(params=[(3, None), (1, None), (3, (0.0, 1.0))], ids=["colour", "grey", "one mean"])
-def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> DataSource:
+def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> Dataset:
     channels, _ = request.param
     generator = np.random.default_rng(0)
     for split, count in (("train", 300), ("test", 4)):
@@ -37,7 +36,7 @@ def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> DataSource:
 
 
 def test_every_value_comes_back_to_the_bit_and_is_decoded_once(
-    pictures: DataSource, monkeypatch: pytest.MonkeyPatch
+    pictures: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = Pixels.of(pictures, Split.TRAIN, pictures.signature)
     assert kept is not None
@@ -52,7 +51,7 @@ def test_every_value_comes_back_to_the_bit_and_is_decoded_once(
     for order in ([7, 299, 0, 3], [3, 5, 7, 6, 0], [5, 299, 1]):
         found = list(kept.batches(order, 2))
         assert [len(part) for part in found] == [2] * (len(order) // 2) + [1] * (len(order) % 2)
-        wanted = np.concatenate([batch.inputs for batch in source(Split.TRAIN, 64, order)])
+        wanted = np.concatenate([batch.only for batch in source(Split.TRAIN, 64, order)])
         assert found[0].dtype == np.float32
         assert np.array_equal(np.concatenate(found), wanted)
     assert asked == [7, 299, 0, 3, 5, 6, 1]
@@ -60,7 +59,7 @@ def test_every_value_comes_back_to_the_bit_and_is_decoded_once(
 
 
 def test_what_is_too_large_or_no_picture_is_not_kept(
-    pictures: DataSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs = np.random.default_rng(0).normal(size=(20, 3, 8, 8)).astype(np.float32)
     labels = np.arange(20) % 2
@@ -74,7 +73,7 @@ def test_what_is_too_large_or_no_picture_is_not_kept(
     about = Preprocessing(channels=3, mean=(0.5,) * 3, std=(0.25,) * 3)
     odd = Pixels.of(arrays, Split.TRAIN, arrays.signature.model_copy(update={"preprocessing": about}))
     assert odd is not None
-    wanted = next(arrays.batches(Split.TRAIN, 4, [3, 1, 0, 9])).inputs
+    wanted = next(arrays.batches(Split.TRAIN, 4, [3, 1, 0, 9])).only
     for _ in range(2):
         assert np.array_equal(np.concatenate(list(odd.batches([3, 1, 0, 9], 3))), wanted)
     assert not odd._known.any()

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from edgepipe.contract import DataSource
 from edgepipe.data.cifar10 import Cifar10Data
 from edgepipe.data.digits import DigitsData
 from edgepipe.data.image_folder import ImageFolderData
 from edgepipe.data.npz import NpzData
-from edgepipe.data.settings import DataSettings
 
 KINDS = (DigitsData, ImageFolderData, Cifar10Data, NpzData)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_setting_has_a_description(kind: type[DataSettings]) -> None:
+def test_every_setting_has_a_description(kind: type[DataSource]) -> None:
     assert [name for name, field in kind.model_fields.items() if not field.description] == []
 
 

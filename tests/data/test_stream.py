@@ -97,7 +97,7 @@ def test_regroup_cuts_any_chunks_into_equal_batches() -> None:
 
 def test_a_source_gives_the_same_batches_with_and_without_workers(tmp_path: Path) -> None:
     found = [
-        np.concatenate([batch.inputs for batch in DigitsData(workers=workers).open(tmp_path).batches(Split.TRAIN, 100)])
+        np.concatenate([batch.only for batch in DigitsData(workers=workers).open(tmp_path).batches(Split.TRAIN, 100)])
         for workers in (0, 3)
     ]
     assert np.array_equal(*found)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from edgepipe.__main__ import main
-from edgepipe.contract.artifact import Kind, Signature, canonical_json, seal
+from edgepipe.contract import Signature
+from edgepipe.contract.artifact import Kind, canonical_json, seal
 from edgepipe.errors import ModelError, RecipeError
 from edgepipe.recipe.compose import compose
 from edgepipe.recipe.launch import launch

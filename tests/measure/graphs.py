@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
 
-from edgepipe.contract import Batch, Split
-from edgepipe.contract.artifact import Preprocessing, Signature
+from edgepipe.contract import Batch, Preprocessing, Signature, Split
 
 
 def tensor(name: str, *shape: int, scale: float = 0.1) -> TensorProto:
@@ -116,7 +115,7 @@ class Arrays:
         order = list(range(self.count(split))) if indices is None else list(indices)
         for start in range(0, len(order), batch_size):
             part = order[start : start + batch_size]
-            yield Batch(self.inputs[part], None if self.given is None else self.given[part])
+            yield Batch({"input": self.inputs[part]}, None if self.given is None else self.given[part])
 
 
 def pictures(count: int = 30, *, labelled: bool = True) -> Arrays:

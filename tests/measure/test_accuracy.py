@@ -8,7 +8,7 @@ from onnx import helper, numpy_helper
 
 from edgepipe.errors import DataError, MeasureError, ModelError
 from edgepipe.measure.accuracy import Predictions, agreement, paired_drop, predict, top1, top5, unknown_classes
-from edgepipe.measure.intervals import newcombe
+from edgepipe.tasks.intervals import newcombe
 from tests.measure.graphs import Arrays, dynamic, pictures, save, small_network
 
 

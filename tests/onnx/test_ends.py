@@ -10,8 +10,7 @@ import onnxruntime as ort
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from edgepipe.contract import Job
-from edgepipe.contract.artifact import Preprocessing, Signature
+from edgepipe.contract import Job, Preprocessing, Signature
 from edgepipe.data.npz import NpzData
 from edgepipe.errors import ModelError
 from edgepipe.onnx.answers import session_answers

@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 from onnx import AttributeProto, FunctionProto, NodeProto, TensorProto, helper, numpy_helper
 
-from edgepipe.contract.artifact import Signature
+from edgepipe.contract import Signature
 from edgepipe.errors import ModelError
 from edgepipe.onnx.answers import session_answers
 from edgepipe.sources.onnx_file import OnnxModel

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import AttributeProto, NodeProto, SparseTensorProto, TensorProto, helper, numpy_helper
 
-from edgepipe.contract.artifact import Signature
+from edgepipe.contract import Signature
 from edgepipe.errors import ModelError
 from edgepipe.onnx import external_data
 from edgepipe.onnx.answers import session_answers

@@ -10,8 +10,7 @@ import onnxruntime as ort
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from edgepipe.contract import Job
-from edgepipe.contract.artifact import Signature
+from edgepipe.contract import Job, Signature
 from edgepipe.data.npz import NpzData
 from edgepipe.errors import PassError
 from edgepipe.onnx.answers import session_answers

@@ -9,8 +9,7 @@ import onnx
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from edgepipe.contract import Job
-from edgepipe.contract.artifact import Signature
+from edgepipe.contract import Job, Signature
 from edgepipe.data.npz import NpzData
 from edgepipe.errors import ModelError
 from edgepipe.onnx.answers import session_answers

@@ -87,7 +87,7 @@ def test_a_float_teacher_answers_in_onnx_runtime_where_that_gives_the_same(
     quick = {"epochs": 1, "teacher_weight": 1.0, "precision": "float32"}
     there, job = bench.do(Distill(**quick), teacher, teacher=teacher)
     assert len(made) == 1 and not list(job.state.glob("teacher"))
-    rows = next(bench.data.batches(Split.TRAIN, 8)).inputs
+    rows = next(bench.data.batches(Split.TRAIN, 8)).only
     with torch.no_grad():
         wanted = torch_artifact.build(teacher).eval()(torch.from_numpy(rows)).numpy()
     assert made[0].answers(rows) == pytest.approx(wanted, rel=1e-3, abs=1e-3)

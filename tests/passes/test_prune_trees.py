@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, load, save
 
-from edgepipe.contract import Job
-from edgepipe.contract.artifact import Artifact, Kind, Signature, seal
+from edgepipe.contract import Job, Signature
+from edgepipe.contract.artifact import Artifact, Kind, seal
 from edgepipe.data.npz import NpzData
 from edgepipe.errors import PassError
 from edgepipe.onnx.answers import session_answers

@@ -47,7 +47,7 @@ def model(bench: Workbench) -> Artifact:
 def accuracy(bench: Workbench, model: Artifact) -> float:
     answers = session_answers(model.onnx)
     labels = bench.data.labels(Split.EVALUATION)
-    got = np.concatenate([answers(batch.inputs).argmax(1) for batch in bench.data.batches(Split.EVALUATION, 100)])
+    got = np.concatenate([answers(batch.only).argmax(1) for batch in bench.data.batches(Split.EVALUATION, 100)])
     return float((got == labels).mean())
 
 

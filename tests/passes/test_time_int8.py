@@ -10,8 +10,8 @@ import pytest
 from onnx import NodeProto, TensorProto, helper
 
 from edgepipe.__main__ import main
-from edgepipe.contract import Job
-from edgepipe.contract.artifact import Artifact, Kind, Signature, seal
+from edgepipe.contract import Job, Signature
+from edgepipe.contract.artifact import Artifact, Kind, seal
 from edgepipe.data.npz import NpzData
 from edgepipe.errors import PassError
 from edgepipe.measure.latency import paired_latency

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgepipe.contract import Split
-from edgepipe.contract.artifact import Signature
+from edgepipe.contract import Signature, Split
 from edgepipe.errors import PassError
 from edgepipe.passes.finetune import Finetune
 from edgepipe.passes.prune_channels import PruneChannels
@@ -195,7 +194,7 @@ def test_batch_norm_statistics_weigh_every_example_alike(tmp_path: Path) -> None
     network = torch_artifact.build(healed)
     generator = torch.Generator().manual_seed(job.seed)
     order = torch.randperm(job.data.count(Split.TRAIN), generator=generator)[:66].tolist()
-    inputs = np.concatenate([batch.inputs for batch in job.data.batches(Split.TRAIN, 66, order)])
+    inputs = np.concatenate([batch.only for batch in job.data.batches(Split.TRAIN, 66, order)])
     with torch.no_grad():
         seen = network.stem[0](torch.from_numpy(inputs))
     assert torch.allclose(network.stem[1].running_mean, seen.mean((0, 2, 3)), atol=1e-5)

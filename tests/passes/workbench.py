@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgepipe.contract import DataSource, Job, Pass, Split
+from edgepipe.contract import Dataset, Job, Pass, Split
 from edgepipe.contract.artifact import Artifact
 from edgepipe.data.digits import DigitsData
 from edgepipe.onnx.answers import session_answers
@@ -53,7 +53,7 @@ class Workbench:
     def __init__(self, folder: Path, name: str = "resnet18", *, small: bool = False, classes: int = 10) -> None:
         self.folder = folder
         size = 16 if small else 32
-        self.data: DataSource = DigitsData(image_size=size, workers=0, calibration_size=40).open(folder / "cache")
+        self.data: Dataset = DigitsData(image_size=size, workers=0, calibration_size=40).open(folder / "cache")
         self._numbers = itertools.count()
         out = folder / "loaded"
         out.mkdir(parents=True)
@@ -87,7 +87,7 @@ class Workbench:
         return self.do(Lower(), model)[0]
 
     def inputs(self, count: int = 32) -> NDArray[np.float32]:
-        return next(self.data.batches(Split.EVALUATION, count)).inputs
+        return next(self.data.batches(Split.EVALUATION, count)).only
 
     def torch_logits(self, model: Artifact) -> NDArray[np.float32]:
         with torch.no_grad():

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from pydantic import ValidationError
 
 from edgepipe.bundle.build import answers
-from edgepipe.contract import Job, Pass
-from edgepipe.contract.artifact import ONNX_FILE, Artifact, Signature
+from edgepipe.contract import Job, Pass, Signature
+from edgepipe.contract.artifact import ONNX_FILE, Artifact
 from edgepipe.data.npz import NpzData
 from edgepipe.errors import ModelError, PassError
 from edgepipe.onnx import written

@@ -112,7 +112,7 @@ MUTATIONS = (
         "the interval of a share is that of a tenth of the examples",
         "share, z2 = successes / trials, Z95 * Z95",
         "share, z2 = successes / trials, 10 * Z95 * Z95",
-        "tests/measure/test_intervals.py::test_wilson_of_857_in_1000_is_the_published_formula",
+        "tests/tasks/test_intervals.py::test_wilson_of_857_in_1000_is_the_published_formula",
     ),
     Mutation(
         "agreement with the baseline is counted against the labels",

@@ -16,7 +16,7 @@ import onnx
 import pytest
 
 from edgepipe.__main__ import main
-from edgepipe.contract.artifact import Signature
+from edgepipe.contract import Signature
 from edgepipe.errors import ModelError
 from edgepipe.plugins import code_digest
 from edgepipe.records.metrics import Metrics
@@ -139,7 +139,7 @@ def test_a_damaged_or_hostile_h5_file_is_refused_in_a_sentence(tmp_path: Path, c
 
 
 def test_a_missing_framework_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgepipe.contract.artifact import Signature
+    from edgepipe.contract import Signature
 
     monkeypatch.setattr(KerasModel, "modules", ("keras", "not_installed_anywhere"))
     with pytest.raises(ModelError, match=r"needs .*not_installed_anywhere.*edgepipe\[keras\]"):

@@ -34,7 +34,7 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from edgepipe.__main__ import main
-from edgepipe.contract.artifact import Signature
+from edgepipe.contract import Signature
 from edgepipe.errors import ModelError
 from edgepipe.onnx.adopt import adopt
 from edgepipe.records.metrics import Metrics

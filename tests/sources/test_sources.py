@@ -12,7 +12,7 @@ import torchvision
 from safetensors.torch import save_file
 
 from edgepipe.__main__ import main
-from edgepipe.contract.artifact import Signature
+from edgepipe.contract import Signature
 from edgepipe.data.digits import DigitsData
 from edgepipe.errors import ModelError
 from edgepipe.records.metrics import read_metrics

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgepipe.contract.artifact import Kind, Signature, seal
+from edgepipe.contract import Signature
+from edgepipe.contract.artifact import Kind, seal
 from edgepipe.store.store import Entry, Store
 
 SIGNATURE = Signature(input_shape=(3, 8, 8), classes=("a", "b"))

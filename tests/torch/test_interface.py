@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgepipe.contract import Job
-from edgepipe.contract.artifact import Artifact, Signature
+from edgepipe.contract import Job, Signature
+from edgepipe.contract.artifact import Artifact
 from edgepipe.errors import ModelError
 from edgepipe.onnx.answers import session_answers
 from edgepipe.sources.python import PythonModel

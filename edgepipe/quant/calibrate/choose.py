@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgepipe.contract import DataSource, Progress, Split
+from edgepipe.contract import Dataset, Progress, Split
 from edgepipe.quant.arithmetic.affine import activation_parameters
 from edgepipe.quant.calibrate.observers import UNLIMITED, Observer, ObserverName, Typical, at_least
 from edgepipe.quant.calibrate.run import open_probe
@@ -30,7 +30,7 @@ def choose_ranges(
     model: onnx.ModelProto,
     placement: Placement,
     observers: Mapping[str, Observer],
-    data: DataSource,
+    data: Dataset,
     *,
     percentile: float,
     examples: int,
@@ -60,7 +60,7 @@ def choose_ranges(
     size = fixed or min(batch_size, examples)
     count = min(examples, data.count(Split.CALIBRATION))
     for number, batch in enumerate(data.batches(Split.CALIBRATION, size, range(count))):
-        inputs = batch.inputs if fixed is None else np.resize(batch.inputs, (fixed, *batch.inputs.shape[1:]))
+        inputs = batch.only if fixed is None else np.resize(batch.only, (fixed, *batch.only.shape[1:]))
         values = iter(run(inputs))
         for name in costs:
             for reader in found[name]:

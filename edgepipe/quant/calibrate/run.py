@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgepipe.contract import DataSource, Progress, Split
+from edgepipe.contract import Dataset, Progress, Split
 from edgepipe.errors import EdgepipeError, MeasureError, PassError
 from edgepipe.onnx.session import Session
 from edgepipe.onnx.session_options import as_written
@@ -34,7 +34,7 @@ _WORKERS = 4
 def stream(
     model: onnx.ModelProto,
     tensors: Sequence[str],
-    data: DataSource,
+    data: Dataset,
     take: Callable[[str, NDArray[np.float32]], None],
     *,
     batch_size: int,
@@ -144,18 +144,18 @@ def _joined(batches: list[tuple[NDArray[np.float32], Values]]) -> tuple[NDArray[
 
 
 def _batches(
-    data: DataSource, total: int, batch_size: int, fixed: int | None, progress: Progress
+    data: Dataset, total: int, batch_size: int, fixed: int | None, progress: Progress
 ) -> Iterator[NDArray[np.float32]]:
     """The first `total` calibration examples, in batches that the model takes."""
     seen = 0
     for batch in data.batches(Split.CALIBRATION, fixed or batch_size, range(total)):
-        rows = batch.inputs
+        rows = batch.only
         if fixed is not None and len(rows) < fixed:
             if seen:
                 break  # the last, smaller batch of a model with a fixed batch
             rows = np.resize(rows, (fixed, *rows.shape[1:]))
         yield rows
-        seen += len(batch.inputs)
+        seen += len(batch.only)
         progress(seen / max(1, total), f"{seen}/{total}")
 
 
@@ -172,7 +172,7 @@ def open_probe(model: onnx.ModelProto, at_once: int = 1) -> tuple[Run, int | Non
 def calibrate(
     model: onnx.ModelProto,
     tensors: Sequence[str],
-    data: DataSource,
+    data: Dataset,
     *,
     batch_size: int,
     histogram: bool,
@@ -221,9 +221,9 @@ class _Plan:
     progress: Progress
 
 
-def _first(data: DataSource, count: int) -> NDArray[np.float32]:
+def _first(data: Dataset, count: int) -> NDArray[np.float32]:
     """So many calibration examples, repeated where there are fewer."""
-    rows = next(data.batches(Split.CALIBRATION, count, range(min(count, data.count(Split.CALIBRATION))))).inputs
+    rows = next(data.batches(Split.CALIBRATION, count, range(min(count, data.count(Split.CALIBRATION))))).only
     return np.resize(rows, (count, *rows.shape[1:]))
 
 
@@ -233,7 +233,7 @@ def _observed(
     sizes: Mapping[str, int],
     run: Run | None,
     each: int,
-    data: DataSource,
+    data: Dataset,
     plan: _Plan,
 ) -> dict[str, Observer]:
     """The observers.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgepipe.base.files import reserve
 from edgepipe.base.scratch import scratch
-from edgepipe.contract import DataSource, Split
+from edgepipe.contract import Dataset, Split
 from edgepipe.onnx.alike import alike
 from edgepipe.onnx.batch_axis import batch_axis, neighbours, one_each
 from edgepipe.quant.calibrate.run import open_probe
@@ -34,7 +34,7 @@ class Examples:
 
 
 @contextmanager
-def examples_of(data: DataSource, split: Split, most: int) -> Iterator[Examples]:
+def examples_of(data: Dataset, split: Split, most: int) -> Iterator[Examples]:
     """At most `most` examples of a split, spread evenly over it: folders come sorted by class."""
     count = data.count(split)
     chosen = np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist()
@@ -47,8 +47,8 @@ def examples_of(data: DataSource, split: Split, most: int) -> Iterator[Examples]
         reserve(folder / "rows.npy", (folder / "rows.npy").stat().st_size)
         start = 0
         for batch in data.batches(split, _BATCH, chosen):
-            rows[start : start + len(batch.inputs)] = batch.inputs
-            start += len(batch.inputs)
+            rows[start : start + len(batch.only)] = batch.only
+            start += len(batch.only)
         yield Examples(rows, np.asarray(labels)[chosen].astype(np.int64) if known else None, classifies)
         del rows  # Windows cannot remove a file that is still mapped
 
@@ -59,13 +59,13 @@ def answers(model: onnx.ModelProto, rows: Floats) -> Floats:
     return collect(lambda inputs: run(inputs)[0], rows, fixed)
 
 
-def batch_of(model: onnx.ModelProto, data: DataSource, batch_size: int) -> int:
+def batch_of(model: onnx.ModelProto, data: Dataset, batch_size: int) -> int:
     """`batch_size`; 1 where what an example is answered hangs on its neighbours, of which a device has none."""
     run, fixed = open_probe(model)
     count = min(4, data.count(Split.CALIBRATION))
     if fixed is not None or batch_size == 1 or not count:
         return batch_size
-    few = next(data.batches(Split.CALIBRATION, count, range(count))).inputs
+    few = next(data.batches(Split.CALIBRATION, count, range(count))).only
     return 1 if neighbours(lambda rows: run(rows)[0], few) else batch_size
 
 

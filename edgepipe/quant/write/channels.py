@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgepipe.contract import DataSource, Progress, Split
+from edgepipe.contract import Dataset, Progress, Split
 from edgepipe.onnx.names import fresh, tensor_names
 from edgepipe.quant.arithmetic.affine import activation_parameters
 from edgepipe.quant.calibrate.run import stream
@@ -116,7 +116,7 @@ def readings(model: onnx.ModelProto, placement: Placement) -> list[Reading]:
 def channel_spans(
     model: onnx.ModelProto,
     places: Iterable[Place],
-    data: DataSource,
+    data: Dataset,
     *,
     batch_size: int,
     progress: Progress,

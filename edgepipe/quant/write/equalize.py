@@ -21,7 +21,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgepipe.contract import DataSource, Progress, Split
+from edgepipe.contract import Dataset, Progress, Split
 from edgepipe.quant.calibrate.run import open_probe
 from edgepipe.quant.place.placement import Wiring, attribute
 
@@ -41,9 +41,7 @@ class _Pair:
     depthwise: bool
 
 
-def equalize(
-    model: onnx.ModelProto, data: DataSource, *, examples: int, batch_size: int, progress: Progress
-) -> list[str]:
+def equalize(model: onnx.ModelProto, data: Dataset, *, examples: int, batch_size: int, progress: Progress) -> list[str]:
     """Rescale the weights of a prepared float model in place; returns the tensors that were equalized."""
     pairs = _pairs(Wiring(model))
     if not pairs:
@@ -140,7 +138,7 @@ def _own_constants(node: onnx.NodeProto, wiring: Wiring) -> bool:
 def _largest(
     model: onnx.ModelProto,
     tensors: list[str],
-    data: DataSource,
+    data: Dataset,
     examples: int,
     batch_size: int,
     progress: Progress,
@@ -158,7 +156,7 @@ def _largest(
     found: dict[str, NDArray[np.float32]] = {}
     count = min(examples, data.count(Split.CALIBRATION))
     for number, batch in enumerate(data.batches(Split.CALIBRATION, fixed or batch_size, range(count))):
-        inputs = batch.inputs if fixed is None else np.resize(batch.inputs, (fixed, *batch.inputs.shape[1:]))
+        inputs = batch.only if fixed is None else np.resize(batch.only, (fixed, *batch.only.shape[1:]))
         for tensor, value in zip(tensors, run(inputs), strict=True):
             most = np.asarray(value).reshape(len(inputs), -1, 1).max(axis=(0, 2))
             found[tensor] = np.maximum(found.get(tensor, most), most)

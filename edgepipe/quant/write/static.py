@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgepipe.contract import DataSource, Progress, Split
+from edgepipe.contract import Dataset, Progress, Split
 from edgepipe.errors import PassError
 from edgepipe.onnx.clean import clean
 from edgepipe.quant.calibrate.choose import choose_ranges
@@ -53,7 +53,7 @@ class StaticQuantizer:
         gain: layer to the share of its rounding error that learned rounding leaves.
     """
 
-    def __init__(self, network: onnx.ModelProto, data: DataSource, how: How, label: str, progress: Progress) -> None:
+    def __init__(self, network: onnx.ModelProto, data: Dataset, how: How, label: str, progress: Progress) -> None:
         self.network, self.data, self.how, self.label, self.progress = network, data, how, label, progress
         self.observers: dict[str, str] = {}
         self.gain: dict[str, float] = {}

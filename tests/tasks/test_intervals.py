@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepipe.errors import MeasureError
-from edgepipe.measure.intervals import newcombe, wilson
+from edgepipe.tasks.intervals import newcombe, wilson
 
 counts = st.integers(0, 400)
 

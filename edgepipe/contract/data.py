@@ -1,0 +1,118 @@
+"""Where examples come from: settings that open a data set of three disjoint splits."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from edgepipe.contract.settings import Settings
+from edgepipe.contract.signature import Signature
+from edgepipe.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Split(str, Enum):
+    """The three disjoint uses of data. Calibration may be drawn from train, never from evaluation."""
+
+    TRAIN = "train"
+    CALIBRATION = "calibration"
+    EVALUATION = "evaluation"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Arrays(dict[str, "NDArray[Any]"]):
+    """Named arrays; says what to write where one is used as an array, as passes did before inputs had names."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"'{name}': the inputs of a batch have names: write batch.only for the array of one")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some examples.
+
+    Attributes:
+        inputs: arrays by name, (n, *shape) each; pictures are float32, preprocessed.
+        labels: what is right, as the task's `targets` takes it: classes as int64, (n,); numbers of a regression as
+            float32, (n, values); or None.
+    """
+
+    inputs: Mapping[str, NDArray[Any]]
+    labels: NDArray[Any] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", Arrays(self.inputs))
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    @property
+    def only(self) -> NDArray[Any]:
+        """The array of the only input.
+
+        Raises:
+            DataError: there are several.
+        """
+        if len(self.inputs) != 1:
+            names = ", ".join(f"'{name}'" for name in self.inputs)
+            raise DataError(f"the data gives {len(self.inputs)} inputs ({names}), where only one is taken")
+        return next(iter(self.inputs.values()))
+
+
+class Dataset(Protocol):
+    """Pictures (or other arrays) in three splits; nothing here imports torch.
+
+    Iterating decodes as it goes, so memory does not grow with the data set, and the order is
+    always that of `indices` (by default 0 … count - 1): the same call gives the same batches.
+    """
+
+    @property
+    def signature(self) -> Signature:
+        """Shape of one example, class names (may be empty), preprocessing."""
+        ...
+
+    def count(self, split: Split) -> int:
+        """Number of examples; 0 when the source has no such split."""
+        ...
+
+    def digest(self, split: Split) -> str:
+        """Hex SHA-256 over content, labels, order and preprocessing of the split."""
+        ...
+
+    def labels(self, split: Split) -> NDArray[Any] | None:
+        """As in `Batch`, for the whole split; None when it has no labels."""
+        ...
+
+    def batches(self, split: Split, batch_size: int, indices: Sequence[int] | None = None) -> Iterator[Batch]:
+        """Yield batches in the order of `indices`; the last one may be smaller."""
+        ...
+
+
+class DataSource(Settings):
+    """Base class of every source of data; its fields are settings of the recipe's `data`.
+
+    Class attributes:
+        libraries: distributions that it needs installed.
+    """
+
+    libraries: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def open(self, cache: Path) -> Dataset:
+        """Find and check the examples; `cache` is a folder that keeps content hashes between runs.
+
+        Raises:
+            DataError: the examples cannot be used; the message names the culprit and the remedy.
+        """
+
+    def no_training(self) -> str | None:
+        """Why nothing can be trained with these, as far as that is known before they are opened; with the remedy."""
+        return None

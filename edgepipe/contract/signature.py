@@ -1,0 +1,92 @@
+"""What goes into a model and comes out: tensors with names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from edgepipe.errors import ModelError
+
+Axis = int | str
+"""A number, or the name of an axis whose length differs from example to example."""
+
+
+class Tensor(BaseModel):
+    """One input or output: `shape` is that of one example, without the axis that counts examples."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    dtype: str = Field("float32", description="as numpy names it")
+    shape: tuple[Axis, ...]
+
+    @property
+    def fixed(self) -> bool:
+        """Whether every axis is a number."""
+        return all(isinstance(axis, int) for axis in self.shape)
+
+
+class Preprocessing(BaseModel):
+    """How a picture becomes the network's input; travels with every artifact to the device.
+
+    `image_size` is (height, width) in pixels. A picture is decoded to RGB (or one grey channel),
+    resized with `interpolation` ("none" for inputs that arrive ready, as from an .npz file),
+    scaled to [0, 1], then `(x - mean) / std` per channel. Output: float32, (channels, height, width).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image_size: tuple[int, int] | None = None
+    channels: int | None = None
+    interpolation: str = "none"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+class Signature(BaseModel):
+    """What goes in and comes out.
+
+    Attributes:
+        inputs: what the data gives for one example. A model with one input takes one tensor whatever it is called;
+            of several, each goes to the input of its name.
+        outputs: what the model gives for one example; empty where it is not known yet.
+        classes: names, may be empty.
+        task: name of the task that says what the outputs mean.
+        state: input to output, for a model whose state goes round; `steps`: runs of one example.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...] = ()
+    classes: tuple[str, ...] = ()
+    preprocessing: Preprocessing = Preprocessing()
+    task: str = "classification"
+    state: dict[str, str] = Field(default_factory=dict)
+    steps: int | None = Field(None, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        """`input_shape=(3, 32, 32)` is short for one float32 input."""
+        if isinstance(value, Mapping) and "input_shape" in value and "inputs" not in value:
+            rest = {key: item for key, item in value.items() if key != "input_shape"}
+            return {"inputs": (Tensor(name="input", shape=tuple(value["input_shape"])),), **rest}
+        return value
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example of the only input.
+
+        Raises:
+            ModelError: there are several, or an axis is no number.
+        """
+        if len(self.inputs) != 1:
+            names = ", ".join(f"'{item.name}'" for item in self.inputs)
+            raise ModelError(f"{len(self.inputs)} inputs ({names}), where only one is taken")
+        shape = self.inputs[0].shape
+        if not all(isinstance(axis, int) for axis in shape):
+            raise ModelError(f"input '{self.inputs[0].name}' has no fixed shape: {list(shape)}")
+        return tuple(int(axis) for axis in shape)

@@ -1,0 +1,188 @@
+"""A task: what a model's outputs mean, and how well they are right.
+
+Everything that judges answers (measuring, goals, the gate, proofs on other processors, the report) asks the task
+and knows no measure by name.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from edgepipe.contract.settings import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgepipe.contract.signature import Signature, Tensor
+
+Interval = tuple[float, float]
+"""A 95% interval: (low, high)."""
+
+Answers = dict[str, "NDArray[Any]"]
+"""What a model answered, decoded, as named arrays of numbers. The first axis of each counts the examples, unless the
+task overrides `count` and `join`."""
+
+Targets = dict[str, "NDArray[Any]"]
+"""What is right, in the form that the task's `targets` gives."""
+
+
+class Figure(NamedTuple):
+    """A measured number with its 95% interval; `value` None: it has no meaning on these examples."""
+
+    value: float | None
+    ci95: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number that says how good answers are.
+
+    Attributes:
+        name: as in `goal.NAME` and metrics.json.
+        title: for people, as in a table's head.
+        better: which way is better.
+        description: one sentence: of what, in which range.
+        unit: of the value; "share" is shown in percent; "": none.
+        worse_by: how far the gate lets it be worse when nobody says; a share of the value where `relative`.
+        change: name of the paired difference to the baseline, positive where it got worse; "": NAME_drop or NAME_rise.
+        change_title: for people.
+    """
+
+    name: str
+    title: str
+    better: Literal["higher", "lower"]
+    description: str
+    unit: str = ""
+    worse_by: float = 0.01
+    relative: bool = False
+    change: str = ""
+    change_title: str = ""
+
+    @property
+    def change_name(self) -> str:
+        """Name of the paired difference, as in `goal.NAME`."""
+        return self.change or f"{self.name}_{'drop' if self.better == 'higher' else 'rise'}"
+
+    def text(self, value: float) -> str:
+        """The value for people."""
+        if self.unit == "share":
+            return f"{100 * value:.2f}%"
+        return f"{value:.4f}" if self.unit == "" else f"{value:.4g} {self.unit}"
+
+    def change_text(self, value: float) -> str:
+        """A difference for people: of shares in percentage points."""
+        if self.unit == "share":
+            return f"{100 * value:+.2f} points"
+        return f"{value:+.4f}" if self.unit == "" else f"{value:+.4g} {self.unit}"
+
+
+class Task(Settings):
+    """Base class of every task; its fields are settings of the recipe's `task`.
+
+    Class attributes:
+        measures: what it measures, the headline first.
+        trains: whether `loss` is there: passes that train take this task.
+        labelled: whether the data's labels say what is right; otherwise the baseline's answers always do.
+    """
+
+    measures: ClassVar[tuple[Measure, ...]]
+    trains: ClassVar[bool] = False
+    labelled: ClassVar[bool] = True
+
+    def misfit(self, outputs: Sequence[Tensor]) -> str | None:
+        """Why a model with these outputs cannot be judged so, in a sentence; None: it can."""
+        del outputs
+        return None
+
+    @abstractmethod
+    def targets(self, raw: NDArray[Any], signature: Signature) -> Targets:
+        """What the data gives as right answers, checked.
+
+        Args:
+            raw: the labels of a split or a batch, its first axis counts the examples.
+        Raises:
+            DataError: they are none of this task; names the example or what was found.
+        """
+
+    @abstractmethod
+    def answers(self, outputs: Mapping[str, NDArray[Any]], signature: Signature, what: str) -> Answers:
+        """Decode one batch of outputs.
+
+        Args:
+            outputs: by name, in the model's order; the first axis of each counts the examples.
+            what: names the model in messages.
+        Raises:
+            MeasureError: they cannot be answers: of another shape, NaN.
+        """
+
+    @abstractmethod
+    def measured(self, answers: Answers, targets: Targets) -> dict[str, Figure]:
+        """Every measure, by name."""
+
+    @abstractmethod
+    def compared(self, answers: Answers, baseline: Answers, targets: Targets) -> dict[str, Figure]:
+        """By measure's name how much worse than the baseline, on the same examples: positive is worse."""
+
+    @abstractmethod
+    def alike(self, answers: Answers, baseline: Answers) -> NDArray[np.bool_]:
+        """(n,): whether an example is answered as the baseline answers it."""
+
+    def targets_of(self, baseline: Answers) -> Targets | None:
+        """The baseline's answers as what is right, for data without labels; None: nothing is measured then."""
+        del baseline
+        return None
+
+    def count(self, answers: Answers) -> int:
+        """Number of examples."""
+        return len(next(iter(answers.values())))
+
+    def join(self, parts: Sequence[Answers]) -> Answers:
+        """The answers of several batches as those of one."""
+        import numpy as np
+
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def possible(self, answers: Answers, count: int) -> bool:
+        """Whether arrays from a file can be the answers to so many examples."""
+        import numpy as np
+
+        return bool(answers) and all(
+            len(values) == count and (values.dtype.kind != "f" or bool(np.isfinite(values).all()))
+            for values in answers.values()
+        )
+
+    def lost(self, answers: Answers, baseline: Answers, targets: Targets) -> NDArray[np.int64]:
+        """Indices of the examples that the baseline answers rightly and these answers do not."""
+        import numpy as np
+
+        del answers, baseline, targets
+        return np.empty(0, np.int64)
+
+    def say(self, values: Mapping[str, NDArray[Any]], index: int, signature: Signature) -> str:
+        """An example's answer, or its target, in a few words for the report."""
+        del values, index, signature
+        return ""
+
+    def notes(
+        self, answers: Answers, baseline: Answers | None, targets: Targets | None, signature: Signature
+    ) -> list[str]:
+        """What to say of answers that can hardly be meant: of one class all, of classes that the data does not have.
+
+        Args:
+            baseline: None: these are the answers of the model as it came.
+        """
+        del answers, baseline, targets, signature
+        return []
+
+    def loss(self, outputs: Any, targets: Any) -> Any:
+        """What training minimizes, a scalar torch tensor; only where `trains`.
+
+        Args:
+            outputs: the network's output; targets: a batch of the data's labels; torch tensors both.
+        """
+        del outputs, targets
+        raise NotImplementedError(f"{type(self).__name__}.loss: this task does not train")
