@@ -87,7 +87,7 @@ class PruneChannels(Pass):
         import torch
 
         from edgepipe.pruning import allocation, channels, dependencies
-        from edgepipe.pruning.cutting import Latency
+        from edgepipe.pruning.cutting import Latency, Wanted
         from edgepipe.torch import artifact as torch_artifact
 
         architecture = torch_artifact.read_architecture(model)
@@ -126,17 +126,19 @@ class PruneChannels(Pass):
             facts = channels.remove(
                 network,
                 model.signature.input_shape,
-                ratio=each if self.scope == "global" else cumulated,
-                importance=self._importance(network, model, job),
-                across=self.scope == "global",
-                round_to=self.round_to,
-                keep=[modules[name] for name in self.exclude],
+                Wanted(
+                    ratio=each if self.scope == "global" else cumulated,
+                    importance=self._importance(network, model, job),
+                    across=self.scope == "global",
+                    round_to=self.round_to,
+                    keep=[modules[name] for name in self.exclude],
+                    widths=widths,
+                    latency=Latency(table, shapes, times, self.times_faster or 1.0, weigh) if table else None,
+                    ratios={name: self._cumulated(share, number) for name, share in self.ratios.items()},
+                ),
                 label=job.label,
                 progress=partial(self._progress, job, number),
-                widths=widths,
-                latency=Latency(table, shapes, times, self.times_faster or 1.0, weigh) if table else None,
                 kept_outputs=outputs,
-                ratios={name: self._cumulated(share, number) for name, share in self.ratios.items()},
                 real=self._few(model, job),
             )
             uncut |= facts.pop("left_uncut", {})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,8 +15,7 @@ from torchvision.models import VisionTransformer
 from edgepipe.contract import Progress
 from edgepipe.errors import PassError
 from edgepipe.pruning import cutting, dependencies, silenced
-from edgepipe.pruning.allocation import Step
-from edgepipe.pruning.cutting import Latency, Wanted
+from edgepipe.pruning.cutting import Wanted
 
 
 def _classifiers(network: nn.Module, example: torch.Tensor) -> list[nn.Module]:
@@ -67,18 +67,11 @@ def coupled(network: nn.Module, input_shape: tuple[int, ...], label: str) -> lis
 def remove(
     network: nn.Module,
     input_shape: tuple[int, ...],
+    wanted: Wanted,
     *,
-    ratio: float,
-    importance: Any,
-    across: bool,
-    round_to: Step,
-    keep: Sequence[nn.Module],
     label: str,
     progress: Progress,
-    widths: dict[str, int] | None = None,
-    latency: Latency | None = None,
     kept_outputs: dict[str, list[int]] | None = None,
-    ratios: Mapping[str, float] | None = None,
     real: torch.Tensor | None = None,
 ) -> dict[str, Any]:
     """Remove channels in place; returns what was achieved.
@@ -88,13 +81,8 @@ def remove(
     under `left_uncut`.
 
     Args:
-        importance: scores of a group, as torch-pruning's importances give them.
-        widths: channels of each group before the first of several cuts, by module; filled when empty. The share is
-            then of these, so that rounding does not add up. Not used with `across`, which ranks what is left.
-        round_to: what the channels that stay are a multiple of; `auto`: as the width of each group has it.
-        latency: how many times faster the layers shall be, in place of a share.
+        label: of the step, for messages.
         kept_outputs: filled with the indices of the outputs left, for every layer that loses some.
-        ratios: shares for the layers inside a module, in place of `ratio`; not used with `across` or `latency`.
         real: examples, (n, *input_shape), to compare with beside random ones.
 
     Raises:
@@ -104,15 +92,14 @@ def remove(
     example = torch.zeros((2, *input_shape))
     _refuse_own_convolutions(network, label)
     macs_before, parameters_before = _counted(network, example[:1], label)
-    wanted = Wanted(ratio, importance, across, round_to, widths, latency, ratios or {})
     inputs = silenced.inputs_like(input_shape, real, network)
     barred: dict[str, str] = {}
     known: dict[tuple[str, str], list[list[int]]] = {}
     while True:
         before = silenced.Snapshot(network)
         graph = dependencies.build(network, example, label)
-        ignored = [*keep, *_classifiers(network, example)]
-        done = cutting.cut(network, graph, ignored, wanted, barred, known, label, progress)
+        cuttable = replace(wanted, keep=[*wanted.keep, *_classifiers(network, example)])
+        done = cutting.cut(network, graph, cuttable, barred, known, label, progress)
         progress(0.8, "checking")
         if isinstance(network, VisionTransformer):
             network.hidden_dim = network.conv_proj.out_channels  # its forward keeps the width a second time
@@ -134,7 +121,7 @@ def remove(
     macs, parameters = count(network, example[:1])
     facts: dict[str, Any] = {
         **done.found,
-        "wanted_channel_share": ratio,
+        "wanted_channel_share": wanted.ratio,
         "removed_channel_share": done.removed / done.wide,
         "macs_left_share": macs / macs_before,
         "parameters_left_share": parameters / parameters_before,

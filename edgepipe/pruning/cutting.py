@@ -37,15 +37,28 @@ class Latency:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to cut; the fields are the arguments of `channels.remove`."""
+    """What to cut.
+
+    Args:
+        ratio: share of the channels that go, in [0, 1).
+        importance: scores of a group, as torch-pruning's importances give them.
+        across: rank the channels of all groups together; else each group loses its share.
+        round_to: what the channels that stay are a multiple of; `auto`: as the width of each group has it.
+        keep: layers, or modules of some, that stay as wide as they are.
+        widths: channels of each group before the first of several cuts, by module; filled when empty. The share is
+            then of these, so that rounding does not add up. Not used with `across`, which ranks what is left.
+        latency: how many times faster the layers shall be, in place of a share.
+        ratios: shares for the layers inside a module, in place of `ratio`; not used with `across` or `latency`.
+    """
 
     ratio: float
     importance: Any
-    across: bool
-    round_to: allocation.Step
-    widths: dict[str, int] | None
-    latency: Latency | None
-    ratios: Mapping[str, float]
+    across: bool = False
+    round_to: allocation.Step = 1
+    keep: Sequence[nn.Module] = ()
+    widths: dict[str, int] | None = None
+    latency: Latency | None = None
+    ratios: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,6 @@ class Done:
 def cut(
     network: nn.Module,
     graph: Any,
-    ignored: Sequence[nn.Module],
     wanted: Wanted,
     barred: dict[str, str],
     known: dependencies.Corrections,
@@ -100,7 +112,7 @@ def cut(
     """
     names = {id(module): name for name, module in network.named_modules()}
     progress(0.1, "finding channels that belong together")
-    roots = _roots(graph, names, ignored, wanted, barred, known, progress)
+    roots = _roots(graph, names, wanted, barred, known, progress)
     if not roots:
         reasons = "".join(f"\n  '{name}': {why}" for name, why in list(barred.items())[:6] if why)
         raise PassError(
@@ -134,14 +146,13 @@ def cut(
 def _roots(
     graph: Any,
     names: Mapping[int, str],
-    ignored: Sequence[nn.Module],
     wanted: Wanted,
     barred: dict[str, str],
     known: dependencies.Corrections,
     progress: Progress,
 ) -> list[Root]:
     roots: list[Root] = []
-    for group, makes, feeds in dependencies.groups(graph, names, ignored, barred, known):
+    for group, makes, feeds in dependencies.groups(graph, names, wanted.keep, barred, known):
         first = group[0]
         module, function = first.dep.target.module, first.dep.handler
         name, channels = names[id(module)], graph.get_out_channels(module)

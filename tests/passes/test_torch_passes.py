@@ -16,6 +16,7 @@ from edgepipe.passes.prune_weights import PruneWeights
 from edgepipe.passes.reestimate_batchnorm import ReestimateBatchNorm
 from edgepipe.passes.train import Train
 from edgepipe.pruning import channels
+from edgepipe.pruning.cutting import Wanted
 from edgepipe.torch import artifact as torch_artifact
 from tests.passes.workbench import Workbench
 
@@ -218,11 +219,7 @@ def test_a_vision_transformer_is_pruned_twice_and_keeps_its_heads() -> None:
         achieved = channels.remove(
             network,
             (3, 16, 16),
-            ratio=0.3,
-            importance=channels.magnitude(2),
-            across=False,
-            round_to=4,
-            keep=(),
+            Wanted(ratio=0.3, importance=channels.magnitude(2), round_to=4),
             label="prune",
             progress=lambda _share, _text: None,
         )

@@ -14,6 +14,7 @@ from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
 from edgepipe.errors import PassError
 from edgepipe.pruning import channels, silenced
+from edgepipe.pruning.cutting import Wanted
 
 
 class EverySecond:
@@ -24,16 +25,8 @@ class EverySecond:
 
 
 def cut(network: nn.Module, shape: tuple[int, ...] = (3, 8, 8), **more: Any) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "ratio": 0.5,
-        "importance": EverySecond(),
-        "across": False,
-        "round_to": 1,
-        "keep": (),
-        "label": "prune",
-        "progress": lambda _share, _text: None,
-    }
-    return channels.remove(network, shape, **(settings | more))
+    wanted = Wanted(**({"ratio": 0.5, "importance": EverySecond()} | more))
+    return channels.remove(network, shape, wanted, label="prune", progress=lambda _share, _text: None)
 
 
 class Flattened(nn.Module):
