@@ -40,7 +40,7 @@ def _own(target: str) -> str:
     return f"{path.removesuffix('/file')}/*.py" if path.endswith("/file") else f"{path}.py"
 
 
-TASKS = ("classification", "embedding", "regression")
+TASKS = ("agreement", "classification", "embedding", "multilabel", "regression")
 FORMATS = ("openvino", "ort", "pte", "tflite")
 PLACES = {"arm64": "arm64", "browser_wasm": "browser", "x86_avx2": "x86"}
 
