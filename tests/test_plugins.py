@@ -1,57 +1,37 @@
-"""What a result's key holds of the code that made it."""
+"""Names of passes and sources to their classes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import ClassVar
-
 import pytest
 
-import edgepipe
 from edgepipe import plugins
-from edgepipe.contract import Job, Pass
-from edgepipe.contract.artifact import Artifact, Kind
+from edgepipe.contract import Pass
+from edgepipe.errors import RecipeError
 
 
-class Elsewhere(Pass):
-    """A pass that no file of edgepipe holds."""
-
-    reads: ClassVar[Kind] = Kind.ONNX
-    writes: ClassVar[Kind] = Kind.ONNX
-
-    def apply(self, model: Artifact, job: Job) -> Artifact:
-        raise NotImplementedError
+def test_every_built_in_name_is_a_pass_with_both_kinds() -> None:
+    for name in plugins.PASSES:
+        assert issubclass(plugins.pass_class(name), Pass), name
 
 
-@pytest.fixture
-def fresh() -> Iterator[None]:
-    """Digests of files as they are now: they are kept for the life of a process, so before and after as well."""
-    _forget()
-    yield
-    _forget()
+def test_a_slip_in_a_name_is_told_with_the_name_that_was_meant() -> None:
+    with pytest.raises(RecipeError, match="unknown pass 'quantise_static'. Did you mean 'quantize_static'"):
+        plugins.pass_class("quantise_static")
+    with pytest.raises(RecipeError, match="unknown data source 'digit'. Did you mean 'digits'"):
+        plugins.source_class("data", "digit")
+    with pytest.raises(RecipeError, match="unknown model source None"):
+        plugins.source_class("model", None)
 
 
-def _forget() -> None:
-    for remembered in (plugins.package_digest, plugins.module_digest):
-        remembered.cache_clear()
-
-
-def _keys() -> dict[str, str]:
-    found = {name: plugins.code_digest(plugins.pass_class(name)) for name in plugins.PASSES}
-    return {**found, "a third party's": plugins.code_digest(Elsewhere)}
-
-
-@pytest.mark.usefixtures("fresh")
-def test_any_changed_byte_of_data_is_another_key_of_every_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = _keys()
-    read = Path.read_bytes
-    for name in ("decode.py", "splits.py"):
-        victim = Path(edgepipe.__file__).parent / "data" / name
-        with monkeypatch.context() as patched:
-            patched.setattr(Path, "read_bytes", lambda path, it=victim: read(path) + (b"#" if path == it else b""))
-            _forget()
-            assert victim.read_bytes() != read(victim)
-            assert [name for name, key in _keys().items() if key == before[name]] == []
-    _forget()
-    assert _keys() == before
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("edgepipe.nowhere:It", "cannot be loaded from 'edgepipe.nowhere:It'"),
+        ("edgepipe.errors:PassError", "is not a subclass of edgepipe.contract.Pass"),
+        ("edgepipe.contract:Pass", "does not declare reads and writes and apply"),
+    ],
+)
+def test_what_a_name_leads_to_must_be_a_whole_pass(target: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "pass_names", lambda: {"odd": target})
+    with pytest.raises(RecipeError, match=said):
+        plugins.pass_class("odd")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,19 +11,21 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from edgepipe.base.disk import full, refuse_unwritable, which
-from edgepipe.base.files import is_file, is_folder, near, writable, write_text
+from edgepipe.base.disk import refuse_unwritable
+from edgepipe.base.files import is_file, near
 from edgepipe.base.marks import BESIDE, check, claim, ran_here
-from edgepipe.base.stopping import Stopped, listening, words_of
+from edgepipe.base.stopping import Stopped, listening
 from edgepipe.base.text import printable, shown, without_passwords
-from edgepipe.engine.run import describe, run
+from edgepipe.engine.hooks import Bundle, Page
+from edgepipe.engine.record import describe, no_place
+from edgepipe.engine.run import run
 from edgepipe.errors import EdgepipeError, RecipeError
 from edgepipe.recipe.compose import to_recipe, to_yaml
 from edgepipe.recipe.hydra_app import current_job, current_sweep, keep_config
 from edgepipe.recipe.launch import launch
 from edgepipe.recipe.schema import Tracking, with_pixels
-from edgepipe.records.metrics import Failure, Metrics, read_metrics
-from edgepipe.records.run_folder import METRICS, clear
+from edgepipe.records.metrics import Metrics, read_metrics
+from edgepipe.records.run_folder import clear
 from edgepipe.report.terminal import LiveWatcher, error_console, output_console, print_error
 from edgepipe.store.locks import held
 
@@ -82,7 +83,7 @@ def _caught(work: Callable[[], dict[str, Any]], folder: Path) -> dict[str, Any]:
     except EdgepipeError as error:
         code, text = error.exit_code, str(error)
     except OSError as error:
-        code, text = 1, _no_place(error, folder)
+        code, text = 1, no_place(error, folder)
     except Exception as error:
         if os.environ.get("EDGEPIPE_DEBUG"):
             raise
@@ -98,12 +99,6 @@ def _caught(work: Callable[[], dict[str, Any]], folder: Path) -> dict[str, Any]:
 def _place_key() -> str:
     """The setting that named the folder of the job that runs now."""
     return "hydra.run.dir" if current_sweep() is None else "hydra.sweep.dir and hydra.sweep.subdir"
-
-
-def _no_place(error: OSError, folder: Path) -> str:
-    if full(error):
-        return which(error, {"hydra.run.dir": folder})
-    return f"{folder}: {error.strerror or error}. Choose a writable folder with hydra.run.dir=DIR"
 
 
 def _note(text: str) -> None:
@@ -123,12 +118,8 @@ def _job(
     (folder / "recipe.yaml").write_text(to_yaml({**describe(recipe), "tracking": None}), encoding="utf-8")
     (folder / "overrides.yaml").write_text(to_yaml({"overrides": overrides}), encoding="utf-8")
     with LiveWatcher() as watcher:
-        outcome = run(recipe, plan, folder, overrides=overrides, watcher=watcher)
-    try:
-        _publish(outcome.metrics, folder)
-    except (OSError, KeyboardInterrupt) as error:
-        _unpublish(outcome.metrics, folder, error)
-        raise
+        outcome = run(recipe, plan, folder, overrides=overrides, watcher=watcher, hooks=(Bundle(), Page()))
+    _show(outcome.metrics, folder)
     if outcome.exit_code > 128 and current_sweep() is not None:
         raise Stopped(outcome.exit_code - 128)  # whoever stops a sweep means all of it
     failure = outcome.metrics.failure
@@ -167,36 +158,9 @@ def _attempt(what: Callable[[], str]) -> str | None:
         return None
 
 
-def _unpublish(metrics: Metrics, folder: Path, error: OSError | KeyboardInterrupt) -> None:
-    """A run whose report or bundle could not be written has failed, and says so; the room for saying it is made."""
-    said = _no_place(error, folder) if isinstance(error, OSError) else words_of(error)
-    name = type(error).__name__ if isinstance(error, OSError) else "KeyboardInterrupt"
-    failed = {"status": "failed", "failure": Failure(step=None, error=name, message=said), "files": {}}
-    for left in ("final", "report.html", METRICS):
-        place = folder / left
-        if is_folder(place):
-            shutil.rmtree(place, ignore_errors=True)
-        else:
-            place.unlink(missing_ok=True)
-    with suppress(OSError):  # a run without a record has not ended well either
-        record = writable(metrics.model_copy(update=failed))
-        write_text(folder / METRICS, record.model_dump_json(indent=1, by_alias=True))
-
-
-def _publish(metrics: Metrics, folder: Path) -> None:
-    from edgepipe.report.card import model_card
-    from edgepipe.report.html import write_report
+def _show(metrics: Metrics, folder: Path) -> None:
     from edgepipe.report.table import rich_table
 
-    write_report(metrics, folder / "report.html")
-    final = folder / "final"
-    if is_folder(final):
-        from edgepipe.bundle.manifest import read_bundle, seal_bundle
-        from edgepipe.contract.artifact import open_artifact
-
-        card = model_card(metrics, open_artifact(final, verify=False).signature)
-        (final / "README.md").write_text(card, encoding="utf-8")
-        seal_bundle(final, read_bundle(final))  # the card is part of it
     console = output_console()
     console.print()
     console.print(rich_table(metrics, console.width), soft_wrap=True)

@@ -13,7 +13,7 @@ from edgepipe.contract.artifact import ONNX_FILE, file_sha256
 from edgepipe.data.arrays import NAMES
 from edgepipe.data.npz_file import read_npz
 from edgepipe.data.task import with_task
-from edgepipe.engine.run import judged, status_of
+from edgepipe.engine.judge import judged, status_of
 from edgepipe.errors import InputError
 from edgepipe.plugins import source_class
 from edgepipe.recipe.files import read_yaml

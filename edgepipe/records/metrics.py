@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from edgepipe.base.files import is_folder, read_record
+from edgepipe.records.directions import BETTER, Better
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -210,26 +211,27 @@ class Tolerance(_Record):
 class Gated:
     """A metric that the regression gate can judge, and its tolerance when nobody states one."""
 
-    better: Literal["higher", "lower"]
+    better: Better
     default: Tolerance
 
 
 # Accuracy: what training again on another machine may move.
-GATED: dict[str, Gated] = {
-    "top1": Gated("higher", Tolerance(worse_by=0.01)),
-    "accuracy_drop": Gated("lower", Tolerance(worse_by=0.01)),
-    "agreement": Gated("higher", Tolerance(worse_by=0.02)),
-    "mae": Gated("lower", Tolerance(worse_by=0.02, relative=True)),
-    "r2": Gated("higher", Tolerance(worse_by=0.01)),
-    "cosine": Gated("higher", Tolerance(worse_by=0.005)),
-    "times_smaller": Gated("higher", Tolerance(worse_by=0.02, relative=True)),
-    "size_bytes": Gated("lower", Tolerance(worse_by=0.02, relative=True)),
-    "gzip_bytes": Gated("lower", Tolerance(worse_by=0.05, relative=True)),
-    "macs": Gated("lower", Tolerance(worse_by=0.0, relative=True)),
-    "int8_share.conv": Gated("higher", Tolerance(worse_by=0.0)),
-    "int8_share.matmul": Gated("higher", Tolerance(worse_by=0.0)),
-    "times_faster": Gated("higher", Tolerance(worse_by=0.25, relative=True)),
+_TOLERATED: dict[str, Tolerance] = {
+    "top1": Tolerance(worse_by=0.01),
+    "accuracy_drop": Tolerance(worse_by=0.01),
+    "agreement": Tolerance(worse_by=0.02),
+    "mae": Tolerance(worse_by=0.02, relative=True),
+    "r2": Tolerance(worse_by=0.01),
+    "cosine": Tolerance(worse_by=0.005),
+    "times_smaller": Tolerance(worse_by=0.02, relative=True),
+    "size_bytes": Tolerance(worse_by=0.02, relative=True),
+    "gzip_bytes": Tolerance(worse_by=0.05, relative=True),
+    "macs": Tolerance(worse_by=0.0, relative=True),
+    "int8_share.conv": Tolerance(worse_by=0.0),
+    "int8_share.matmul": Tolerance(worse_by=0.0),
+    "times_faster": Tolerance(worse_by=0.25, relative=True),
 }
+GATED: dict[str, Gated] = {name: Gated(BETTER[name], tolerance) for name, tolerance in _TOLERATED.items()}
 
 
 class Quality(NamedTuple):

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress
 
+from edgepipe.records.directions import BETTER
 from edgepipe.records.metrics import Metrics
 
-OBJECTIVES: dict[str, bool] = {
-    "quality": True,
-    "top1": True,
-    "agreement": True,
-    "r2": True,
-    "cosine": True,
-    "times_smaller": True,
-    "times_faster": True,
-    "size_bytes": False,
-    "latency_p50_ms": False,
-    "macs": False,
-    "mae": False,
-    "peak_rss_bytes": False,
-}
+_MEASURED = (
+    "top1",
+    "agreement",
+    "r2",
+    "cosine",
+    "times_smaller",
+    "times_faster",
+    "size_bytes",
+    "latency_p50_ms",
+    "macs",
+    "mae",
+    "peak_rss_bytes",
+)
+OBJECTIVES: dict[str, bool] = {"quality": True, **{name: BETTER[name] == "higher" for name in _MEASURED}}
 """What a search can aim at, and whether higher is better; `quality` is the measure of the task."""
 
 OBJECTIVES_OF_TASKS = {"classification": ("top1", "agreement"), "regression": ("r2", "mae"), "embedding": ("cosine",)}

@@ -13,19 +13,19 @@ from edgepipe.base.marks import check, claim, ran_here
 from edgepipe.contract import Job, Split
 from edgepipe.contract.artifact import Artifact
 from edgepipe.data.task import with_task
-from edgepipe.engine.run import incoming
+from edgepipe.engine.step import incoming
 from edgepipe.errors import DataError, EdgepipeError, RecipeError
 from edgepipe.passes.prune_channels import PruneChannels
 from edgepipe.passes.prune_weights import PruneWeights
 from edgepipe.passes.quantize_static import QuantizeStatic
-from edgepipe.plugins import library_versions, module_digest, package_digest
 from edgepipe.recipe.plan import Plan, PlannedStep
 from edgepipe.recipe.schema import Recipe
 from edgepipe.records.metrics import LayerEffect, Sensitivity
 from edgepipe.report.sensitivity import markdown_sensitivity, write_sensitivity
 from edgepipe.report.terminal import LiveWatcher
 from edgepipe.search.prune_alone import pruned_effects
-from edgepipe.store.keys import key_of
+from edgepipe.store import memo
+from edgepipe.store.digests import library_versions, module_digest, package_digest
 from edgepipe.store.store import Store
 from edgepipe.targets.host import environment
 
@@ -67,18 +67,16 @@ def sensitivity(recipe: Recipe, plan: Plan, *, most: int, ratio: float | None, f
                 "code": [module_digest(__name__), package_digest("data")],
                 "libraries": library_versions(("onnxruntime", "onnx", "numpy", "torch", "torch-pruning")),
             }
-            key = key_of(parts)
-            with store.lock(key, "sensitivity"):
-                found = store.read_measurement(key, _read)
-                if found is None:
-                    with store.workspace() as space:
-                        job = Job(space, space, data, recipe.seed, quantize.label, watcher.progress)
-                        watcher.begin("sensitivity", len(plan.steps), len(plan.steps))
-                        result = _measure(recipe.name, quantize, prune, models, job, most, ratio)
-                        for path in space.iterdir():  # what passes have written meanwhile
-                            shutil.rmtree(path)
-                        write_text(space / _FILE, result.model_dump_json(indent=1))
-                        found = _read(store.commit_measurement(key, space, parts))
+
+            def work(space: Path) -> None:
+                job = Job(space, space, data, recipe.seed, quantize.label, watcher.progress)
+                watcher.begin("sensitivity", len(plan.steps), len(plan.steps))
+                result = _measure(recipe.name, quantize, prune, models, job, most, ratio)
+                for path in space.iterdir():  # what passes have written meanwhile
+                    shutil.rmtree(path)
+                write_text(space / _FILE, result.model_dump_json(indent=1))
+
+            found = memo.files(store, parts, "sensitivity", _read, work).content
     return found.model_copy(update={"recipe": recipe.name})  # another recipe may have asked the same
 
 

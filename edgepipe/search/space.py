@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgepipe.engine.run import describe
+from edgepipe.engine.record import describe
 from edgepipe.recipe.compose import to_yaml
 from edgepipe.recipe.schema import Recipe
 from edgepipe.recipe.searched import Span

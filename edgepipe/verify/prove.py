@@ -17,10 +17,10 @@ from edgepipe.base.files import read_record, reserve, write_text
 from edgepipe.contract import Dataset, Progress, Split
 from edgepipe.contract.artifact import file_sha256
 from edgepipe.errors import EdgepipeError, VerifyError
-from edgepipe.plugins import package_digest
 from edgepipe.records.metrics import Proof
 from edgepipe.sources.first_run import TRIED, tried_file
-from edgepipe.store.keys import key_of
+from edgepipe.store import memo
+from edgepipe.store.digests import module_digest, package_digest
 from edgepipe.store.store import Store
 from edgepipe.targets.host import fingerprint
 from edgepipe.verify.compare import compare, judge
@@ -169,22 +169,24 @@ def _stored(work: _Work, store: Store, target: str, place: Place) -> Proof:
         "model": file_sha256(work.model),
         "examples": work.examples.digest,
         "machine": fingerprint(),
-        "code": package_digest("verify"),
+        "code": [package_digest("verify"), module_digest(__name__)],  # a worker is run by its path
     }
-    key = key_of(parts)
-    found = store.read_measurement(key, _read)
-    if found is None:
-        with store.lock(key, f"verify: {place.name}"):
-            found = store.read_measurement(key, _read)
-            if found is None:
-                try:
-                    proof = work.proof(target, place)
-                except EdgepipeError as error:
-                    return Proof(target=target, place=place.name, status="failed", why=str(error), examples=0)
-                with store.workspace() as space:
-                    write_text(space / _FILE, proof.model_dump_json())
-                    found = _read(store.commit_measurement(key, space, parts))
-    return found
+
+    def compute(space: Path) -> None:
+        try:
+            proof = work.proof(target, place)
+        except EdgepipeError as error:
+            raise _Failed(str(error)) from error
+        write_text(space / _FILE, proof.model_dump_json())
+
+    try:
+        return memo.files(store, parts, f"verify: {place.name}", _read, compute).content
+    except _Failed as failed:
+        return Proof(target=target, place=place.name, status="failed", why=str(failed), examples=0)
+
+
+class _Failed(Exception):
+    """A place that did not answer: told, and asked again next time."""
 
 
 def _read(folder: Path) -> Proof:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgepipe.__main__ import main
-from edgepipe.engine import run
+from edgepipe.engine import step
 from edgepipe.records.metrics import read_metrics
 from edgepipe.store.collection import collect
 from edgepipe.store.collection import rooms as rooms_of
@@ -65,7 +65,7 @@ def test_explain_says_why_a_measurement_was_repeated(
     elif differs == "machine":
         monkeypatch.setattr(machine, "fingerprint", lambda: "another")
     elif differs == "code":
-        monkeypatch.setattr(run, "module_digest", lambda *_: "another")
+        monkeypatch.setattr(step, "module_digest", lambda *_: "another")
     elif differs == "damage":
         for file in (folder / "store" / "measurements").glob("*/measured.json"):
             file.write_text("{")

@@ -16,6 +16,7 @@ import pytest
 
 from edgepipe.base import children, stopping
 from edgepipe.base.scratch import scratch, take_away_temporary
+from edgepipe.engine import record
 from edgepipe.records.metrics import read_metrics
 from tests.faults.processes import start, training_project
 from tests.small import arguments
@@ -62,10 +63,9 @@ def test_a_run_that_is_told_to_end_fails_with_a_record_and_its_code(
 def test_a_signal_while_the_record_is_assembled_leaves_one_that_says_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import edgepipe.engine.run as running
     from edgepipe.__main__ import main
 
-    usual, told = running._assemble, []
+    usual, told = record.Account.metrics, []
 
     def assemble(*args: object) -> object:
         if not told:
@@ -73,7 +73,7 @@ def test_a_signal_while_the_record_is_assembled_leaves_one_that_says_failed(
         return usual(*args)
 
     monkeypatch.setattr(stopping, "_end_descendants", lambda *_: None)  # they are pytest's here
-    monkeypatch.setattr(running, "_assemble", assemble)
+    monkeypatch.setattr(record.Account, "metrics", assemble)
     assert main(arguments(tmp_path, "measure.latency_seconds=0.1", f"hydra.run.dir={tmp_path}/run")) == 143
     metrics = read_metrics(tmp_path / "run")
     assert metrics.status == "failed"

@@ -44,7 +44,7 @@ MUTATIONS = (
         "a cache key forgets the code of data/",
         'data = package_digest("data")',
         'data = ""',
-        "tests/test_plugins.py::test_any_changed_byte_of_data_is_another_key_of_every_pass",
+        "tests/store/test_digests.py::test_any_changed_byte_of_data_is_another_key_of_every_pass",
     ),
     Mutation(
         "a stored entry whose record belongs to another artifact is taken",

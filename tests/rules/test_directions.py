@@ -8,7 +8,7 @@ from typing import TypeVar
 import pytest
 from pydantic import BaseModel
 
-from edgepipe.engine.run import judged
+from edgepipe.engine.judge import judged
 from edgepipe.recipe.schema import Goal
 from edgepipe.records.gate import Baseline, Expected, Verdict, compare
 from edgepipe.records.metrics import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import threading
 from pathlib import Path
@@ -10,8 +9,6 @@ from queue import SimpleQueue
 
 import pytest
 
-import edgepipe
-from edgepipe import plugins as registry
 from edgepipe.contract.artifact import Kind, open_artifact, seal
 from edgepipe.errors import InputError, StoreError
 from edgepipe.store.collection import rooms
@@ -159,28 +156,3 @@ def test_a_result_that_another_process_stored_meanwhile_is_the_one_returned(tmp_
     entry = put(store, "k", b"ours")
     assert entry.artifact.onnx.read_bytes() == b"theirs"
     assert open_artifact(entry.artifact.path).digest == entry.artifact.digest
-
-
-def test_no_code_of_a_pass_is_imported_by_a_computed_name() -> None:
-    home = Path(edgepipe.__file__).parent
-    files = [
-        path
-        for room in ("passes", "onnx", "torch", "sources", "training", "pruning", "quant", "formats", "data")
-        for path in (home / room).rglob("*.py")
-    ]
-    found = [path.name for path in files if re.search(r"import_module\(f?[\"']edgepipe", path.read_text())]
-    assert found == []  # module_digest could not see it: a change of that code would be a stale hit
-
-
-def test_what_measuring_imports_is_part_of_the_key_of_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
-    monkeypatch.setattr(registry, "_sources_digest", lambda files: seen.extend(name for name, _ in files) or "")
-    registry.module_digest.__wrapped__("edgepipe.measure.measure")
-    assert {"edgepipe.onnx.batch_axis", "edgepipe.onnx.subgraphs", "edgepipe.targets.host"} <= set(seen)
-
-
-def test_the_code_of_a_format_is_part_of_the_key_of_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
-    monkeypatch.setattr(registry, "_sources_digest", lambda files: seen.extend(name for name, _ in files) or "")
-    registry.module_digest.__wrapped__("edgepipe.passes.export")
-    assert {f"edgepipe.formats.{name}" for name in ("openvino", "tflite", "pte")} <= set(seen)
