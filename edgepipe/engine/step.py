@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgepipe.base import disk
 from edgepipe.contract import Dataset, Job, Pass, Split
 from edgepipe.contract.artifact import Artifact, Kind
+from edgepipe.engine.checks import keeps_its_promises
 from edgepipe.engine.hooks import SILENT, Watcher
 from edgepipe.errors import DataError, PassError, RecipeError
 from edgepipe.recipe.plan import LOAD, LOWER, Plan, unusable
@@ -115,12 +116,7 @@ class Steps:
             started = time.perf_counter()
             made = work(job)
             seconds = time.perf_counter() - started
-            if made.kind is not writes or made.path != out:
-                raise PassError(
-                    f"{who}: broke its contract: it promised {writes} in {out.name}/ and returned "
-                    f"{made.kind} in {made.path}. This is a defect of the pass, not of your recipe"
-                )
-            return memo.Made(made, seconds, job.facts)
+            return memo.Made(keeps_its_promises(who, made, out, writes, inputs, job.facts), seconds, job.facts)
 
         found = memo.step(self.store, parts, what, compute, self._refuse_what_exists_nowhere)
         if found.because is None:  # a lowering is looked up again by whoever needs it

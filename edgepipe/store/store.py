@@ -169,6 +169,9 @@ class Store:
             record = read_sealed(folder / RECORD)
             artifact = open_artifact(folder / "artifact")
             refuse_strangers(artifact)
+            beside = sorted({path.name for path in folder.iterdir()} - {RECORD, "artifact"})
+            if beside:
+                raise StoreError(f"{folder / beside[0]}: damaged: nothing of edgepipe's lies beside an artifact")
             if artifact.digest != record["digest"]:
                 raise StoreError(f"{folder}: the manifest is not the one that was stored")
             entry = Entry(artifact, float(record["seconds"]), dict(record["facts"]))
