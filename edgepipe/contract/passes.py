@@ -19,6 +19,7 @@ from edgepipe.contract.artifact import Artifact, Kind, seal
 from edgepipe.contract.data import Dataset, Split
 from edgepipe.contract.settings import Settings
 from edgepipe.contract.signature import Signature
+from edgepipe.contract.traits import BESIDE
 
 Progress = Callable[[float, str], None]
 """`progress(share_done in [0, 1], text)`; called by passes as often as they like."""
@@ -75,6 +76,7 @@ class Pass(Settings):
         libraries: distributions whose versions the result depends on; they enter the cache key.
         needs_teacher: whether `Job.teacher` (the baseline) is used; its digest enters the cache key.
         timed: whether the result holds times measured here; the machine enters the cache key.
+        requires, provides, removes: traits, see `contract.traits`; for some settings only: `needs` and `traits`.
     """
 
     reads: ClassVar[Kind]
@@ -83,6 +85,9 @@ class Pass(Settings):
     libraries: ClassVar[tuple[str, ...]] = ()
     needs_teacher: ClassVar[bool] = False
     timed: ClassVar[bool] = False
+    requires: ClassVar[tuple[str, ...]] = ()
+    provides: ClassVar[tuple[str, ...]] = ()
+    removes: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def apply(self, model: Artifact, job: Job) -> Artifact:
@@ -99,6 +104,14 @@ class Pass(Settings):
     def learns(self) -> bool:
         """Whether these settings need the train split's labels, of classes; asked before the first computed step."""
         return False
+
+    def needs(self) -> dict[str, str]:
+        """Traits that the model must have, each with the setting that asks for it, as in `scope=latency`; else ""."""
+        return dict.fromkeys(self.requires, "")
+
+    def traits(self, before: frozenset[str]) -> frozenset[str]:
+        """Traits of the result, of a model that had those `before`."""
+        return (before - BESIDE - frozenset(self.removes)) | frozenset(self.provides)
 
     def behind(self, before: Pass | None) -> str | None:
         """What is wrong with standing directly behind `before` (None: behind no pass), in a sentence; None: nothing."""

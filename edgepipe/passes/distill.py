@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from edgepipe.contract import Job
 from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.contract.settings import Settings
+from edgepipe.contract.traits import MASKED, SPARSE
 from edgepipe.errors import PassError
 from edgepipe.passes.teaching import TaughtPass
 from edgepipe.torch.torchvision_networks import misfit, unknown_name
@@ -70,6 +71,9 @@ class Distill(TaughtPass):
 
         wrong = misfit(self.student.name, input_shape)
         return [] if wrong is None else [("student.name", wrong)]
+
+    def traits(self, before: frozenset[str]) -> frozenset[str]:
+        return super().traits(before) - ({MASKED, SPARSE} if self.student is not None else set())
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import torch

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from edgepipe.contract import Job, Pass, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract.traits import MASKED
 
 
 class Lower(Pass):
@@ -22,6 +23,7 @@ class Lower(Pass):
     writes: ClassVar[Kind] = Kind.ONNX
     data: ClassVar[tuple[Split, ...]] = (Split.EVALUATION,)  # inputs only, for the parity gate
     libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime")
+    removes: ClassVar[tuple[str, ...]] = (MASKED,)  # they become zeros
 
     opset: int = Field(20, ge=18, le=23, description="ONNX operator set")
     batch: Literal["dynamic"] | Annotated[int, Field(ge=1)] = Field(

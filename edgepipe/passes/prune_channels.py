@@ -11,8 +11,8 @@ from pydantic import Field, model_validator
 from edgepipe.base.suggest import did_you_mean
 from edgepipe.contract import Job, Pass, Split
 from edgepipe.contract.artifact import Artifact, Kind
+from edgepipe.contract.traits import LATENCY_TABLE
 from edgepipe.errors import ModelError, PassError
-from edgepipe.passes.tabulate_latency import TabulateLatency
 from edgepipe.training.recovery import Recovery
 
 if TYPE_CHECKING:
@@ -77,11 +77,8 @@ class PruneChannels(Pass):
     )
     exclude: tuple[str, ...] = Field((), description="names of modules whose outputs stay; the classifier always does")
 
-    def behind(self, before: Pass | None) -> str | None:
-
-        if self.scope == "latency" and not isinstance(before, TabulateLatency):
-            return "scope=latency needs a step `pass: tabulate_latency` directly before it. Put one there"
-        return None
+    def needs(self) -> dict[str, str]:
+        return {LATENCY_TABLE: "scope=latency"} if self.scope == "latency" else {}
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import torch

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from edgepipe.base.suggest import did_you_mean
 from edgepipe.contract import Job, Pass, Split
 from edgepipe.contract.artifact import Artifact, Kind
+from edgepipe.contract.traits import MASKED, SPARSE
 from edgepipe.errors import PassError
 from edgepipe.training.recovery import Recovery
 
@@ -31,6 +32,7 @@ class PruneWeights(Pass):
     writes: ClassVar[Kind] = Kind.TORCH
     data: ClassVar[tuple[Split, ...]] = (Split.TRAIN,)  # with recover only
     libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "lightning-fabric", "safetensors")
+    provides: ClassVar[tuple[str, ...]] = (MASKED, SPARSE)
 
     amount: float | None = Field(None, ge=0, lt=1, description="share of the weights set to zero, in [0, 1)")
     pattern: tuple[int, int] | None = Field(

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from edgepipe.contract import Job, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract.traits import FLOAT, INT8
 from edgepipe.errors import ParityError, PassError
 from edgepipe.onnx.clean import clean
 from edgepipe.onnx.written import write
@@ -34,6 +35,9 @@ class QuantizeAware(TaughtPass):
     writes: ClassVar[Kind] = Kind.ONNX
     data: ClassVar[tuple[Split, ...]] = (Split.TRAIN, Split.CALIBRATION, Split.EVALUATION)  # the last for parity only
     libraries: ClassVar[tuple[str, ...]] = ("torch", "lightning-fabric", "onnx", "onnxruntime")
+    requires: ClassVar[tuple[str, ...]] = (FLOAT,)
+    provides: ClassVar[tuple[str, ...]] = (INT8,)
+    removes: ClassVar[tuple[str, ...]] = (FLOAT,)
 
     epochs: int = Field(4, ge=1, description="passes over the train split")
     # Folding batch norm scales channels by orders of magnitude: one rate of plain SGD does not fit them all.

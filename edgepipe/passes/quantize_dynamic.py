@@ -9,6 +9,7 @@ from pydantic import Field
 
 from edgepipe.contract import Job, Pass
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract.traits import FLOAT, INT8
 from edgepipe.errors import PassError
 from edgepipe.onnx.clean import clean
 from edgepipe.onnx.written import write
@@ -31,6 +32,9 @@ class QuantizeDynamic(Pass):
     reads: ClassVar[Kind] = Kind.ONNX
     writes: ClassVar[Kind] = Kind.ONNX
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
+    requires: ClassVar[tuple[str, ...]] = (FLOAT,)
+    provides: ClassVar[tuple[str, ...]] = (INT8,)
+    removes: ClassVar[tuple[str, ...]] = (FLOAT,)
 
     convolutions: bool = Field(False, description="convolutions too; ONNX Runtime's ConvInteger is ten times slower")
     embeddings: bool = Field(True, description="tables of word vectors too, as int8 with a scale for each row")

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from edgepipe.contract import Job, Pass, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract.traits import FLOAT, INT8, INT8_TIMES
 from edgepipe.errors import PassError
 from edgepipe.onnx.clean import clean
 from edgepipe.onnx.written import write
@@ -42,6 +43,9 @@ class QuantizeStatic(Pass):
     writes: ClassVar[Kind] = Kind.ONNX
     data: ClassVar[tuple[Split, ...]] = (Split.CALIBRATION,)
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
+    requires: ClassVar[tuple[str, ...]] = (FLOAT,)
+    provides: ClassVar[tuple[str, ...]] = (INT8,)
+    removes: ClassVar[tuple[str, ...]] = (FLOAT,)
 
     preset: Literal["fast", "accurate"] = Field(
         "fast", description="fast: seconds; accurate: ranges, rounding and biases fitted to what the layers compute"
@@ -87,13 +91,15 @@ class QuantizeStatic(Pass):
     )
     batch_size: int = Field(25, ge=1, description="calibration examples per run")
 
+    def needs(self) -> dict[str, str]:
+        times = {INT8_TIMES: "keep_float=measured"} if self.keep_float == "measured" else {}
+        return {**super().needs(), **times}
+
     def behind(self, before: Pass | None) -> str | None:
         from edgepipe.passes.time_int8 import TimeInt8
 
-        if self.keep_float != "measured":
+        if self.keep_float != "measured" or not isinstance(before, TimeInt8):
             return None
-        if not isinstance(before, TimeInt8):
-            return "keep_float=measured needs a step `pass: time_int8` directly before it. Put one there, or set auto"
         if set(before.exclude) != set(self.exclude):
             return "exclude differs from that of the time_int8 before it, whose times are then of another graph"
         return None

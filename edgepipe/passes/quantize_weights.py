@@ -9,6 +9,7 @@ from pydantic import Field
 
 from edgepipe.contract import Job, Pass
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract.traits import FLOAT, INT8
 from edgepipe.errors import PassError
 from edgepipe.onnx.clean import clean
 from edgepipe.onnx.written import write
@@ -26,6 +27,9 @@ class QuantizeWeights(Pass):
     reads: ClassVar[Kind] = Kind.ONNX
     writes: ClassVar[Kind] = Kind.ONNX
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
+    requires: ClassVar[tuple[str, ...]] = (FLOAT,)
+    provides: ClassVar[tuple[str, ...]] = (INT8,)
+    removes: ClassVar[tuple[str, ...]] = (FLOAT,)
 
     bits: Literal[4, 8] = Field(4, description="bits of a weight")
     block_size: Literal[16, 32, 64, 128, 256] = Field(32, description="weights of one column that share a scale")

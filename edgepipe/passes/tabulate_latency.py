@@ -10,6 +10,7 @@ from pydantic import Field
 
 from edgepipe.contract import Job, Pass
 from edgepipe.contract.artifact import ARCHITECTURE_FILE, WEIGHTS_FILE, Artifact, Kind
+from edgepipe.contract.traits import LATENCY_TABLE
 from edgepipe.errors import PassError
 from edgepipe.targets.host import environment
 
@@ -28,6 +29,7 @@ class TabulateLatency(Pass):
     reads: ClassVar[Kind] = Kind.TORCH
     writes: ClassVar[Kind] = Kind.TORCH
     timed: ClassVar[bool] = True
+    provides: ClassVar[tuple[str, ...]] = (LATENCY_TABLE,)
     libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "onnx", "onnxruntime", "safetensors")
 
     precision: Literal["int8", "float32"] = Field("int8", description="arithmetic that will be deployed")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edgepipe.base.scratch import scratch
 from edgepipe.contract import Job, Pass
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract.traits import FLOAT, INT8_TIMES
 from edgepipe.errors import PassError
 from edgepipe.targets.host import environment
 
@@ -59,6 +60,8 @@ class TimeInt8(Pass):
     reads: ClassVar[Kind] = Kind.ONNX
     writes: ClassVar[Kind] = Kind.ONNX
     timed: ClassVar[bool] = True
+    requires: ClassVar[tuple[str, ...]] = (FLOAT,)
+    provides: ClassVar[tuple[str, ...]] = (INT8_TIMES,)
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
 
     threads: int = Field(1, ge=1, description="threads of the runtime")

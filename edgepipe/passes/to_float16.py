@@ -8,6 +8,7 @@ from pydantic import Field
 
 from edgepipe.contract import Job, Pass
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract.traits import FLOAT, HALF
 from edgepipe.errors import PassError
 from edgepipe.onnx.clean import clean
 from edgepipe.onnx.written import write
@@ -23,9 +24,16 @@ class ToFloat16(Pass):
     reads: ClassVar[Kind] = Kind.ONNX
     writes: ClassVar[Kind] = Kind.ONNX
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
+    provides: ClassVar[tuple[str, ...]] = (HALF,)
 
     mode: Literal["storage", "compute"] = Field("storage", description="storage: float32 arithmetic; compute: float16")
     smallest: int = Field(16, ge=1, description="weights with fewer elements stay float32 (storage mode)")
+
+    def needs(self) -> dict[str, str]:
+        return {FLOAT: "mode=compute"} if self.mode == "compute" else {}
+
+    def traits(self, before: frozenset[str]) -> frozenset[str]:
+        return super().traits(before) - ({FLOAT} if self.mode == "compute" else set())
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import numpy as np

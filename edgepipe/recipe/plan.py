@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edgepipe.contract import ModelSource, Pass, Preprocessing
 from edgepipe.contract.artifact import Kind
+from edgepipe.recipe.known import Known
 from edgepipe.recipe.schema import Recipe
 
 LOAD = "load"
@@ -42,11 +43,15 @@ def make_plan(recipe: Recipe) -> Plan:
     kind: Kind = recipe.model.settings.kind
     steps = [PlannedStep(LOAD, recipe.model.source, None, None, kind)]
     problems: list[tuple[str, str, str]] = []
+    baseline = recipe.baseline or LOAD
     source = recipe.model.source
     came = f" from {source}" if source != str(kind) else ""
     onnx_since = f"this model came as {kind}{came}" if kind is Kind.ONNX else ""
 
+    known = Known()
+
     def lower(label: str) -> None:
+        known.come_through(label, LOWER, recipe.lowering)
         steps.append(PlannedStep(label, LOWER, recipe.lowering, Kind.TORCH, Kind.ONNX, inserted=True))
 
     def free_label() -> str:
@@ -81,16 +86,21 @@ def make_plan(recipe: Recipe) -> Plan:
                     step.name,
                 )
             )
+        else:
+            problems += [(f"{key}.pass", wrong, step.name) for wrong in known.refuse(label, step.name, step.settings)]
         wrong = step.settings.behind(steps[-1].settings)
         if wrong is not None:
             problems.append((key, wrong, step.name))
+        if step.settings.needs_teacher and baseline not in {earlier.label for earlier in steps}:
+            problems.append((key, f"{step.name} learns from the baseline, and '{baseline}' comes later", step.name))
+        known.come_through(label, step.name, step.settings)
         if kind is Kind.TORCH and step.settings.writes is Kind.ONNX:
             onnx_since = f"the model became onnx in '{label}'"
         kind = step.settings.writes
         steps.append(PlannedStep(label, step.name, step.settings, wants, kind))
     if kind is Kind.TORCH:
         lower(free_label())
-    return Plan(tuple(steps), recipe.baseline or LOAD, tuple(problems))
+    return Plan(tuple(steps), baseline, tuple(problems))
 
 
 def unusable(recipe: Recipe) -> list[str]:
