@@ -23,18 +23,20 @@ from edgepipe.errors import EdgepipeError, RecipeError
 from edgepipe.recipe.compose import to_recipe, to_yaml
 from edgepipe.recipe.hydra_app import current_job, current_sweep, keep_config
 from edgepipe.recipe.launch import launch
-from edgepipe.recipe.schema import Tracking, with_pixels
+from edgepipe.recipe.plan import Plan
+from edgepipe.recipe.schema import Recipe, Tracking, with_pixels
 from edgepipe.records.metrics import Metrics, read_metrics
 from edgepipe.records.run_folder import clear
 from edgepipe.report.terminal import LiveWatcher, error_console, output_console, print_error
 from edgepipe.store.locks import held
 
 
-def job(config: DictConfig, *, trusted: bool = False) -> dict[str, Any]:
+def job(config: DictConfig, *, trusted: bool = False, made: tuple[Recipe, Plan] | None = None) -> dict[str, Any]:
     """Run one composed recipe in Hydra's output folder. Never raises: a sweep goes on.
 
     Args:
         trusted: as for `to_recipe`; carried here by the launcher, for a job may be composed in another process.
+        made: what `to_recipe` makes of the config, where it has been asked already.
     Returns:
         `exit_code`, `folder` (absolute), `error` (a message, or None), and of a tracked run `tracking` (its settings)
         and `tracked` (its id, or None); plain values, so that any launcher can carry them between processes.
@@ -43,7 +45,12 @@ def job(config: DictConfig, *, trusted: bool = False) -> dict[str, Any]:
     folder = folder.absolute()
     found: dict[str, Any] = {"folder": str(folder), "sweep": current_sweep()}
     with listening(worker=True), _logged(folder / "edgepipe.log"):
-        return found | _caught(lambda: _job(config, choices, overrides, folder, trusted), folder)
+        return found | _caught(
+            lambda: _job(
+                config, lambda: made or to_recipe(config, choices, overrides, trusted=trusted), overrides, folder
+            ),
+            folder,
+        )
 
 
 @contextmanager
@@ -106,12 +113,12 @@ def _note(text: str) -> None:
 
 
 def _job(
-    config: DictConfig, choices: dict[str, str], overrides: list[str], folder: Path, trusted: bool
+    config: DictConfig, make: Callable[[], tuple[Recipe, Plan]], overrides: list[str], folder: Path
 ) -> dict[str, Any]:
     claim(folder, "results", _place_key(), ran_here, BESIDE)
     clear(folder)
     keep_config(config, folder)
-    recipe, plan = to_recipe(config, choices, overrides, trusted=trusted)
+    recipe, plan = make()
     recipe = with_pixels(recipe)
     if recipe.tracking is not None:
         _before_tracking(recipe.tracking)

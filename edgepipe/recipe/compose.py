@@ -29,8 +29,12 @@ def compose(overrides: list[str]) -> tuple[Recipe, Plan]:
         return checked(app, ready)
 
 
-def checked(app: App, ready: list[str], *, runs: bool = False) -> tuple[Recipe, Plan]:
-    """Compose and validate; group options that do not exist are told together with what else is wrong."""
+def checked(app: App, ready: list[str], config: DictConfig | None = None) -> tuple[Recipe, Plan]:
+    """Compose and validate; group options that do not exist are told together with what else is wrong.
+
+    Args:
+        config: what `ready` was composed to, where it could be.
+    """
     problems: dict[str, str] = {}
     for override in ready:
         group, _, value = override.partition("=")
@@ -42,7 +46,7 @@ def checked(app: App, ready: list[str], *, runs: bool = False) -> tuple[Recipe, 
                 problems[group] = f"command line: {group}: there is no {group} '{name}'.{hint}"
     rest = [override for override in ready if override.partition("=")[0] not in problems]
     try:
-        config = app.composed(rest, ready)
+        config = config or app.composed(rest, ready)
         found = to_recipe(config, choices_of(config), plain_overrides(rest), trusted=trusts(rest))
     except RecipeError as error:
         if not problems:
@@ -52,8 +56,6 @@ def checked(app: App, ready: list[str], *, runs: bool = False) -> tuple[Recipe, 
         raise RecipeError("\n".join([*problems.values(), *more])) from None
     if problems:
         raise RecipeError("\n".join(problems.values()))
-    if runs:
-        refuse_foreign(config, "run")
     return found
 
 

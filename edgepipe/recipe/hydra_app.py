@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import version as hydra_version
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
@@ -23,10 +24,11 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from hydra.core.utils import configure_log, run_job
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from edgepipe.base.files import is_folder, write_text
 from edgepipe.recipe.explain import guarded
@@ -142,9 +144,29 @@ class App:
         """As `parsed`, and `glob(…)` knows the names that are there."""
         return _parsed(texts, self._hydra.config_loader)
 
-    def run(self, task: Callable[..., Any], ready: list[str]) -> Any:
-        """One job: Hydra's `JobReturn`."""
-        return guarded(lambda: self._hydra.run(_PRIMARY, task, ready), ready)
+    def run(self, task: Callable[..., Any], config: DictConfig, ready: list[str]) -> Any:
+        """One job: Hydra's `JobReturn`. As `Hydra.run` does it, of a config that is composed already.
+
+        Args:
+            config: as `composed` gives it.
+        """
+        return guarded(lambda: self._run(task, config), ready)
+
+    def _run(self, task: Callable[..., Any], config: DictConfig) -> Any:
+        configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+        with read_write(config.hydra):  # whoever looked at its folder has locked it
+            config.hydra.mode = RunMode.RUN
+        callbacks = Callbacks(config)
+        callbacks.on_run_start(config=config, config_name=_PRIMARY)
+        found = run_job(
+            hydra_context=HydraContext(config_loader=self._hydra.config_loader, callbacks=callbacks),
+            task_function=task,
+            config=config,
+            job_dir_key="hydra.run.dir",
+            job_subdir_key=None,
+        )
+        callbacks.on_run_end(config=config, config_name=_PRIMARY, job_return=found)
+        return found
 
     def sweep(self, task: Callable[..., Any], ready: list[str]) -> Any:
         """The jobs of a sweep, as their launcher gives them back; its own errors come as they are."""
@@ -203,6 +225,11 @@ def set_default_recipe(name: str | None) -> None:
     """The recipe of what is composed while Hydra is open, where no override names one."""
     structure = {**_STRUCTURE, "defaults": [*_STRUCTURE["defaults"][:-1], {"recipe": name}]}
     ConfigStore.instance().store(name=_PRIMARY, node=OmegaConf.create(structure))
+
+
+def sweeps(config: DictConfig) -> bool:
+    """Whether a composed config's own `hydra.mode` makes a sweep of it."""
+    return bool(config.hydra.mode == RunMode.MULTIRUN)
 
 
 def choices_of(config: DictConfig) -> dict[str, str]:

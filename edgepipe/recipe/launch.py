@@ -16,7 +16,7 @@ from edgepipe.errors import EdgepipeError, RecipeError
 from edgepipe.recipe.command_line import arguments, plain_overrides, prepared, recipe_name, trusts
 from edgepipe.recipe.compose import checked, refuse_foreign, unresolved_values
 from edgepipe.recipe.explain import guarded
-from edgepipe.recipe.hydra_app import App, opened, parsed, set_default_recipe
+from edgepipe.recipe.hydra_app import App, opened, parsed, set_default_recipe, sweeps
 from edgepipe.recipe.interpolations import refuse_growing
 from edgepipe.recipe.lookup import recipe_names
 from edgepipe.recipe.words import count_jobs, globbed, swept_names
@@ -28,8 +28,8 @@ def launch(argv: list[str], task: Callable[..., Any]) -> list[tuple[list[str], A
 
     Args:
         argv: arguments after the program's name.
-        task: called in each job with the composed config, and `trusted=True` where the command line grants trust;
-            must not raise for a user's error.
+        task: called in each job with the composed config; with `trusted=True` where the command line grants trust,
+            and with `made=(recipe, plan)` where they are checked already. Must not raise for a user's error.
 
     Returns:
         (overrides, what the task returned) of each job; empty for flags that only print.
@@ -54,7 +54,8 @@ def launch(argv: list[str], task: Callable[..., Any]) -> list[tuple[list[str], A
             return []
         _first_of_a_sweep(ready)
         task = partial(task, trusted=True) if trusts(ready) else task
-        if args.multirun or app.is_sweep(ready):
+        config = None if args.multirun else _composed(app, ready)
+        if args.multirun or (app.is_sweep(ready) if config is None else sweeps(config)):
             composed = app.composed(ready, ready, sweep=True)
             _divide_cores(ready, _jobs(app, composed, ready))
             refuse_foreign(composed, "sweep")
@@ -64,8 +65,18 @@ def launch(argv: list[str], task: Callable[..., Any]) -> list[tuple[list[str], A
             jobs = [job for batch in batches for job in (batch if isinstance(batch, list) else [batch])]
             return [(plain_overrides(list(job.overrides or [])), job.return_value) for job in jobs]
         # Composed and checked before Hydra makes the run's folder: a broken recipe leaves nothing behind.
-        checked(app, ready, runs=True)
-        return [(plain_overrides(ready), app.run(task, ready).return_value)]
+        made = checked(app, ready, config)
+        assert config is not None  # else `checked` has said what is wrong
+        refuse_foreign(config, "run")
+        return [(plain_overrides(ready), app.run(partial(task, made=made), config, ready).return_value)]
+
+
+def _composed(app: App, ready: list[str]) -> DictConfig | None:
+    """What the overrides are composed to; None where they cannot be, for they sweep, or something is wrong."""
+    try:
+        return app.composed(ready, ready)
+    except RecipeError:
+        return None
 
 
 def _first_of_a_sweep(overrides: list[str]) -> None:
