@@ -31,6 +31,7 @@ from edgepipe import __version__
 from edgepipe.base.files import is_file, is_folder, is_there, read_json, write_text
 from edgepipe.base.text import shown, without_passwords
 from edgepipe.contract.settings import at_home
+from edgepipe.engine.hooks import Hook
 from edgepipe.errors import EdgepipeError, InputError
 from edgepipe.recipe.files import read_yaml
 from edgepipe.recipe.schema import Tracking
@@ -167,6 +168,29 @@ def track(run: Path, tracking: Tracking, *, sweep: str | None = None) -> str:
             run / TRACKED, json.dumps({"uri": shown(uri), "experiment_id": experiment, "run_id": run_id}, indent=1)
         )
     return run_id
+
+
+class Tracked(Hook):
+    """Logs a run at its end. What fails here must not fail a run that is finished, so it is kept to be told.
+
+    Attributes:
+        sweep: folder of the sweep that the run belongs to, or None. An interrupted run of a sweep is not logged.
+        run_id: of the logged run; None: there is none.
+        problem: why there is none, in a sentence; None: nothing went wrong.
+    """
+
+    def __init__(self, settings: Tracking, sweep: str | None) -> None:
+        self.settings, self.sweep = settings, sweep
+        self.run_id: str | None = None
+        self.problem: str | None = None
+
+    def ended(self, metrics: Metrics, folder: Path) -> None:
+        if self.sweep is not None and _state(metrics) == "KILLED":
+            return
+        try:
+            self.run_id = track(folder, self.settings, sweep=self.sweep)
+        except EdgepipeError as error:
+            self.problem = str(error)
 
 
 def track_sweep(folder: Path, tracking: Tracking, children: list[str]) -> str:

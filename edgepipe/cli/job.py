@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -16,7 +16,7 @@ from edgepipe.base.files import is_file, near
 from edgepipe.base.marks import BESIDE, check, claim, ran_here
 from edgepipe.base.stopping import Stopped, listening
 from edgepipe.base.text import printable, shown, without_passwords
-from edgepipe.engine.hooks import Bundle, Page
+from edgepipe.engine.hooks import Bundle, Hook, Page
 from edgepipe.engine.record import describe, no_place
 from edgepipe.engine.run import run
 from edgepipe.errors import EdgepipeError, RecipeError
@@ -29,6 +29,9 @@ from edgepipe.records.metrics import Metrics, read_metrics
 from edgepipe.records.run_folder import clear
 from edgepipe.report.terminal import LiveWatcher, error_console, output_console, print_error
 from edgepipe.store.locks import held
+
+if TYPE_CHECKING:
+    from edgepipe.tracking import Tracked
 
 
 def job(config: DictConfig, *, trusted: bool = False, made: tuple[Recipe, Plan] | None = None) -> dict[str, Any]:
@@ -120,40 +123,42 @@ def _job(
     keep_config(config, folder)
     recipe, plan = make()
     recipe = with_pixels(recipe)
-    if recipe.tracking is not None:
-        _before_tracking(recipe.tracking)
+    tracked = None if recipe.tracking is None else _tracked(recipe.tracking)
     (folder / "recipe.yaml").write_text(to_yaml({**describe(recipe), "tracking": None}), encoding="utf-8")
     (folder / "overrides.yaml").write_text(to_yaml({"overrides": overrides}), encoding="utf-8")
+    hooks: list[Hook] = [Bundle(), Page(), *filter(None, [tracked])]
     with LiveWatcher() as watcher:
-        outcome = run(recipe, plan, folder, overrides=overrides, watcher=watcher, hooks=(Bundle(), Page()))
+        outcome = run(recipe, plan, folder, overrides=overrides, watcher=watcher, hooks=hooks)
     _show(outcome.metrics, folder)
     if outcome.exit_code > 128 and current_sweep() is not None:
         raise Stopped(outcome.exit_code - 128)  # whoever stops a sweep means all of it
     failure = outcome.metrics.failure
     found: dict[str, Any] = {"exit_code": outcome.exit_code, "error": failure.message if failure else None}
-    if recipe.tracking is not None:
-        settings, sweep = recipe.tracking, current_sweep()
-        found["tracking"] = settings.model_dump(mode="json")
-        found["tracked"] = _attempt(lambda: _track(folder, settings, sweep))
+    if tracked is not None:
+        found |= {"tracking": tracked.settings.model_dump(mode="json"), "tracked": tracked.run_id}
+        _tell(tracked)
     return found
 
 
-def _before_tracking(tracking: Tracking) -> None:
-    """Say before hours of work what would go wrong after them."""
-    from edgepipe.tracking import require_mlflow, unanswered
+def _tracked(tracking: Tracking) -> Tracked:
+    """The hook that logs the run; says before hours of work what would go wrong after them."""
+    from edgepipe.tracking import Tracked, require_mlflow, unanswered
 
     require_mlflow()
     warning = unanswered(tracking)
     if warning is not None:
         _note(warning)
+    return Tracked(tracking, current_sweep())
 
 
-def _track(folder: Path, tracking: Tracking, sweep: str | None) -> str:
-    from edgepipe.tracking import place, track
+def _tell(tracked: Tracked) -> None:
+    from edgepipe.tracking import place
 
-    run_id = track(folder, tracking, sweep=sweep)
-    output_console().print(f"tracked: run {run_id} in {shown(place(tracking))}", markup=False, soft_wrap=True)
-    return run_id
+    if tracked.run_id is not None:
+        text = f"tracked: run {tracked.run_id} in {shown(place(tracked.settings))}"
+        output_console().print(text, markup=False, soft_wrap=True)
+    elif tracked.problem is not None:
+        _note(tracked.problem)
 
 
 def _attempt(what: Callable[[], str]) -> str | None:

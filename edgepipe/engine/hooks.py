@@ -1,4 +1,7 @@
-"""Named moments of a run, and what hangs on them: progress for a person, the bundle, the report's page."""
+"""Named moments of a run, and what hangs on them: progress for a person, the bundle, the report's page.
+
+Tracking hangs on the last of them: `tracking.Tracked`.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,9 @@ class Hook:
 
     def recorded(self, metrics: Metrics, folder: Path) -> None:
         """`folder/metrics.json` is written, of a failed run too. After an OSError here it says that the run failed."""
+
+    def ended(self, metrics: Metrics, folder: Path) -> None:
+        """All that the run writes is written. What raises here leaves it as it is."""
 
 
 class Bundle(Hook):

@@ -100,6 +100,8 @@ def run(
     except (OSError, KeyboardInterrupt) as error:
         withdraw(metrics, folder, error)
         raise
+    for hook in hooks:
+        hook.ended(metrics, folder)
     return Outcome(metrics, 0 if metrics.status == "ok" else error_code)
 
 

@@ -197,8 +197,8 @@ def test_a_tilde_is_home_in_the_folders_of_runs_and_sweeps(
     (tmp_path / "home").mkdir()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(f"{PLAIN}passes: {{}}\n")
-    launch(["recipe=mine.yaml", "data=digits", "hydra.run.dir=~/typed"], lambda _: None)
-    launch(["recipe=mine.yaml", "data=digits", "hydra.run.dir='~/quoted'"], lambda _: None)
+    launch(["recipe=mine.yaml", "data=digits", "hydra.run.dir=~/typed"], lambda _, **__: None)
+    launch(["recipe=mine.yaml", "data=digits", "hydra.run.dir='~/quoted'"], lambda _, **__: None)
     launch(["-m", "recipe=mine.yaml", "data=digits", "seed=0,1", "hydra.sweep.dir=~/sweep"], lambda _: None)
     assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["quoted", "sweep", "typed"]
     assert not (tmp_path / "~").exists()
