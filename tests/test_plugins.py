@@ -15,9 +15,9 @@ def test_every_built_in_name_is_a_pass_with_both_kinds() -> None:
 
 
 def test_a_slip_in_a_name_is_told_with_the_name_that_was_meant() -> None:
-    with pytest.raises(RecipeError, match="unknown pass 'quantise_static'. Did you mean 'quantize_static'"):
+    with pytest.raises(RecipeError, match=r"unknown pass 'quantise_static'\. Did you mean 'quantize_static'"):
         plugins.pass_class("quantise_static")
-    with pytest.raises(RecipeError, match="unknown data source 'digit'. Did you mean 'digits'"):
+    with pytest.raises(RecipeError, match=r"unknown data source 'digit'\. Did you mean 'digits'"):
         plugins.source_class("data", "digit")
     with pytest.raises(RecipeError, match="unknown model source None"):
         plugins.source_class("model", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from edgepipe.records.directions import room
+from edgepipe.records.gate import room
 from edgepipe.records.metrics import Estimate, GoalResult, Measurements, Proof, Versus
 
 Status = Literal["ok", "failed", "missed_goal", "not_verified"]

@@ -27,7 +27,8 @@ from edgepipe.errors import RecipeError
 from edgepipe.measure.settings import MeasureSettings
 from edgepipe.passes.lower import Lower
 from edgepipe.plugins import pass_class, source_class
-from edgepipe.records.metrics import GATED, Tolerance
+from edgepipe.records.gate import GATED
+from edgepipe.records.metrics import Tolerance
 from edgepipe.targets.profile import Budget, Target
 from edgepipe.verify.settings import AGREEMENT, EXAMPLES, TARGETS
 

@@ -1,9 +1,13 @@
-"""The regression gate: a run's metrics against a baseline file, with a tolerance for each metric."""
+"""Which way every number of a run is better, and the regression gate: its metrics against a baseline file's.
+
+`BETTER` is the one table of directions, which goals, the gate and searches read.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +16,80 @@ from pydantic import BaseModel, ConfigDict, Field
 from edgepipe.base.files import read_record
 from edgepipe.base.suggest import did_you_mean
 from edgepipe.errors import InputError
-from edgepipe.records.metrics import GATED, Metrics, Tolerance, gated_values
+from edgepipe.records.metrics import Measurements, Metrics, Tolerance, Versus
+
+Better = Literal["higher", "lower"]
+
+BETTER: dict[str, Better] = {
+    "top1": "higher",
+    "accuracy_drop": "lower",
+    "agreement": "higher",
+    "mae": "lower",
+    "mae_rise": "lower",
+    "r2": "higher",
+    "cosine": "higher",
+    "times_smaller": "higher",
+    "times_faster": "higher",
+    "size_bytes": "lower",
+    "gzip_bytes": "lower",
+    "macs": "lower",
+    "int8_share.conv": "higher",
+    "int8_share.matmul": "higher",
+    "latency_p50_ms": "lower",
+    "peak_rss_bytes": "lower",
+    "storage_mb": "lower",
+    "memory_mb": "lower",
+    "latency_ms": "lower",
+    "energy_mj": "lower",
+}
+
+
+def room(name: str, got: float, wanted: float) -> float:
+    """How far a goal is met, in the metric's own unit; negative: it is missed.
+
+    Raises:
+        KeyError: nobody has said which way `name` is better.
+    """
+    return got - wanted if BETTER[name] == "higher" else wanted - got
+
+
+@dataclass(frozen=True)
+class Gated:
+    """A metric that the regression gate can judge, and its tolerance when nobody states one."""
+
+    better: Better
+    default: Tolerance
+
+
+# Accuracy: what training again on another machine may move.
+_TOLERATED: dict[str, Tolerance] = {
+    "top1": Tolerance(worse_by=0.01),
+    "accuracy_drop": Tolerance(worse_by=0.01),
+    "agreement": Tolerance(worse_by=0.02),
+    "mae": Tolerance(worse_by=0.02, relative=True),
+    "r2": Tolerance(worse_by=0.01),
+    "cosine": Tolerance(worse_by=0.005),
+    "times_smaller": Tolerance(worse_by=0.02, relative=True),
+    "size_bytes": Tolerance(worse_by=0.02, relative=True),
+    "gzip_bytes": Tolerance(worse_by=0.05, relative=True),
+    "macs": Tolerance(worse_by=0.0, relative=True),
+    "int8_share.conv": Tolerance(worse_by=0.0),
+    "int8_share.matmul": Tolerance(worse_by=0.0),
+    "times_faster": Tolerance(worse_by=0.25, relative=True),
+}
+GATED: dict[str, Gated] = {name: Gated(BETTER[name], tolerance) for name, tolerance in _TOLERATED.items()}
+
+
+def gated_values(measurements: Measurements | None, versus: Versus | None) -> dict[str, float]:
+    """The metrics of a step that the gate can judge, by name."""
+    found: dict[str, float] = {}
+    for part in (measurements, versus, measurements.int8_share if measurements else None):
+        for name in type(part).model_fields if part is not None else ():
+            value = getattr(part, name)
+            full = f"int8_share.{name}" if name in ("conv", "matmul") else name
+            if full in GATED and isinstance(value, (int, float)):
+                found[full] = float(value)
+    return found
 
 
 class _Record(BaseModel):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from edgepipe.base.files import is_folder, read_record
-from edgepipe.records.directions import BETTER, Better
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -207,33 +205,6 @@ class Tolerance(_Record):
     relative: bool = False
 
 
-@dataclass(frozen=True)
-class Gated:
-    """A metric that the regression gate can judge, and its tolerance when nobody states one."""
-
-    better: Better
-    default: Tolerance
-
-
-# Accuracy: what training again on another machine may move.
-_TOLERATED: dict[str, Tolerance] = {
-    "top1": Tolerance(worse_by=0.01),
-    "accuracy_drop": Tolerance(worse_by=0.01),
-    "agreement": Tolerance(worse_by=0.02),
-    "mae": Tolerance(worse_by=0.02, relative=True),
-    "r2": Tolerance(worse_by=0.01),
-    "cosine": Tolerance(worse_by=0.005),
-    "times_smaller": Tolerance(worse_by=0.02, relative=True),
-    "size_bytes": Tolerance(worse_by=0.02, relative=True),
-    "gzip_bytes": Tolerance(worse_by=0.05, relative=True),
-    "macs": Tolerance(worse_by=0.0, relative=True),
-    "int8_share.conv": Tolerance(worse_by=0.0),
-    "int8_share.matmul": Tolerance(worse_by=0.0),
-    "times_faster": Tolerance(worse_by=0.25, relative=True),
-}
-GATED: dict[str, Gated] = {name: Gated(BETTER[name], tolerance) for name, tolerance in _TOLERATED.items()}
-
-
 class Quality(NamedTuple):
     """How well a model answers, in the measure of its task; `value`: higher is better."""
 
@@ -255,18 +226,6 @@ def quality(measured: Measurements | Mapping[str, Any] | None) -> Quality | None
     if found.get("cosine") is not None:
         return Quality("cosine", found["cosine"], f"{found['cosine']:.4f}", found.get("cosine_ci95"))
     return None
-
-
-def gated_values(measurements: Measurements | None, versus: Versus | None) -> dict[str, float]:
-    """The metrics of a step that the gate can judge, by name."""
-    found: dict[str, float] = {}
-    for part in (measurements, versus, measurements.int8_share if measurements else None):
-        for name in type(part).model_fields if part is not None else ():
-            value = getattr(part, name)
-            full = f"int8_share.{name}" if name in ("conv", "matmul") else name
-            if full in GATED and isinstance(value, (int, float)):
-                found[full] = float(value)
-    return found
 
 
 class Failure(_Record):

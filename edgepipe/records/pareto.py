@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress
 
-from edgepipe.records.directions import BETTER
+from edgepipe.records.gate import BETTER
 from edgepipe.records.metrics import Metrics
 
 _MEASURED = (

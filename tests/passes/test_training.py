@@ -194,26 +194,6 @@ def test_best_weights_survive_a_save(tmp_path: Path) -> None:
     assert (again.best_loss, again.since_best, again.epochs) == (1.0, 1, 5)
 
 
-def test_what_a_machine_decides_about_training_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgepipe.engine.step import local
-    from edgepipe.passes.prune_channels import PruneChannels
-    from edgepipe.passes.train import Train
-    from edgepipe.targets import host as machine
-    from edgepipe.training.recovery import Recovery
-
-    plain = Train(epochs=1, lr=0.1, precision="float32")
-    assert local(plain) == {}
-    assert local(plain.model_copy(update={"minutes": 1.0})) == {"machine": machine.fingerprint()}
-    by_itself = [
-        plain.model_copy(update={"precision": "auto"}),
-        PruneChannels(ratio=0.3, steps=2, recover=Recovery(epochs=1)),
-    ]
-    before = [local(settings) for settings in by_itself]
-    monkeypatch.setattr(machine, "instruction_sets", lambda: ["AMX_BF16", "AVX2"])
-    assert [local(settings)["bf16"][0] for settings in by_itself] == ["AMX_BF16", "AMX_BF16"]
-    assert all(one != local(settings) for one, settings in zip(before, by_itself, strict=True))
-
-
 def test_bf16_is_taken_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     from edgepipe.training import training
 

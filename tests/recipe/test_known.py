@@ -8,13 +8,6 @@ import pytest
 
 from edgepipe import plugins
 from edgepipe.contract import Artifact, Job, Kind, Pass
-from edgepipe.contract.traits import BESIDE, FLOAT, HALF, INT8, LATENCY_TABLE, MASKED, SPARSE
-from edgepipe.passes.distill import Distill
-from edgepipe.passes.lower import Lower
-from edgepipe.passes.prune_weights import PruneWeights
-from edgepipe.passes.quantize_static import QuantizeStatic
-from edgepipe.passes.tabulate_latency import TabulateLatency
-from edgepipe.passes.to_float16 import ToFloat16
 from edgepipe.recipe.plan import make_plan
 from edgepipe.recipe.schema import validate
 
@@ -103,17 +96,6 @@ def test_every_refusal_of_a_recipe_is_told_at_once() -> None:
     ]
 
 
-def test_traits_add_up_and_files_beside_the_model_stay_behind() -> None:
-    loaded = frozenset({FLOAT})
-    pruned = PruneWeights(amount=0.5).traits(TabulateLatency().traits(loaded))
-    assert TabulateLatency().traits(loaded) == {FLOAT, LATENCY_TABLE}
-    assert pruned == {FLOAT, MASKED, SPARSE}
-    assert Distill.model_validate({"student": {"name": "resnet18"}}).traits(pruned) == {FLOAT}
-    assert Lower().traits(pruned) == {FLOAT, SPARSE}
-    assert ToFloat16().traits(QuantizeStatic().traits(Lower().traits(pruned))) == {SPARSE, INT8, HALF}
-    assert ToFloat16(mode="compute").traits(loaded) == {HALF}
-
-
 class Silent(Pass):
     """Declares nothing, as passes did before there were traits."""
 
@@ -161,10 +143,3 @@ def test_a_third_party_has_traits_of_its_own(third_parties: Any) -> None:
     third_parties(wants=Wants, blesses=Blesses)
     assert problems("wants")[0][1] == "wants needs a step `pass: blesses` before it. Put one there"
     assert problems("blesses", "export", "wants") == []
-
-
-def test_every_built_in_trait_is_a_word_and_those_beside_the_model_are_known() -> None:
-    known = {FLOAT, INT8, HALF, SPARSE, MASKED, *BESIDE}
-    for name in plugins.PASSES:
-        kind = plugins.pass_class(name)
-        assert {*kind.requires, *kind.provides, *kind.removes} <= known, name

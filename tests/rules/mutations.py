@@ -79,8 +79,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a goal is missed by being better than wanted",
-        "(got - wanted if at_least else wanted - got)",
-        "(wanted - got if at_least else got - wanted)",
+        'got - wanted if BETTER[name] == "higher" else wanted - got',
+        'wanted - got if BETTER[name] == "higher" else got - wanted',
         "tests/rules/test_directions.py::test_doubling_a_measure_moves_the_margin_of_its_goal_the_right_way",
     ),
     Mutation(
@@ -178,8 +178,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a password that a library says is recorded",
-        'why = why.model_copy(update={"message": without_passwords(why.message)})',
-        "why = why.model_copy()",
+        'failure = failure.model_copy(update={"message": without_passwords(failure.message)})',
+        "failure = failure.model_copy()",
         "tests/faults/test_secrets.py::test_what_a_library_says_is_recorded_without_it",
     ),
     Mutation(

@@ -10,9 +10,8 @@ from pydantic import BaseModel
 
 from edgepipe.engine.judge import judged
 from edgepipe.recipe.schema import Goal
-from edgepipe.records.gate import Baseline, Expected, Verdict, compare
+from edgepipe.records.gate import GATED, Baseline, Expected, Verdict, compare
 from edgepipe.records.metrics import (
-    GATED,
     Environment,
     Estimate,
     GoalResult,
