@@ -32,7 +32,7 @@ class NamedAnswers:
 
     def together(self, examples: Given) -> int:
         """Examples that may be compared at once: all of these, or 1 where the first axis of an output counts none."""
-        rows = self.session.named(examples)
+        rows = self.session.rows(examples)
         axes = self._of_outputs(rows)
         return count_of(rows) if all(axes.get(name) == 0 for name in self.outputs) else 1
 
@@ -42,7 +42,7 @@ class NamedAnswers:
         return self._axes[0]
 
     def _ask(self, rows: Rows) -> dict[str, NDArray[np.generic]]:
-        return self.session.run(self.session.placed(rows), self.outputs)
+        return self.session.ask(rows, self.outputs)
 
     def __call__(self, examples: Given) -> dict[str, NDArray[np.generic]]:
         """Outputs by their names, (n, ...) each, of examples, (n, ...) each.
@@ -50,7 +50,7 @@ class NamedAnswers:
         Raises:
             MeasureError: the model takes several examples at once, and an output counts none; or it does not run.
         """
-        rows = self.session.named(examples)
+        rows = self.session.rows(examples)
         fixed, axes = self.session.places(rows).fixed, self._of_outputs(rows)
         uncounted = [name for name in self.outputs if name not in axes]
         if uncounted and fixed not in (None, 1):

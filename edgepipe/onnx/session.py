@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -88,25 +88,24 @@ class Session:
         return self.inputs[0]
 
     def named(self, given: Given) -> dict[str, NDArray[Any]]:
-        """What is given by the names of the inputs, in their order.
+        """What is given by the names of the inputs, in their order; one array is that of one input, whatever its name.
 
         Raises:
             ModelError: a name is none of an input, or an input is given nothing; says which names there are.
         """
-        if not isinstance(given, Mapping):
-            if len(self.inputs) != 1:
-                raise ModelError(f"{self.name}: takes {len(self.inputs)} inputs ({self._names()}), and is given one")
-            return {self.inputs[0].name: given}
-        known = {item.name for item in self.inputs}
-        strange, lacking = sorted(given.keys() - known), sorted(known - given.keys())
-        if strange or lacking:
-            what = [f"has no input {name!r}" for name in strange]
-            what += [f"its input {name!r} is given nothing" for name in lacking]
-            raise ModelError(f"{self.name}: {'; '.join(what)}. Its inputs are {self._names() or 'none'}")
-        return {item.name: given[item.name] for item in self.inputs}
+        return by_name([item.name for item in self.inputs], given, self.name)
 
-    def _names(self) -> str:
-        return ", ".join(item.name for item in self.inputs)
+    def rows(self, examples: Given) -> dict[str, NDArray[Any]]:
+        """Examples by the names of the inputs, (n, ...) each.
+
+        Raises:
+            ModelError: as for `named`.
+        """
+        return self.named(examples)
+
+    def one_run(self, examples: Given) -> dict[str, NDArray[Any]]:
+        """Of examples what one run takes, by input, (n, ...) each; what whole ones take unless they have steps."""
+        return self.named(examples)
 
     def fed(self, given: Given) -> dict[str, NDArray[Any]]:
         """Arrays shaped as the graph takes them, cast to its types: what `run` feeds.
@@ -162,15 +161,27 @@ class Session:
 
     def places(self, examples: Given) -> Places:
         """Which axis of each input counts examples, (n, ...) each, and how many of them a run takes."""
-        return places(self.inputs, {name: value.shape[1:] for name, value in self.named(examples).items()}, self.name)
+        return self._places(self.one_run(examples))
+
+    def _places(self, rows: Mapping[str, NDArray[Any]]) -> Places:
+        return places(self.inputs, {name: value.shape[1:] for name, value in rows.items()}, self.name)
 
     def placed(self, examples: Given) -> dict[str, NDArray[Any]]:
         """Examples, (n, ...) each, with the axis that counts them where the graph has it; for `fed` and `run`."""
-        return self.places(examples).placed(self.named(examples))
+        rows = self.one_run(examples)
+        return self._places(rows).placed(rows)
 
     def fit(self, examples: Given) -> dict[str, NDArray[Any]]:
         """As `placed`, the examples repeated or cut to the batch of the model (1 when it takes any)."""
-        return self.places(examples).fit(self.named(examples))
+        rows = self.one_run(examples)
+        return self._places(rows).fit(rows)
+
+    def ask(self, examples: Given, outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """What examples, (n, ...) each, are answered, whatever axis of an output counts them; as many as a run takes.
+
+        Args, and raises: as for `run`.
+        """
+        return self.run(self.placed(examples), outputs)
 
     def check(self, examples: Given, preprocessing: str) -> None:
         """Whether real examples can be given as they are: a cast to whole numbers would make others of them.
@@ -180,9 +191,10 @@ class Session:
         Raises:
             ModelError: they cannot; says what the model takes, what the data gives and the remedy.
         """
-        for tensor, value in zip(self.inputs, self.named(examples).values(), strict=True):
+        rows = self.rows(examples)
+        for tensor in self.inputs:
             assert tensor.dtype is not None
-            lost = lost_as(value, tensor.dtype)
+            lost = lost_as(rows[tensor.name], tensor.dtype) if tensor.name in rows else None
             if lost is None:
                 continue
             remedy = (
@@ -198,6 +210,31 @@ class Session:
     def end_profiling(self) -> Path:
         """The file in which the profile of all runs lies; for options that profile."""
         return Path(self._session.end_profiling())
+
+
+def by_name(names: Sequence[str], given: Given, what: str, optional: Collection[str] = ()) -> dict[str, NDArray[Any]]:
+    """What is given by the names of inputs, in their order.
+
+    Args:
+        names: of the inputs. One array is that of one input, whatever it is called.
+        what: whose inputs they are, for messages.
+        optional: names of those that may be given nothing.
+    Raises:
+        ModelError: a name is none of an input, or an input is given nothing; says which names there are.
+    """
+    wanted = [name for name in names if name not in optional]
+    if len(given) == 1 == len(wanted) and isinstance(given, Mapping) and not given.keys() & set(names):
+        given = next(iter(given.values()))
+    if not isinstance(given, Mapping):
+        if len(wanted) != 1:
+            raise ModelError(f"{what}: takes {len(wanted)} inputs ({', '.join(wanted)}), and is given one")
+        return {wanted[0]: given}
+    strange, lacking = sorted(given.keys() - set(names)), sorted(set(wanted) - given.keys())
+    if strange or lacking:
+        said = [f"has no input {name!r}" for name in strange]
+        said += [f"its input {name!r} is given nothing" for name in lacking]
+        raise ModelError(f"{what}: {'; '.join(said)}. Its inputs are {', '.join(names) or 'none'}")
+    return {name: given[name] for name in names if name in given}
 
 
 def words(error: Exception) -> str:
