@@ -1,7 +1,8 @@
-"""Names to classes: passes, model sources and data sources.
+"""The one registry: names to classes of six nouns.
 
-Built-in names are strings, so listing them imports nothing. Third parties add passes under the
-entry-point group `edgepipe.passes`; a name declared twice is an error.
+Built-in names are strings, so listing them imports nothing. Third parties add theirs under the entry-point groups
+`edgepipe.passes`, `edgepipe.tasks`, `edgepipe.data`, `edgepipe.sources`, `edgepipe.formats` and `edgepipe.places`; a
+name declared twice is an error.
 """
 
 from __future__ import annotations
@@ -9,102 +10,170 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from typing import Any
 
 from edgepipe.base.suggest import did_you_mean
-from edgepipe.contract import Pass
+from edgepipe.contract import DataSource, Format, ModelSource, Pass, Place, Task
 from edgepipe.errors import RecipeError
 
-ENTRY_POINTS = "edgepipe.passes"
 
-PASSES: Mapping[str, str] = {
-    "distill": "edgepipe.passes.distill:Distill",
-    "export": "edgepipe.passes.export:Export",
-    "finetune": "edgepipe.passes.finetune:Finetune",
-    "lower": "edgepipe.passes.lower:Lower",
-    "prune_channels": "edgepipe.passes.prune_channels:PruneChannels",
-    "prune_trees": "edgepipe.passes.prune_trees:PruneTrees",
-    "prune_weights": "edgepipe.passes.prune_weights:PruneWeights",
-    "quantize_aware": "edgepipe.passes.quantize_aware:QuantizeAware",
-    "quantize_dynamic": "edgepipe.passes.quantize_dynamic:QuantizeDynamic",
-    "quantize_static": "edgepipe.passes.quantize_static:QuantizeStatic",
-    "quantize_weights": "edgepipe.passes.quantize_weights:QuantizeWeights",
-    "reestimate_batchnorm": "edgepipe.passes.reestimate_batchnorm:ReestimateBatchNorm",
-    "swap_operators": "edgepipe.passes.swap_operators:SwapOperators",
-    "tabulate_latency": "edgepipe.passes.tabulate_latency:TabulateLatency",
-    "time_int8": "edgepipe.passes.time_int8:TimeInt8",
-    "to_float16": "edgepipe.passes.to_float16:ToFloat16",
-    "train": "edgepipe.passes.train:Train",
+@dataclass(frozen=True)
+class Noun:
+    """One kind of thing that a user may bring.
+
+    Attributes:
+        word: for people, in the singular.
+        base: its contract.
+        declares: class attributes that a subclass must give.
+        built_in: name to `module:class`.
+    """
+
+    word: str
+    base: type[Any]
+    declares: tuple[str, ...]
+    built_in: Mapping[str, str]
+
+
+NOUNS: Mapping[str, Noun] = {
+    "passes": Noun(
+        "pass",
+        Pass,
+        ("reads", "writes"),
+        {
+            "distill": "edgepipe.passes.distill:Distill",
+            "export": "edgepipe.passes.export:Export",
+            "finetune": "edgepipe.passes.finetune:Finetune",
+            "lower": "edgepipe.passes.lower:Lower",
+            "prune_channels": "edgepipe.passes.prune_channels:PruneChannels",
+            "prune_trees": "edgepipe.passes.prune_trees:PruneTrees",
+            "prune_weights": "edgepipe.passes.prune_weights:PruneWeights",
+            "quantize_aware": "edgepipe.passes.quantize_aware:QuantizeAware",
+            "quantize_dynamic": "edgepipe.passes.quantize_dynamic:QuantizeDynamic",
+            "quantize_static": "edgepipe.passes.quantize_static:QuantizeStatic",
+            "quantize_weights": "edgepipe.passes.quantize_weights:QuantizeWeights",
+            "reestimate_batchnorm": "edgepipe.passes.reestimate_batchnorm:ReestimateBatchNorm",
+            "swap_operators": "edgepipe.passes.swap_operators:SwapOperators",
+            "tabulate_latency": "edgepipe.passes.tabulate_latency:TabulateLatency",
+            "time_int8": "edgepipe.passes.time_int8:TimeInt8",
+            "to_float16": "edgepipe.passes.to_float16:ToFloat16",
+            "train": "edgepipe.passes.train:Train",
+        },
+    ),
+    "tasks": Noun(
+        "task",
+        Task,
+        ("measures",),
+        {
+            "agreement": "edgepipe.tasks.agreement:Agreement",
+            "classification": "edgepipe.tasks.classification:Classification",
+            "embedding": "edgepipe.tasks.embedding:Embedding",
+            "multilabel": "edgepipe.tasks.multilabel:Multilabel",
+            "regression": "edgepipe.tasks.regression:Regression",
+        },
+    ),
+    "data": Noun(
+        "data source",
+        DataSource,
+        (),
+        {
+            "cifar10": "edgepipe.data.cifar10:Cifar10Data",
+            "digits": "edgepipe.data.digits:DigitsData",
+            "image_folder": "edgepipe.data.image_folder:ImageFolderData",
+            "npz": "edgepipe.data.npz:NpzData",
+        },
+    ),
+    "sources": Noun(
+        "model source",
+        ModelSource,
+        ("kind",),
+        {
+            "keras": "edgepipe.sources.keras.file:KerasModel",
+            "onnx": "edgepipe.sources.onnx_file:OnnxModel",
+            "python": "edgepipe.sources.python:PythonModel",
+            "sklearn": "edgepipe.sources.sklearn.file:SklearnModel",
+            "tensorflow": "edgepipe.sources.tensorflow.file:TensorFlowModel",
+            "torchvision": "edgepipe.sources.torchvision:TorchvisionModel",
+        },
+    ),
+    "formats": Noun("format", Format, (), {}),
+    "places": Noun("place", Place, (), {}),
 }
-MODELS: Mapping[str, str] = {
-    "keras": "edgepipe.sources.keras.file:KerasModel",
-    "onnx": "edgepipe.sources.onnx_file:OnnxModel",
-    "python": "edgepipe.sources.python:PythonModel",
-    "sklearn": "edgepipe.sources.sklearn.file:SklearnModel",
-    "tensorflow": "edgepipe.sources.tensorflow.file:TensorFlowModel",
-    "torchvision": "edgepipe.sources.torchvision:TorchvisionModel",
-}
-DATA: Mapping[str, str] = {
-    "cifar10": "edgepipe.data.cifar10:Cifar10Data",
-    "digits": "edgepipe.data.digits:DigitsData",
-    "image_folder": "edgepipe.data.image_folder:ImageFolderData",
-    "npz": "edgepipe.data.npz:NpzData",
-}
+
+MOVED: Mapping[str, str] = {"edgepipe.artifact": "edgepipe.contract", "edgepipe.settings": "edgepipe.contract"}
+"""Where third parties imported from before, and what to write now."""
 
 
-@cache
-def pass_names() -> dict[str, str]:
-    """Every pass name with `module:class`, built-in and third-party.
+@dataclass(frozen=True)
+class Entry:
+    """`module:class` behind a name, and the distribution that it comes from."""
 
+    target: str
+    owner: str
+
+
+def entries(group: str) -> dict[str, Entry]:
+    """Every name of a group, built-in and third-party.
+
+    Args:
+        group: a key of `NOUNS`.
     Raises:
         RecipeError: two distributions declare the same name.
     """
-    names = dict(PASSES)
-    owners = dict.fromkeys(PASSES, "edgepipe")
-    for point in metadata.entry_points(group=ENTRY_POINTS):
-        owner = point.dist.name if point.dist else point.value
-        if point.name in names and names[point.name] != point.value:
+    noun = NOUNS[group]
+    found = {name: Entry(target, "edgepipe") for name, target in noun.built_in.items()}
+    for name, new in _installed(group):
+        if name in found and found[name].target != new.target:
             raise RecipeError(
-                f"the pass name '{point.name}' is declared twice, by {owners[point.name]} and by {owner}: "
+                f"the {noun.word} name '{name}' is declared twice, by {found[name].owner} and by {new.owner}: "
                 "uninstall one of them or ask its author to rename the entry point"
             )
-        names[point.name] = point.value
-        owners[point.name] = owner
-    return names
-
-
-def _load(what: str, name: str, target: str) -> Any:
-    module, _, attribute = target.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise RecipeError(f"{what} '{name}' cannot be loaded from '{target}': {error}") from error
-
-
-def pass_class(name: str) -> type[Pass]:
-    """The class behind a pass name.
-
-    Raises:
-        RecipeError: the name is unknown, or what it names is no pass.
-    """
-    names = pass_names()
-    if name not in names:
-        raise RecipeError(f"unknown pass '{name}'.{did_you_mean(name, names)}")
-    found = _load("pass", name, names[name])
-    if not (inspect.isclass(found) and issubclass(found, Pass)):
-        raise RecipeError(f"pass '{name}': {names[name]} is not a subclass of edgepipe.contract.Pass")
-    missing = [attribute for attribute in ("reads", "writes") if not hasattr(found, attribute)]
-    missing += sorted(getattr(found, "__abstractmethods__", ()))
-    if missing:
-        raise RecipeError(f"pass '{name}': {names[name]} does not declare {' and '.join(missing)}")
+        found[name] = new
     return found
 
 
-def source_class(what: str, name: object) -> Any:
-    """The settings class of a `model` or `data` source."""
-    known = MODELS if what == "model" else DATA
+@cache
+def _installed(group: str) -> tuple[tuple[str, Entry], ...]:
+    """What distributions declare, read without importing them."""
+    return tuple(
+        (point.name, Entry(point.value, point.dist.name if point.dist else point.value))
+        for point in metadata.entry_points(group=f"edgepipe.{group}")
+    )
+
+
+def find(group: str, name: object) -> type[Any]:
+    """The class behind a name.
+
+    Raises:
+        RecipeError: the name is unknown, or what it names does not keep the noun's contract.
+    """
+    noun, known = NOUNS[group], entries(group)
     if not isinstance(name, str) or name not in known:
-        raise RecipeError(f"unknown {what} source {name!r}.{did_you_mean(str(name), known)}")
-    return _load(f"{what} source", name, known[name])
+        said = f"'{name}'" if isinstance(name, str) else repr(name)
+        raise RecipeError(f"unknown {noun.word} {said}.{did_you_mean(str(name), known)}")
+    target = known[name].target
+    found = _load(noun.word, name, target)
+    if not (inspect.isclass(found) and issubclass(found, noun.base)):
+        raise RecipeError(f"{noun.word} '{name}': {target} is not a subclass of edgepipe.contract.{noun.base.__name__}")
+    missing = [attribute for attribute in noun.declares if not hasattr(found, attribute)]
+    missing += sorted(getattr(found, "__abstractmethods__", ()))
+    if missing:
+        raise RecipeError(f"{noun.word} '{name}': {target} does not declare {' and '.join(missing)}")
+    return found
+
+
+def _load(word: str, name: str, target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if moved := MOVED.get(error.name or ""):
+            raise RecipeError(
+                f"{word} '{name}' ({module}) imports from {error.name}: write `from {moved} import ...` there, which "
+                "has the same names"
+            ) from None
+        raise RecipeError(f"{word} '{name}' cannot be loaded from '{target}': {error}") from error
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(f"{word} '{name}' cannot be loaded from '{target}': {error}") from error

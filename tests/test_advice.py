@@ -14,12 +14,13 @@ from pydantic import BaseModel
 
 import edgepipe
 from edgepipe.cli.verbs import VERBS
-from edgepipe.plugins import DATA, MODELS, pass_class, pass_names, source_class
-from edgepipe.recipe.schema import Recipe
+from edgepipe.plugins import NOUNS, entries, find
+from edgepipe.recipe.schema import PARTS, Recipe
 
 HOME = Path(edgepipe.__file__).parent
 ROOT = HOME.parent
 SECTIONS = [name for name in Recipe.model_fields if name not in ("passes", "model", "data", "tolerances")]
+MODELS = NOUNS["sources"].built_in
 _KEY = re.compile(r"(?<![\w./`'-])(model|data|passes|" + "|".join(SECTIONS) + r")((?:\.[A-Za-z_][\w-]*)+)(?![\w(/])")
 _OF_FILES = {
     "onnx",
@@ -84,11 +85,11 @@ def fields_of(kinds: list[object], place: list[str]) -> list[object]:
 
 
 def known(section: str, place: list[str]) -> bool:
-    if section in ("model", "data"):
-        kinds: list[object] = [source_class(section, name) for name in (MODELS if section == "model" else DATA)]
+    if section in PARTS:
+        kinds: list[object] = [find(PARTS[section], name) for name in entries(PARTS[section])]
         return place == ["source"] or bool(fields_of(kinds, place))
     if section == "passes":
-        kinds = [pass_class(name) for name in pass_names()]
+        kinds = [find("passes", name) for name in entries("passes")]
         return len(place) < 2 or place[1] == "pass" or bool(fields_of(kinds, place[1:]))
     return bool(fields_of([Recipe], [section, *place]))
 
@@ -120,7 +121,7 @@ def test_every_key_that_is_named_is_a_key() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_source_of_models_names_its_own_keys_only(name: str) -> None:
-    kind = source_class("model", name)
+    kind = find("sources", name)
     for file in modules(kind):
         for place, text in said(file):
             for section, rest in keys(text):
@@ -146,7 +147,7 @@ OF_SOURCES = {
 
 
 def test_what_serves_every_source_names_a_source_with_a_key_that_not_all_have() -> None:
-    kinds = {name: source_class("model", name) for name in MODELS}
+    kinds = {name: find("sources", name) for name in MODELS}
     own = {file for kind in kinds.values() for file in modules(kind)}
     checked = 0
     for path in sorted({*HOME.rglob("*.py")} - own):
@@ -187,7 +188,7 @@ def test_every_command_option_pass_and_extra_that_is_named_is_there() -> None:
             wrong += [f"{place}: {word}" for word in words if re.fullmatch(r"--[a-z-]+", word) and word not in options]
         for name in re.findall(r"`pass: (\w+)`", text):
             checked += 1
-            if name not in pass_names() and name != "NAME":
+            if name not in entries("passes") and name != "NAME":
                 wrong.append(f"{place}: pass: {name}")
         for names in re.findall(r"edgepipe\[([\w,]+)\]", text):
             checked += 1

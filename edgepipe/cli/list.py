@@ -1,69 +1,117 @@
-"""`edgepipe list passes|recipes|models|data|targets [NAME]`: what there is, and its settings."""
+"""`edgepipe list WHAT [NAME]`: what there is of each noun, of recipes and targets, with its settings."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata, util
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
+from rich.console import Console
 from rich.table import Table
 
 from edgepipe.base.suggest import did_you_mean
+from edgepipe.contract import Format, Pass, Place
 from edgepipe.errors import RecipeError
-from edgepipe.plugins import DATA, MODELS, pass_class, pass_names, source_class
+from edgepipe.plugins import entries, find
 from edgepipe.recipe.files import read_yaml
 from edgepipe.report.terminal import wide_console
 
 Listed = TypeVar("Listed")
 
+GROUPS = {
+    "passes": "passes",
+    "tasks": "tasks",
+    "data": "data",
+    "models": "sources",
+    "formats": "formats",
+    "places": "places",
+}
+"""What is listed of the registry, each with its group there."""
+FILES = {"recipes": "recipes", "targets": "target"}
+
 
 def main_list(argv: list[str]) -> int:
-    """`edgepipe list passes|recipes|models|data|targets [NAME]`."""
-    whats = ("passes", "recipes", "models", "data", "targets")
+    """`edgepipe list passes|tasks|data|models|formats|places|recipes|targets [NAME]`."""
+    whats = (*GROUPS, *FILES)
     if not argv or argv[0] not in whats:
         found = f"'{argv[0]}' is unknown.{did_you_mean(argv[0], whats)}" if argv else "say what to list."
         raise RecipeError(f"command line: list: {found} One of: {', '.join(whats)}")
     console = wide_console()
-    what = argv[0]
-    if what in ("recipes", "targets"):
-        import yaml
-
-        from edgepipe.recipe.lookup import group_options, recipe_names
-
-        table = Table(box=None, padding=(0, 2), show_header=False)
-        paths = recipe_names() if what == "recipes" else group_options("target")
-        for name, path in sorted(_only(what, paths, argv[1:]).items()):
-            try:
-                content = read_yaml(path)
-            except (OSError, ValueError, yaml.YAMLError):
-                content = None
-            described = isinstance(content, dict)
-            table.add_row(name, str(content.get("description", "")) if described else f"not a recipe: {path}")
-            if what == "targets" and argv[1:] and described:
-                for row in _facts(content):
-                    table.add_row(*row)
-        console.print(table)
+    what, *names = argv
+    if what in FILES:
+        _list_files(console, what, names)
         return 0
-    classes = _only(what, _named_classes(what), argv[1:])
-    for name, kind in classes.items():
-        kinds = f"  [{kind.reads} -> {kind.writes}]" if what == "passes" else ""  # type: ignore[attr-defined]
-        console.print(f"{name}{kinds}  {_first_line(kind.__doc__)}", markup=False, style="bold")
-        console.print(_settings_table(kind))
+    for name in _only(what, entries(GROUPS[what]), names):
+        _show(console, GROUPS[what], name)
     if what == "models":
         from edgepipe.recipe.lookup import group_options
 
-        console.print(
-            f"shortcuts: {', '.join(f'model={name}' for name in sorted(group_options('model')))}", markup=False
-        )
+        shortcuts = ", ".join(f"model={name}" for name in sorted(group_options("model")))
+        console.print(f"shortcuts: {shortcuts}", markup=False)
     return 0
 
 
-def _named_classes(what: str) -> dict[str, type[BaseModel]]:
-    if what == "passes":
-        return {name: pass_class(name) for name in sorted(pass_names())}
-    names = MODELS if what == "models" else DATA
-    return {name: source_class(what.removesuffix("s"), name) for name in sorted(names)}
+def _list_files(console: Console, what: str, names: Sequence[str]) -> None:
+    """Recipes or device profiles, a line each."""
+    import yaml
+
+    from edgepipe.recipe.lookup import group_options, recipe_names
+
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    paths = recipe_names() if what == "recipes" else group_options(FILES[what])
+    for name, path in sorted(_only(what, paths, names).items()):
+        try:
+            content = read_yaml(path)
+        except (OSError, ValueError, yaml.YAMLError):
+            content = None
+        described = isinstance(content, dict)
+        table.add_row(name, str(content.get("description", "")) if described else f"not a recipe: {path}")
+        if what == "targets" and names and described:
+            for row in _facts(content):
+                table.add_row(*row)
+    console.print(table)
+
+
+def _show(console: Console, group: str, name: str) -> None:
+    """A name with what it is, who brings it if not edgepipe, what it still needs, its settings."""
+    owner = entries(group)[name].owner
+    whose = "" if owner == "edgepipe" else f"  ({owner})"
+    try:
+        kind = find(group, name)
+    except RecipeError as error:  # somebody's broken package hides no other
+        console.print(f"{name}{whose}", markup=False, style="bold")
+        console.print(f"  {error}", markup=False)
+        return
+    kinds = f"  [{kind.reads} -> {kind.writes}]" if issubclass(kind, Pass) else ""
+    console.print(f"{name}{kinds}{whose}  {_first_line(kind.__doc__)}", markup=False, style="bold")
+    lacking = "; ".join(_lacking(kind))
+    if lacking:
+        console.print(f"  not installed here: {lacking}", markup=False)
+    console.print(_settings_table(kind))
+
+
+def _lacking(kind: type[Any]) -> Iterator[str]:
+    """What a class needs and this machine lacks."""
+    for library in getattr(kind, "libraries", ()):
+        try:
+            metadata.version(library)
+        except metadata.PackageNotFoundError:
+            yield library
+    if issubclass(kind, Format):
+        yield from (f"{module}: {how}" for module, how in kind.needs.items() if not _importable(module))
+    if issubclass(kind, Place) and not any(field.is_required() for field in kind.model_fields.values()):
+        lacking = kind().lacking()
+        if lacking:
+            yield lacking
+
+
+def _importable(module: str) -> bool:
+    try:
+        return util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of `a.b` there is no `a`
+        return False
 
 
 def _only(what: str, known: Mapping[str, Listed], wanted: Sequence[str]) -> dict[str, Listed]:
@@ -71,7 +119,7 @@ def _only(what: str, known: Mapping[str, Listed], wanted: Sequence[str]) -> dict
     for name in wanted:
         if name not in known:
             raise RecipeError(f"command line: list {what}: unknown '{name}'.{did_you_mean(name, known)}")
-    return {name: known[name] for name in wanted or known}
+    return {name: known[name] for name in wanted or sorted(known)}
 
 
 def _settings_table(kind: type[BaseModel]) -> Table:

@@ -16,7 +16,7 @@ Run a recipe:
 
 Look before you run:
   edgepipe plan recipe=NAME [key=value ...]   the typed steps, and every problem found
-  edgepipe list passes|recipes|models|data|targets
+  edgepipe list WHAT [NAME]                   passes|tasks|data|models|formats|places|recipes|targets
   edgepipe sensitivity recipe=NAME ...        what each layer alone costs in int8, or pruned with --prune RATIO
   edgepipe doctor                             versions, CPU instruction sets, what extras are missing
 

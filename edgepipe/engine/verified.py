@@ -15,7 +15,7 @@ from edgepipe.data.npz_file import read_npz
 from edgepipe.data.task import with_task
 from edgepipe.engine.judge import judged, status_of
 from edgepipe.errors import InputError
-from edgepipe.plugins import source_class
+from edgepipe.plugins import find
 from edgepipe.recipe.files import read_yaml
 from edgepipe.recipe.schema import StoreSettings
 from edgepipe.records.metrics import GoalResult, Metrics, Proof, read_metrics
@@ -95,7 +95,7 @@ def examples_for(inputs: Path | None, what: Path, ran: Ran, store: Store, count:
         raise InputError(f"{what}: no run's recipe.yaml beside it, so there are no examples: add --inputs FILE.npz")
     settings = dict(ran.data)
     try:
-        data = source_class("data", settings.pop("source", None)).model_validate(settings)
+        data = find("data", settings.pop("source", None)).model_validate(settings)
     except ValueError as error:
         raise InputError(f"{what / 'recipe.yaml'}: data: {error}") from None
     return examples_of(with_task(data.open(store.cache), ran.task), count)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from edgepipe.contract import Pass
 from edgepipe.contract.traits import BESIDE, FLOAT
 from edgepipe.errors import RecipeError
-from edgepipe.plugins import pass_class, pass_names
+from edgepipe.plugins import entries, find
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ def _never_given(who: str, trait: str) -> str:
 
 
 def _givers(trait: str) -> Iterator[str]:
-    for name in sorted(pass_names()):
+    for name in sorted(entries("passes")):
         try:
-            if trait in pass_class(name).provides:
+            if trait in find("passes", name).provides:
                 yield name
         except RecipeError:  # somebody's broken package is no reason to say less
             continue

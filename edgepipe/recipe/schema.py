@@ -26,13 +26,17 @@ from edgepipe.data.settings import PictureSettings
 from edgepipe.errors import RecipeError
 from edgepipe.measure.settings import MeasureSettings
 from edgepipe.passes.lower import Lower
-from edgepipe.plugins import pass_class, source_class
+from edgepipe.plugins import find
 from edgepipe.records.gate import GATED
 from edgepipe.records.metrics import Tolerance
 from edgepipe.targets.profile import Budget, Target
 from edgepipe.verify.settings import AGREEMENT, EXAMPLES, TARGETS
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+PARTS = {"model": "sources", "data": "data"}
+"""Parts of a recipe that name a source, each with the registry's group of it."""
 
 
 class Step(BaseModel):
@@ -156,7 +160,7 @@ def _build_step(value: Any) -> Any:
     if not isinstance(name, str):
         raise _refuse("pass", "missing: every step names its pass, as in `pass: quantize_static`", value)
     try:
-        kind = pass_class(name)
+        kind = find("passes", name)
     except RecipeError as error:
         raise _refuse("pass", str(error), name) from None
     return Step(name=name, settings=_build(kind, {key: item for key, item in value.items() if key != "pass"}))
@@ -168,7 +172,7 @@ def _build_source(what: str, wrapper: type[Model] | type[Data], value: Any, info
     if not isinstance(value, Mapping):
         raise ValueError(f"`{what}` is a mapping with `source: NAME` and its settings; found {value!r}")
     try:
-        kind = source_class(what, value.get("source"))
+        kind = find(PARTS[what], value.get("source"))
     except RecipeError as error:
         raise _refuse("source", str(error), value.get("source")) from None
     inner = {key: item for key, item in value.items() if key != "source"}

@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from functools import cache, lru_cache
 from pathlib import Path
@@ -25,8 +26,8 @@ from pydantic import BaseModel
 
 from edgepipe.contract.settings import PathMark, at_home
 from edgepipe.errors import RecipeError
-from edgepipe.plugins import DATA, MODELS, pass_class, pass_names, source_class
-from edgepipe.recipe.schema import Recipe
+from edgepipe.plugins import entries, find
+from edgepipe.recipe.schema import PARTS, Recipe
 
 HYDRA_PLACES = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 _FUNCTION = re.compile(
@@ -278,18 +279,24 @@ def _kinds(key: str) -> frozenset[Any]:
     """
     parts = key.split(".")
     found: list[Any] = [Recipe]
-    if parts[0] in ("model", "data") and len(parts) > 1:
-        found = [source_class(parts[0], name) for name in (MODELS if parts[0] == "model" else DATA)]
+    if parts[0] in PARTS and len(parts) > 1:
+        found = _all_of(PARTS[parts[0]])
         parts = parts[1:]
     elif parts[0] == "passes" and len(parts) > 2:
-        try:
-            found = [pass_class(name) for name in pass_names()]
-        except RecipeError:  # a third party's, which is told where it is used
-            found = []
+        found = _all_of("passes")
         parts = parts[2:]
     for part in parts:
         found = [kind for item in found for kind in _below(item, part)]
     return frozenset(_named_kind(item) for item in found)
+
+
+def _all_of(group: str) -> list[Any]:
+    """Every class of a group that can be loaded; what is wrong with another one is told where it is used."""
+    found: list[Any] = []
+    for name in entries(group):
+        with suppress(RecipeError):
+            found.append(find(group, name))
+    return found
 
 
 def _named_kind(item: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from edgepipe import plugins
 from edgepipe.contract.traits import BESIDE, FLOAT, HALF, INT8, LATENCY_TABLE, MASKED, SPARSE
 from edgepipe.passes.distill import Distill
 from edgepipe.passes.lower import Lower
@@ -10,6 +9,7 @@ from edgepipe.passes.prune_weights import PruneWeights
 from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.passes.tabulate_latency import TabulateLatency
 from edgepipe.passes.to_float16 import ToFloat16
+from edgepipe.plugins import entries, find
 
 
 def test_traits_add_up_and_files_beside_the_model_stay_behind() -> None:
@@ -25,6 +25,6 @@ def test_traits_add_up_and_files_beside_the_model_stay_behind() -> None:
 
 def test_every_built_in_trait_is_a_word_and_those_beside_the_model_are_known() -> None:
     known = {FLOAT, INT8, HALF, SPARSE, MASKED, *BESIDE}
-    for name in plugins.PASSES:
-        kind = plugins.pass_class(name)
+    for name in entries("passes"):
+        kind = find("passes", name)
         assert {*kind.requires, *kind.provides, *kind.removes} <= known, name

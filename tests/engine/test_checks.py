@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from edgepipe import plugins
 from edgepipe.__main__ import main
 from edgepipe.contract import Artifact, Job, Kind, Pass
 from edgepipe.records.metrics import read_metrics
+from tests.registered import register
 from tests.small import arguments
 
 BREAKS: dict[str, Callable[[Artifact, Job], object]] = {}
@@ -95,15 +95,11 @@ def test_a_broken_promise_is_the_passs_defect_and_costs_no_other_step(
 ) -> None:
     breaks, wanted = CASES[case]
     monkeypatch.setitem(BREAKS, "now", breaks)
-    monkeypatch.setattr(plugins, "PASSES", {**plugins.PASSES, "breaking": f"{__name__}:Breaking"})
-    plugins.pass_names.cache_clear()
+    register(monkeypatch, "passes", breaking=f"{__name__}:Breaking")
     store = Path(shutil.copytree(loaded / "store", tmp_path / "store"))
     argv = [*arguments(loaded, f"hydra.run.dir={tmp_path}/run"), f"store.root={store}"]
     argv += ["~passes.quantize", "~passes.export", "+passes.odd.pass=breaking"]
-    try:
-        assert main(argv) == 1
-    finally:
-        plugins.pass_names.cache_clear()
+    assert main(argv) == 1
     failure = read_metrics(tmp_path / "run").failure
     assert failure is not None
     assert (failure.step, failure.error) == ("odd", "PassError")

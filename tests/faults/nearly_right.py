@@ -11,7 +11,7 @@ import numpy as np
 from edgepipe.data.npz import NpzData
 from edgepipe.measure.settings import MeasureSettings
 from edgepipe.passes.lower import Lower
-from edgepipe.plugins import pass_class
+from edgepipe.plugins import find
 from edgepipe.recipe.schema import Goal
 from edgepipe.recipe.words import quoted
 from tests.measure.graphs import small_network
@@ -171,7 +171,7 @@ def arguments(rng: random.Random, folder: Path, *, torch_share: float = 0.0) -> 
     """
     folder.mkdir(parents=True, exist_ok=True)
     chain = rng.choice(TORCH_CHAINS if rng.random() < torch_share else CHAINS)
-    torch = pass_class(chain[0]).reads == "torch"
+    torch = find("passes", chain[0]).reads == "torch"
     trains = chain[0] in ("finetune", "distill", "quantize_aware", "prune_channels")
     for name, count in (("c", 24), ("e", 40), ("t", 32)):
         npz(folder / f"{name}.npz", count, ord(name), labels=name == "t" or rng.random() < 0.5)
@@ -190,13 +190,13 @@ def arguments(rng: random.Random, folder: Path, *, torch_share: float = 0.0) -> 
     argv += ["measure.audit_runs=3", "measure.warmup=1"]
     for number, name in enumerate(chain):
         argv.append(f"+passes.s{number}.pass={name}")
-        given = {key: value for key, value in SHORT.items() if key in pass_class(name).model_fields}
+        given = {key: value for key, value in SHORT.items() if key in find("passes", name).model_fields}
         given |= {"ratio": 0.5} if name == "prune_channels" else {"amount": 0.5} if name == "prune_weights" else {}
         argv += [f"passes.s{number}.{key}={value}" for key, value in given.items()]
     where = rng.random()
     if where < 0.65:
         number = rng.randrange(len(chain))
-        key, value = _one(pass_class(chain[number]), rng)
+        key, value = _one(find("passes", chain[number]), rng)
         argv.append(f"passes.s{number}.{key}={_text(value)}")
     elif where < 0.85:
         _arrays(folder / f"{rng.choice('cet' if trains else 'ce')}.npz", rng)

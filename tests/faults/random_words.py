@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from edgepipe.plugins import DATA, MODELS, pass_class, pass_names, source_class
+from edgepipe.plugins import entries, find
 from edgepipe.recipe.lookup import shipped_recipes
-from edgepipe.recipe.schema import Recipe
+from edgepipe.recipe.schema import PARTS, Recipe
 from edgepipe.recipe.words import quoted
 
 EDGES: list[Any] = [
@@ -106,11 +106,11 @@ def _places() -> list[tuple[str, ...]]:
             if isinstance(inner, type) and issubclass(inner, BaseModel) and len(place) < 4:
                 walk(inner, (*place, name))
 
-    for name in sorted(pass_names()):
-        walk(pass_class(name), ("passes", name))
-    for what, known in (("model", MODELS), ("data", DATA)):
-        for name in sorted(known):
-            walk(source_class(what, name), (what, name))
+    for name in sorted(entries("passes")):
+        walk(find("passes", name), ("passes", name))
+    for what, group in PARTS.items():
+        for name in sorted(entries(group)):
+            walk(find(group, name), (what, name))
     walk(Recipe, ("recipe",))
     return found
 

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from edgepipe.__main__ import main
 from edgepipe.errors import RecipeError
-from edgepipe.plugins import pass_class, pass_names
+from edgepipe.plugins import entries, find
 from edgepipe.recipe.compose import to_recipe
 from tests.faults import nearly_right, random_words
 
@@ -29,13 +29,13 @@ _VALUES = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_WORDS, inner, max_size=3)),
     max_leaves=6,
 )
-_NAMES = sorted(pass_names())
+_NAMES = sorted(entries("passes"))
 
 
 @st.composite
 def _step(draw: st.DrawFn) -> Any:
     name = draw(st.sampled_from(_NAMES))
-    fields = sorted(pass_class(name).model_fields)
+    fields = sorted(find("passes", name).model_fields)
     content: dict[str, Any] = {"pass": name}
     for field in draw(st.lists(st.sampled_from(fields), max_size=3, unique=True)) if fields else ():
         content[field] = draw(st.one_of(_VALUES, st.sampled_from([0.3, 3, True, "mse", "dynamic"])))

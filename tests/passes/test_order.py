@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edgepipe.contract.artifact import Artifact
 from edgepipe.errors import PassError
-from edgepipe.plugins import PASSES, pass_class
+from edgepipe.plugins import NOUNS, find
 from edgepipe.recipe.plan import make_plan
 from edgepipe.recipe.schema import validate
 from edgepipe.torch import artifact as torch_artifact
@@ -96,7 +96,7 @@ class Bench:
             name, given = table[chain[-1]]["pass"], {k: v for k, v in table[chain[-1]].items() if k != "pass"}
             start = self.onnx if chain[0] in ONNX or chain[0] in AWARE else self.torch
             model = self.run(chain[:-1]) if len(chain) > 1 else start
-            self._known[chain] = self.bench.do(pass_class(name)(**given), model, teacher=self.torch)[0]
+            self._known[chain] = self.bench.do(find("passes", name)(**given), model, teacher=self.torch)[0]
         return self._known[chain]
 
 
@@ -152,4 +152,4 @@ def test_three_steps_that_are_accepted_run_to_the_end(chain: tuple[str, ...], be
 
 def test_every_pass_stands_in_a_table() -> None:
     tried = {step["pass"] for table in (TORCH, TRAINING, ONNX, AWARE) for step in table.values()}
-    assert tried | ELSEWHERE == set(PASSES)
+    assert tried | ELSEWHERE == set(NOUNS["passes"].built_in)

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from edgepipe import plugins
 from edgepipe.contract import Artifact, Job, Kind, Pass
 from edgepipe.recipe.plan import make_plan
 from edgepipe.recipe.schema import validate
+from tests.registered import register
 
 ONNX = {"source": "onnx", "path": "m.onnx"}
 TORCH = {"source": "torchvision", "name": "resnet18"}
@@ -121,12 +121,9 @@ class Blesses(Silent):
 @pytest.fixture
 def third_parties(monkeypatch: pytest.MonkeyPatch) -> Any:
     def install(**kinds: type[Pass]) -> None:
-        more = {name: f"{__name__}:{kind.__name__}" for name, kind in kinds.items()}
-        monkeypatch.setattr(plugins, "PASSES", {**plugins.PASSES, **more})
-        plugins.pass_names.cache_clear()
+        register(monkeypatch, "passes", **{name: f"{__name__}:{kind.__name__}" for name, kind in kinds.items()})
 
-    yield install
-    plugins.pass_names.cache_clear()
+    return install
 
 
 def test_a_pass_that_declares_nothing_stands_anywhere_of_its_kind(third_parties: Any) -> None:

@@ -6,7 +6,7 @@ import ast
 from functools import cache
 from pathlib import Path
 
-from edgepipe.plugins import DATA, MODELS, PASSES
+from edgepipe.plugins import NOUNS
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,13 +40,11 @@ def _own(target: str) -> str:
     return f"{path.removesuffix('/file')}/*.py" if path.endswith("/file") else f"{path}.py"
 
 
-TASKS = ("agreement", "classification", "embedding", "multilabel", "regression")
 FORMATS = ("openvino", "ort", "pte", "tflite")
 PLACES = {"arm64": "arm64", "browser_wasm": "browser", "x86_avx2": "x86"}
 
 REGISTERED: dict[str, str] = {
-    **{name: _own(target) for table in (PASSES, MODELS, DATA) for name, target in table.items()},
-    **{name: f"edgepipe/tasks/{name}.py" for name in TASKS},
+    **{name: _own(target) for noun in NOUNS.values() for name, target in noun.built_in.items()},
     **{name: f"edgepipe/formats/{name}*.py" for name in FORMATS},
     **{name: f"edgepipe/verify/{file}.py" for name, file in PLACES.items()},
 }

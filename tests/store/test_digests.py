@@ -15,10 +15,11 @@ import pytest
 
 import edgepipe
 from edgepipe.contract import Artifact, Job, Kind, Pass
-from edgepipe.plugins import MODELS, PASSES
+from edgepipe.plugins import NOUNS
 from edgepipe.store import digests
 
 HERE = Path(edgepipe.__file__).parent
+MODELS, PASSES = NOUNS["sources"].built_in, NOUNS["passes"].built_in
 
 
 def forget() -> None:
