@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgepipe.contract import Dataset, DataSource, Split
 from edgepipe.data.settings import OnOverlap, Trust
 from edgepipe.errors import DataError
 
 if TYPE_CHECKING:
-    from edgepipe.data.arrays import Arrays
+    from edgepipe.data.array_source import Examples
     from edgepipe.data.splits import Rows
 
 DRAWN_FROM_TRAIN = 200
@@ -21,16 +21,31 @@ DRAWN_FROM_TRAIN = 200
 class NpzData(DataSource):
     """.npz files with `images` (or `inputs`), float32 or integers, (examples, ...); `labels` are optional.
 
-    Preprocessed pictures, signals, tables or token numbers. Integer labels are classes, floating-point
-    ones what a regression is to find; without labels, agreement with the baseline stands for accuracy.
-    Examples stay in the order of the file.
+    Preprocessed pictures, signals, tables or token numbers. A model with several inputs takes an array of the name of
+    each, of any type that ONNX has numbers for. Integer labels are classes, several of an example 0 or 1 each, and
+    floating-point ones what a regression is to find; without labels, agreement with the baseline stands for accuracy.
+    Examples stay in the order of the file. Examples of different shape lie in a folder of .npz files, one each.
     """
 
-    evaluation: Path = Field(description=".npz to measure with")
+    evaluation: Path = Field(description=".npz to measure with, or a folder of them, each an example")
     calibration: Path | None = Field(
         None, description=".npz to calibrate with; null: drawn from train, if there is one"
     )
     train: Path | None = Field(None, description=".npz to train with; null: none")
+    inputs: tuple[str, ...] | None = Field(
+        None, description="names of the arrays to give the model; null: `images` or `inputs`, else all but the labels"
+    )
+    labels: str = Field("labels", description="name of the array that says what is right")
+    state: dict[str, str] = Field(
+        default_factory=dict,
+        description="input to output, of a model whose state goes round: what the output answers in one step is what "
+        "the input is given in the next; it begins as the array of its name, or as zeros",
+    )
+    steps: int | None = Field(
+        None,
+        ge=1,
+        description="runs of an example where there is a state: arrays (examples, steps, ...) go step by step",
+    )
     calibration_size: int | None = Field(
         None, ge=1, description=f"examples drawn by seed; null: all of calibration, or {DRAWN_FROM_TRAIN} of train"
     )
@@ -48,29 +63,55 @@ class NpzData(DataSource):
         import numpy as np
 
         from edgepipe.data.array_source import ArraySource
-        from edgepipe.data.arrays import open_arrays
 
-        trust = self.digest == "stat"
-        evaluation = open_arrays("data.evaluation", self.evaluation, cache, trust)
+        evaluation = self._opened("data.evaluation", self.evaluation, cache)
         views = {Split.EVALUATION: (evaluation, self._draw("evaluation", evaluation, self.evaluation_size))}
         for split, path in ((Split.TRAIN, self.train), (Split.CALIBRATION, self.calibration)):
             if path is None:
                 continue
-            arrays = open_arrays(f"data.{split}", path, cache, trust)
-            if arrays.shape != evaluation.shape:
-                raise DataError(
-                    f"data.{split}={path}: an example has shape {arrays.shape}, "
-                    f"but in data.evaluation={self.evaluation} {evaluation.shape}: preprocess both alike"
-                )
-            views[split] = (arrays, self._clean(str(split), arrays, evaluation))
+            examples = self._opened(f"data.{split}", path, cache)
+            self._refuse_unlike(f"data.{split}={path}", examples, evaluation)
+            views[split] = (examples, self._clean(str(split), examples, evaluation))
         if Split.CALIBRATION in views:
-            arrays, rows = views[Split.CALIBRATION]
-            views[Split.CALIBRATION] = (arrays, self._draw("calibration", arrays, self.calibration_size, rows))
+            examples, rows = views[Split.CALIBRATION]
+            views[Split.CALIBRATION] = (examples, self._draw("calibration", examples, self.calibration_size, rows))
         elif Split.TRAIN in views:
-            arrays, rows = views[Split.TRAIN]
+            examples, rows = views[Split.TRAIN]
             size = self.calibration_size or min(DRAWN_FROM_TRAIN, len(rows))
-            views[Split.CALIBRATION] = (arrays, self._draw("calibration", arrays, size, rows))
-        return ArraySource({split: (arrays, np.asarray(rows)) for split, (arrays, rows) in views.items()})
+            views[Split.CALIBRATION] = (examples, self._draw("calibration", examples, size, rows))
+        drawn = {split: (examples, np.asarray(chosen)) for split, (examples, chosen) in views.items()}
+        return ArraySource(drawn, self.state, self.steps)
+
+    @model_validator(mode="after")
+    def _steps_of_a_state(self) -> NpzData:
+        if bool(self.state) != (self.steps is not None):
+            raise ValueError("state and steps belong together: set both, as in state: {h: h_out} and steps: 20")
+        return self
+
+    def _opened(self, key: str, path: Path, cache: Path) -> Examples:
+        from edgepipe.base.files import is_folder
+        from edgepipe.data.arrays import open_arrays
+        from edgepipe.data.example_folder import open_folder
+
+        opening = open_folder if is_folder(path, key) else open_arrays
+        return opening(key, path, cache, self.digest == "stat", self.inputs, self.labels)
+
+    def _refuse_unlike(self, where: str, examples: Examples, evaluation: Examples) -> None:
+        """Other names than in evaluation, or another shape, of which only a folder of examples may have several."""
+        names, wanted = ([item.name for item in each.tensors] for each in (examples, evaluation))
+        if sorted(names) != sorted(wanted):
+            raise DataError(
+                f"{where}: has the arrays {', '.join(names)}, but data.evaluation={self.evaluation} "
+                f"{', '.join(wanted)}: give both the same, or say which with data.inputs"
+            )
+        free = any(not item.fixed for each in (examples, evaluation) for item in each.tensors)
+        for one in examples.tensors:
+            other = next(item for item in evaluation.tensors if item.name == one.name)
+            if len(one.shape) != len(other.shape) or (one.shape != other.shape and not free):
+                raise DataError(
+                    f"{where}: an example has shape {one.shape}, "
+                    f"but in data.evaluation={self.evaluation} {other.shape}: preprocess both alike"
+                )
 
     def no_training(self) -> str | None:
         """By the file's directory, which lists its arrays."""
@@ -79,32 +120,34 @@ class NpzData(DataSource):
         if self.train is None:
             return "data.train is not set: give it an .npz file with labels"
         return {
-            "none": f"data.train={self.train} has no `labels`, and training needs them: add them",
-            "numbers": f"the `labels` of data.train={self.train} are numbers, and training knows classification only",
-        }.get(kind_of_labels(self.train) or "")
+            "none": f"data.train={self.train} has no `{self.labels}`, and training needs them: add them",
+            "numbers": f"the `{self.labels}` of data.train={self.train} are numbers, and training knows "
+            "classification only",
+        }.get(kind_of_labels(self.train, self.labels) or "")
 
-    def _clean(self, key: str, arrays: Arrays, evaluation: Arrays) -> Rows:
+    def _clean(self, key: str, examples: Examples, evaluation: Examples) -> Rows:
         from edgepipe.data.splits import without_overlap
 
-        mine = [f"{key}[{row}]" for row in range(len(arrays.hashes))]
+        mine = [f"{key}[{row}]" for row in range(len(examples.hashes))]
         theirs = [f"evaluation[{row}]" for row in range(len(evaluation.hashes))]
         return without_overlap(
             f"data.{key}",
-            (mine, arrays.hashes),
+            (mine, examples.hashes),
             (theirs, evaluation.hashes),
             self.on_overlap,
             f"Remove them, or set data.on_overlap=drop to leave them out of {key}",
         )
 
-    def _draw(self, key: str, arrays: Arrays, size: int | None, rows: Rows | None = None) -> Rows:
+    def _draw(self, key: str, examples: Examples, size: int | None, rows: Rows | None = None) -> Rows:
         import numpy as np
 
         from edgepipe.data.splits import stratified_order
 
-        rows = np.arange(len(arrays.hashes)) if rows is None else rows
+        rows = np.arange(len(examples.hashes)) if rows is None else rows
         if size is None:
             return rows
         if size > len(rows):
             raise DataError(f"data.{key}_size={size}, but there are {len(rows)} examples to draw from: lower it")
-        labels = None if arrays.labels is None or arrays.labels.dtype.kind == "f" else arrays.labels[rows]
-        return np.sort(rows[stratified_order([arrays.hashes[row] for row in rows], labels, self.seed)[:size]])
+        known = examples.labels
+        labels = None if known is None or known.dtype.kind == "f" or known.ndim > 1 else known[rows]
+        return np.sort(rows[stratified_order([examples.hashes[row] for row in rows], labels, self.seed)[:size]])

@@ -140,7 +140,7 @@ def test_an_unusual_checkpoint_is_read_all_the_same(tmp_path: Path) -> None:
 
 def test_archives_of_data_and_estimators_are_refused_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez_compressed(tmp_path / "a.npz", images=np.zeros((4, 1_000_000), np.float32))
-    assert open_arrays("data.evaluation", tmp_path / "a.npz", tmp_path / "cache", True).shape == (1_000_000,)
+    assert open_arrays("data.evaluation", tmp_path / "a.npz", tmp_path / "cache", True).tensors[0].shape == (1_000_000,)
     for name in ("a.skops", "a.keras"):
         with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("config.json", b" " * 4_000_000)
