@@ -16,14 +16,14 @@ import numpy.typing as npt
 import onnxruntime
 
 from benchmarks.quantizers import emulated as answering
-from edgepipe.contract import Dataset, Split
+from edgepipe.contract import Dataset, Interval, Split
 from edgepipe.measure import accuracy, size
 from edgepipe.measure.accuracy import Predictions
 from edgepipe.measure.audit import audit
 from edgepipe.measure.latency import PairedLatency, paired_latency
 from edgepipe.measure.macs import layers
 from edgepipe.onnx.graph import Graph
-from edgepipe.records.metrics import Int8Share, Interval
+from edgepipe.records.metrics import Int8Share
 from edgepipe.targets.host import u8s8_saturates
 
 QEMU = "qemu-x86_64-static"

@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.base.files import unpacks_to_too_much
-from edgepipe.contract import Dataset, Split
+from edgepipe.contract import Dataset, Interval, Split
 from edgepipe.errors import DataError, MeasureError, ModelError
 from edgepipe.measure.values import Values, values_of
 from edgepipe.onnx.batch_axis import batch_axis, filled_up, neighbours, stacked
 from edgepipe.onnx.files import load_structure
 from edgepipe.onnx.session import Session
 from edgepipe.onnx.session_options import measuring
-from edgepipe.records.metrics import Interval
 from edgepipe.targets.host import available_cores
 from edgepipe.tasks.intervals import newcombe
 

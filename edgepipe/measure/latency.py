@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepipe.contract import Interval
 from edgepipe.onnx.session import Session
 from edgepipe.onnx.session_options import measuring
-from edgepipe.records.metrics import Interval
 
 _ROUND_SECONDS = 0.008
 """Each model is timed about this long per round: a single run of a short model would be all noise."""

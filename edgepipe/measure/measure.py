@@ -88,7 +88,7 @@ def measure(
     if baseline is not None:
         progress(0.97, "outputs")
         compared = {**compared, "outputs": output_changes(onnx, baseline, data)}
-    versus = versus.model_copy(update=compared)
+    versus = Versus.model_validate({**versus.model_dump(), **compared})
     progress(1.0, "measured")
     measurements = Measurements(
         examples=len(predictions),

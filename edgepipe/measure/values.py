@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepipe.contract import Interval
 from edgepipe.errors import MeasureError
-from edgepipe.records.metrics import Interval
 from edgepipe.tasks.intervals import Z95
 
 _ALIKE = 0.01

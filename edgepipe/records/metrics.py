@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from edgepipe.base.files import is_folder, read_record
+from edgepipe.contract import Interval
+from edgepipe.records import old
+from edgepipe.records.quality import Drop, Record, Score, TaskRecord
 
-SCHEMA_VERSION: Literal[1] = 1
-
-Interval = tuple[float, float]
-"""A 95% interval: (low, high)."""
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+SCHEMA_VERSION: Literal[2] = 2
 
 
-class Int8Share(_Record):
+def _deprecated(description: str) -> Any:
+    """A field of schema 1 that is written for one more version."""
+    return Field(None, description=f"deprecated: {description}", json_schema_extra={"deprecated": True})
+
+
+class Int8Share(Record):
     """Share of multiply-accumulates that the runtime really does in int8, in [0, 1]; null: it has none."""
 
     conv: float | None = None
@@ -28,25 +28,20 @@ class Int8Share(_Record):
     layers: float | None = Field(None, description="of both together")
 
 
-class Measurements(_Record):
+class Measurements(Record):
     """One artifact, as ONNX Runtime runs it. Null: not measurable for this artifact or data."""
 
-    examples: int = Field(description="evaluation examples that the accuracy rests on")
-    top1: float | None = Field(
-        None,
-        description="share of examples answered rightly; without labels, agreement with the baseline",
-    )
-    top1_ci95: Interval | None = Field(None, description="Wilson score interval of top1")
-    top5: float | None = None
-    mae: float | None = Field(None, description="mean absolute error, in the unit of the labels")
-    mae_ci95: Interval | None = None
-    r2: float | None = Field(
-        None,
-        description="share of the labels' variance explained; without labels, the baseline's; null: it is near none",
-    )
-    cosine: float | None = Field(None, description="mean cosine to the baseline's vector of the same example")
-    cosine_ci95: Interval | None = None
-    cosine_p01: float | None = Field(None, description="cosine that 99% of the examples reach")
+    examples: int = Field(description="evaluation examples that the quality rests on")
+    quality: dict[str, Score] = Field(default={}, description="each measure of the task, the headline first")
+    top1: float | None = _deprecated("quality.top1.value")
+    top1_ci95: Interval | None = _deprecated("quality.top1.ci95")
+    top5: float | None = _deprecated("quality.top5.value")
+    mae: float | None = _deprecated("quality.mae.value")
+    mae_ci95: Interval | None = _deprecated("quality.mae.ci95")
+    r2: float | None = _deprecated("quality.r2.value")
+    cosine: float | None = _deprecated("quality.cosine.value")
+    cosine_ci95: Interval | None = _deprecated("quality.cosine.ci95")
+    cosine_p01: float | None = _deprecated("quality.cosine_p01.value")
     size_bytes: int = Field(description="bytes of the ONNX file")
     gzip_bytes: int = Field(description="bytes of the ONNX file after gzip -6, as a browser or app store transfers it")
     parameters: int = Field(description="stored weights and biases, scales and zero points not counted")
@@ -58,8 +53,13 @@ class Measurements(_Record):
     peak_rss_bytes: int = Field(description="peak resident memory of a fresh process that loads and runs the model")
     int8_share: Int8Share = Int8Share()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _old_names(cls, content: Any) -> Any:
+        return old.measurements(content, cls.model_fields)
 
-class OutputChange(_Record):
+
+class OutputChange(Record):
     """One output against the baseline's on the same examples, asked one at a time."""
 
     name: str
@@ -78,23 +78,30 @@ class OutputChange(_Record):
     examples_alike: float | None = Field(None, description="share of examples of which all rows are alike")
 
 
-class Versus(_Record):
+class Versus(Record):
     """One artifact against the baseline, measured interleaved in the same process."""
 
     times_smaller: float
     times_faster: float
     times_faster_ci95: Interval = Field(description="bootstrap interval of the median of paired ratios")
-    accuracy_drop: float | None = Field(None, description="baseline top1 minus this top1; negative: it got better")
-    accuracy_drop_ci95: Interval | None = Field(None, description="paired interval of the drop on the same examples")
-    agreement: float | None = Field(None, description="share of examples answered as the baseline answers")
-    mae_rise: float | None = Field(None, description="this MAE minus the baseline's, in the unit of the labels")
-    mae_rise_ci95: Interval | None = Field(None, description="paired interval of the rise on the same examples")
+    quality: dict[str, Drop] = Field(default={}, description="each measure of the task against the baseline's")
+    alike: float | None = Field(None, description="share of examples answered as the baseline answers")
+    accuracy_drop: float | None = _deprecated("quality.top1.drop")
+    accuracy_drop_ci95: Interval | None = _deprecated("quality.top1.ci95")
+    agreement: float | None = _deprecated("alike")
+    mae_rise: float | None = _deprecated("quality.mae.drop")
+    mae_rise_ci95: Interval | None = _deprecated("quality.mae.ci95")
     outputs: list[OutputChange] = Field(
-        default=[], description="each output, but the scores of a classifier; empty: not measured"
+        default=[], description="each output that the task does not judge; empty: not measured"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _old_names(cls, content: Any) -> Any:
+        return old.versus(content, cls.model_fields)
 
-class OperatorTime(_Record):
+
+class OperatorTime(Record):
     """Time spent in one operator type of the optimized graph."""
 
     operator: str
@@ -104,7 +111,7 @@ class OperatorTime(_Record):
     int8: bool = Field(description="whether it computes on 8-bit integers")
 
 
-class LayerCost(_Record):
+class LayerCost(Record):
     """One convolution or matrix product of the deployed graph."""
 
     name: str
@@ -116,11 +123,11 @@ class LayerCost(_Record):
     int8: bool = False
 
 
-class Audit(_Record):
+class Audit(Record):
     """What ONNX Runtime really runs after its own optimizations."""
 
-    operators: list[OperatorTime] = []
-    layers: list[LayerCost] = []
+    operators: list[OperatorTime] = Field(default=[])
+    layers: list[LayerCost] = Field(default=[])
     leftover_qdq: int = Field(0, description="QuantizeLinear and DequantizeLinear nodes left in the optimized graph")
     leftover_casts: int = Field(0, description="Cast nodes left in the optimized graph")
     uncounted: list[str] = Field(
@@ -128,28 +135,7 @@ class Audit(_Record):
     )
 
 
-class LayerEffect(_Record):
-    """One layer alone quantized, or one group of layers alone pruned: how the whole model then answers."""
-
-    name: str = Field(description="the layer's weight, without what exporters append; of a group, its layers")
-    node: str | None = Field(None, description="name of the ONNX node, as `exclude` wants it; null: pruned, not int8")
-    operator: str
-    weight_shape: list[int]
-    macs: int = Field(description="multiply-accumulates of the layer for one example; of a group, those removed")
-    sqnr_db: float | None = Field(
-        None, description="decibels: energy of the float outputs over energy of the error; null: no error at all"
-    )
-    error_share: float = Field(description="share of what the layers, each alone, make together; in [0, 1]")
-    agreement: float | None = Field(None, description="share answered as the float model answers; classifiers only")
-    top1: float | None = Field(None, description="share of right answers; null without labels")
-    int8: bool = Field(True, description="whether the recipe's settings run it in int8")
-    float_bytes: int = Field(0, description="bytes that the file grows by if the layer stays float; pruned: it saves")
-    float_ms: float | None = Field(
-        None, description="milliseconds that keeping it float adds by the table of kernel costs: an estimate"
-    )
-
-
-class WrongAnswer(_Record):
+class WrongAnswer(Record):
     """An evaluation example that the step answers wrongly though the baseline was right."""
 
     index: int
@@ -158,7 +144,7 @@ class WrongAnswer(_Record):
     picture_png: str | None = Field(None, description="the preprocessed picture as base64 PNG, when it is one")
 
 
-class ArtifactRef(_Record):
+class ArtifactRef(Record):
     """Where a step's artifact lies, relative to the run's folder, and what it is."""
 
     kind: str
@@ -167,14 +153,14 @@ class ArtifactRef(_Record):
     size_bytes: int
 
 
-class StepRecord(_Record):
+class StepRecord(Record):
     """One step of the run."""
 
     label: str
     pass_: str = Field(alias="pass")
     status: Literal["ok", "failed", "not_run"] = "ok"
     inserted: bool = Field(False, description="added by the plan (a lowering), not written in the recipe")
-    settings: dict[str, JsonValue] = {}
+    settings: dict[str, JsonValue] = Field(default={})
     seconds: float = 0.0
     cached: bool = False
     key: str | None = Field(None, description="name of the result in the store")
@@ -189,14 +175,14 @@ class StepRecord(_Record):
     measurements: Measurements | None = None
     versus_baseline: Versus | None = None
     audit: Audit | None = None
-    findings: list[str] = []
-    facts: dict[str, JsonValue] = {}
-    wrong: list[WrongAnswer] = []
+    findings: list[str] = Field(default=[])
+    facts: dict[str, JsonValue] = Field(default={})
+    wrong: list[WrongAnswer] = Field(default=[])
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class Tolerance(_Record):
+class Tolerance(Record):
     """How far a metric may be worse than in the baseline."""
 
     worse_by: float = Field(
@@ -205,30 +191,7 @@ class Tolerance(_Record):
     relative: bool = False
 
 
-class Quality(NamedTuple):
-    """How well a model answers, in the measure of its task; `value`: higher is better."""
-
-    name: str
-    value: float
-    text: str
-    interval: Interval | None
-
-
-def quality(measured: Measurements | Mapping[str, Any] | None) -> Quality | None:
-    """Top-1 of a classifier, R2 of a regression, cosine of an embedding; None where nothing is known."""
-    found = measured.model_dump() if isinstance(measured, Measurements) else dict(measured or {})
-    if found.get("top1") is not None:
-        return Quality("top-1", found["top1"], f"{100 * found['top1']:.2f}%", found.get("top1_ci95"))
-    if found.get("r2") is not None:
-        return Quality("R2", found["r2"], f"{found['r2']:.4f}", None)
-    if found.get("mae") is not None:  # labels that are nearly alike have no R2
-        return Quality("MAE", -found["mae"], f"{found['mae']:.4g}", None)
-    if found.get("cosine") is not None:
-        return Quality("cosine", found["cosine"], f"{found['cosine']:.4f}", found.get("cosine_ci95"))
-    return None
-
-
-class Failure(_Record):
+class Failure(Record):
     """Why a run failed: the step, the kind of error and its message."""
 
     step: str | None
@@ -236,7 +199,7 @@ class Failure(_Record):
     message: str
 
 
-class GoalResult(_Record):
+class GoalResult(Record):
     """One line of the recipe's goal. `margin` is positive when the goal is met with room to spare."""
 
     name: str
@@ -247,7 +210,7 @@ class GoalResult(_Record):
     method: str = Field("", description="how an estimate was made; empty: measured here")
 
 
-class Estimate(_Record):
+class Estimate(Record):
     """A budget's quantity on the target: measured, or reckoned as a range with its method."""
 
     name: str = Field(description="storage_mb, memory_mb, latency_ms or energy_mj")
@@ -257,7 +220,7 @@ class Estimate(_Record):
     method: str
 
 
-class Proof(_Record):
+class Proof(Record):
     """The deployed file run on another processor or runtime, on the same examples as on this machine."""
 
     target: str = Field(description="the name in `verify:`")
@@ -267,11 +230,16 @@ class Proof(_Record):
     runtime: str = ""
     threads: int = 1
     examples: int
-    agreement: float | None = Field(None, description="share of examples answered as on this machine")
+    alike: float | None = Field(None, description="share of examples answered as on this machine")
     identical: bool | None = Field(None, description="whether all outputs are bit-identical with this machine's")
     largest_difference: float | None = Field(None, description="of any output; null: one of them is not finite")
-    top1: float | None = Field(None, description="share of right answers there; null without labels")
-    top1_here: float | None = Field(None, description="share of right answers on this machine, same examples")
+    quality: dict[str, float] = Field(default={}, description="by measure what is reached there; empty without labels")
+    quality_here: dict[str, float] = Field(
+        default={}, description="by measure what is reached on this machine, on the same examples"
+    )
+    agreement: float | None = _deprecated("alike")
+    top1: float | None = _deprecated("quality.top1")
+    top1_here: float | None = _deprecated("quality_here.top1")
     latency_p50_ms: float | None = Field(
         None, description="median of one run; null where emulated: an emulator's time says nothing of the device"
     )
@@ -279,6 +247,11 @@ class Proof(_Record):
         default=[], description="operators that compute on floats; none: the graph is int8 and must be bit-identical"
     )
     seconds: float = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_names(cls, content: Any) -> Any:
+        return old.proof(content)
 
     @property
     def where(self) -> str:
@@ -290,7 +263,7 @@ Word = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
 """A short text without control characters, which a terminal would obey."""
 
 
-class DeviceRun(_Record):
+class DeviceRun(Record):
     """What the bundle's own example said on a real device; a device may say anything, so each value has bounds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -318,15 +291,15 @@ class DeviceRun(_Record):
         return "not finite" if self.largest_difference is None else f"differ by {self.largest_difference:.2g}"
 
 
-class Inputs(_Record):
+class Inputs(Record):
     """SHA-256 digests of everything that came in."""
 
     recipe: str
     model: str | None = None
-    data: dict[str, str] = {}
+    data: dict[str, str] = Field(default={})
 
 
-class Environment(_Record):
+class Environment(Record):
     """Versions, machine and threads that the numbers belong to."""
 
     edgepipe: str
@@ -339,30 +312,12 @@ class Environment(_Record):
     libraries: dict[str, str]
 
 
-class Sensitivity(_Record):
-    """What `edgepipe sensitivity` finds: every layer alone, the worst first."""
-
-    recipe: str
-    examples: int = Field(description="evaluation examples that the answers rest on")
-    calibration_examples: int
-    label: str = Field(description="the step of the recipe that quantizes")
-    settings: dict[str, JsonValue] = {}
-    top1: float | None = Field(None, description="of the float model on the same examples")
-    every: LayerEffect | None = Field(None, description="all layers at once, as the recipe's settings place them")
-    layers: list[LayerEffect] = []
-    prune_label: str | None = None
-    prune_ratio: float | None = None
-    prune_top1: float | None = Field(None, description="of the network before it is pruned")
-    pruned: list[LayerEffect] = []
-    seconds: float = 0.0
-    environment: Environment
-
-
-class Metrics(_Record):
+class Metrics(Record):
     """The whole of metrics.json."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     recipe: str
+    task: TaskRecord | None = Field(None, description="what the outputs mean; null where the run ended before")
     status: Literal["ok", "failed", "missed_goal", "not_verified"]
     failure: Failure | None = None
     started: str = Field(description="ISO 8601, UTC")
@@ -371,19 +326,24 @@ class Metrics(_Record):
     baseline: Measurements | None = None
     final: Measurements | None = None
     versus_baseline: Versus | None = None
-    goal: list[GoalResult] = []
+    goal: list[GoalResult] = Field(default=[])
     devices: list[DeviceRun] = Field(default=[], description="runs of the bundle on real devices, newest last")
     target: str = Field("host", description="name of the target profile")
     estimates: list[Estimate] = Field(default=[], description="what the final model needs on the target")
     proofs: list[Proof] = Field(default=[], description="the deployed file on other processors and runtimes")
-    passes: list[StepRecord] = []
+    passes: list[StepRecord] = Field(default=[])
     inputs: Inputs
     environment: Environment
-    overrides: list[str] = []
+    overrides: list[str] = Field(default=[])
     tolerances: dict[str, Tolerance] = Field(
         default={}, description="of the regression gate, where the recipe states any"
     )
     files: dict[str, str] = Field(default={}, description="what lies in final/, name to SHA-256")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_schema_1(cls, content: Any) -> Any:
+        return old.metrics(content)
 
 
 def read_metrics(run: Path) -> Metrics:

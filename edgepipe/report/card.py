@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from edgepipe.contract import Signature
-from edgepipe.records.metrics import Measurements, Metrics, quality
+from edgepipe.records.metrics import Measurements, Metrics
+from edgepipe.records.quality import quality
 from edgepipe.report.table import markdown_table, markdown_text, percent
 
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgepipe.base.files import write_text
-from edgepipe.records.metrics import Audit, LayerEffect, Metrics, StepRecord, quality
+from edgepipe.records.metrics import Audit, Metrics, StepRecord
+from edgepipe.records.quality import quality
+from edgepipe.records.sensitivity import LayerEffect
 from edgepipe.report.page import page, table, tile
 from edgepipe.report.proofs import PROOF_COLUMNS, proof_notes, proof_row
 from edgepipe.report.sensitivity import layers_section

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgepipe.base.files import write_text
-from edgepipe.records.metrics import LayerEffect, Sensitivity
+from edgepipe.records.sensitivity import LayerEffect, Sensitivity
 from edgepipe.report.page import page, table
 from edgepipe.report.svg import Bar, bars
 from edgepipe.report.table import markdown_rows, markdown_text, percent

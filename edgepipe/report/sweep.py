@@ -17,8 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from edgepipe.base.files import lettered, write_text
-from edgepipe.records.metrics import Metrics, quality
+from edgepipe.records.metrics import Metrics
 from edgepipe.records.pareto import on_front
+from edgepipe.records.quality import quality
 from edgepipe.report.page import page
 from edgepipe.report.svg import Dot, scatter
 from edgepipe.report.table import markdown_rows, megabytes, milliseconds, points, times

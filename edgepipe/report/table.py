@@ -11,17 +11,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from edgepipe.records.metrics import (
-    Estimate,
-    GoalResult,
-    Interval,
-    Measurements,
-    Metrics,
-    Proof,
-    StepRecord,
-    Versus,
-    quality,
-)
+from edgepipe.contract import Interval
+from edgepipe.records.metrics import Estimate, GoalResult, Measurements, Metrics, Proof, StepRecord, Versus
+from edgepipe.records.quality import quality
 from edgepipe.report.proofs import PROOF_COLUMNS, proof_notes, proof_row
 
 _ANSWERS = {

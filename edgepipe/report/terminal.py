@@ -18,7 +18,8 @@ from edgepipe.base.files import is_there
 from edgepipe.base.text import printable, shown
 from edgepipe.contract.settings import at_home
 from edgepipe.errors import RecipeError
-from edgepipe.records.metrics import StepRecord, quality
+from edgepipe.records.metrics import StepRecord
+from edgepipe.records.quality import quality
 
 
 class PlainConsole(Console):

@@ -7,8 +7,9 @@ from pathlib import Path
 from edgepipe.data.task import with_task
 from edgepipe.errors import RecipeError
 from edgepipe.recipe.schema import Recipe
-from edgepipe.records.metrics import Metrics, quality
+from edgepipe.records.metrics import Metrics
 from edgepipe.records.pareto import OBJECTIVES_OF_TASKS
+from edgepipe.records.quality import quality
 from edgepipe.store.store import Store
 
 

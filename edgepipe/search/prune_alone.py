@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgepipe.contract import Job
 from edgepipe.contract.artifact import Artifact
-from edgepipe.records.metrics import LayerEffect
+from edgepipe.records.sensitivity import LayerEffect
 
 if TYPE_CHECKING:
     from edgepipe.passes.prune_channels import PruneChannels

@@ -20,7 +20,7 @@ from edgepipe.passes.prune_weights import PruneWeights
 from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.recipe.plan import Plan, PlannedStep
 from edgepipe.recipe.schema import Recipe
-from edgepipe.records.metrics import LayerEffect, Sensitivity
+from edgepipe.records.sensitivity import LayerEffect, Sensitivity
 from edgepipe.report.sensitivity import markdown_sensitivity, write_sensitivity
 from edgepipe.report.terminal import LiveWatcher
 from edgepipe.search.prune_alone import pruned_effects

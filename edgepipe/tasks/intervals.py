@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from edgepipe.contract import Interval
 from edgepipe.errors import MeasureError
-from edgepipe.records.metrics import Interval
 
 Z95 = 1.959963984540054
 """97.5% quantile of the standard normal distribution."""

@@ -14,7 +14,8 @@ from edgepipe.measure.accuracy import Predictions, one_class
 from edgepipe.measure.findings import findings
 from edgepipe.measure.outputs import output_changes
 from edgepipe.measure.values import Values, regression
-from edgepipe.records.metrics import Audit, OutputChange, StepRecord, quality
+from edgepipe.records.metrics import Audit, OutputChange, StepRecord
+from edgepipe.records.quality import quality
 from edgepipe.report.html import _outputs
 from tests.measure.graphs import Arrays
 from tests.measure.test_findings import against, seen
@@ -115,7 +116,7 @@ def test_labels_that_are_nearly_alike_have_no_r2_but_an_error() -> None:
     found = findings(seen(mae=0.02), None, Audit())
     assert found[0].startswith("no R2 is given: what the answers are compared with is nearly the same")
     answers = quality(seen(mae=0.02))
-    assert answers is not None and (answers.name, answers.text) == ("MAE", "0.02")
+    assert answers is not None and (answers.name, answers.text) == ("MAE", "0.0200")
 
 
 def test_one_answer_for_all_pictures_is_said_unless_the_labels_are_as_poor() -> None:

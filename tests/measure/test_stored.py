@@ -26,7 +26,7 @@ def sealed(folder: Path) -> None:
 
 def _top1(folder: Path, value: object) -> None:
     content = json.loads((folder / "measured.json").read_text())
-    content["measurements"]["top1"] = value
+    content["measurements"]["quality"]["top1"]["value"] = value
     (folder / "measured.json").write_text(json.dumps(content))
 
 

@@ -18,8 +18,13 @@ from tests.rules.source import REGISTERED, modules, tree_of
 REGISTRY = "edgepipe/plugins.py"
 OTHERWISE = {"agreement", "lower", "onnx", "python", "train"}
 """Names that are words of their own, too: a share, the better end of a measure, a kind of artifact, Python, a split."""
-ALLOWED = {("edgepipe/targets/host.py", "arm64")}
-"""What the system calls its processor."""
+ALLOWED = {
+    ("edgepipe/targets/host.py", "arm64"),
+    ("edgepipe/records/old.py", "classification"),
+    ("edgepipe/records/old.py", "regression"),
+    ("edgepipe/records/old.py", "embedding"),
+}
+"""What the system calls its processor; the tasks of files that were written when these were all there were."""
 
 
 def _texts(node: ast.AST) -> Iterator[str]:

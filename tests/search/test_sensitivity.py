@@ -20,7 +20,8 @@ from edgepipe.data.npz import NpzData
 from edgepipe.errors import PassError
 from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.quant.study.answers import answers, effect, examples_of
-from edgepipe.records.metrics import Sensitivity, read_metrics
+from edgepipe.records.metrics import read_metrics
+from edgepipe.records.sensitivity import Sensitivity
 from tests.measure.graphs import save, tensor
 from tests.small import arguments, npz
 

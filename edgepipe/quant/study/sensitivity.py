@@ -17,7 +17,7 @@ from edgepipe.quant.study.answers import Effect, Examples, Floats, effect
 from edgepipe.quant.study.trunk import Trunk
 from edgepipe.quant.write.qdq import WEIGHTED
 from edgepipe.quant.write.static import StaticQuantizer
-from edgepipe.records.metrics import LayerEffect
+from edgepipe.records.sensitivity import LayerEffect
 
 _SUFFIXES = (".weight", "_weight")
 
