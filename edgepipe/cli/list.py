@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata, util
+from importlib import metadata
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
+from edgepipe.base.importable import importable
 from edgepipe.base.suggest import did_you_mean
 from edgepipe.contract import Format, Pass, Place
 from edgepipe.errors import RecipeError
@@ -100,18 +101,11 @@ def _lacking(kind: type[Any]) -> Iterator[str]:
         except metadata.PackageNotFoundError:
             yield library
     if issubclass(kind, Format):
-        yield from (f"{module}: {how}" for module, how in kind.needs.items() if not _importable(module))
+        yield from (f"{module}: {how}" for module, how in kind.needs.items() if not importable(module))
     if issubclass(kind, Place) and not any(field.is_required() for field in kind.model_fields.values()):
         lacking = kind().lacking()
         if lacking:
             yield lacking
-
-
-def _importable(module: str) -> bool:
-    try:
-        return util.find_spec(module) is not None
-    except ModuleNotFoundError:  # of `a.b` there is no `a`
-        return False
 
 
 def _only(what: str, known: Mapping[str, Listed], wanted: Sequence[str]) -> dict[str, Listed]:

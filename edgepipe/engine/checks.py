@@ -56,7 +56,7 @@ def keeps_its_promises(
     beside = sorted(path.name for path in out.parent.iterdir() if path != out)
     if beside:
         raise broke(who, f"it wrote {', '.join(beside)} beside {out.name}/, and its files belong into job.out")
-    for place, wrong in _not_json(facts, "facts"):
+    for place, wrong in not_json(facts, "facts"):
         raise broke(who, f"{place} is {wrong}, and facts are JSON: text, whole and finite numbers, lists, dicts, None")
     return made
 
@@ -71,17 +71,17 @@ def _changed(artifact: Artifact) -> str | None:
     return None if found.digest == artifact.digest else f"{artifact.path}: its manifest is another one"
 
 
-def _not_json(value: object, place: str) -> Iterator[tuple[str, str]]:
+def not_json(value: object, place: str) -> Iterator[tuple[str, str]]:
     """(place, what is wrong) of everything in a fact that JSON cannot hold."""
     if isinstance(value, dict):
         for key, item in value.items():
             if isinstance(key, str):
-                yield from _not_json(item, f"{place}[{key!r}]")
+                yield from not_json(item, f"{place}[{key!r}]")
             else:
                 yield place, f"a dict with the key {key!r}, {_kind(key)}"
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            yield from _not_json(item, f"{place}[{number}]")
+            yield from not_json(item, f"{place}[{number}]")
     elif isinstance(value, float):
         if not math.isfinite(value):
             yield place, f"{value}"

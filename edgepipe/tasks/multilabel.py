@@ -44,10 +44,12 @@ class Multilabel(Task):
     def targets(self, raw: NDArray[Any], signature: Signature) -> Targets:
         """`classes`: bool, (n, classes)."""
         labels = np.asarray(raw)
-        if labels.ndim != 2 or not np.isin(np.unique(labels), (0, 1)).all():
+        numbers = labels.dtype.kind in "fiub"
+        if labels.ndim != 2 or not numbers or not np.isin(np.unique(labels), (0, 1)).all():
+            values = f" with values from {labels.min()} to {labels.max()}" if numbers and labels.size else ""
             raise DataError(
                 "task: multilabel needs labels of 0 and 1, (examples, classes); found "
-                f"{labels.dtype} of shape {labels.shape} with values from {labels.min()} to {labels.max()}"
+                f"{labels.dtype} of shape {labels.shape}{values}"
             )
         return {"classes": labels.astype(np.bool_)}
 
