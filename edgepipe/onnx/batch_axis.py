@@ -48,7 +48,7 @@ def batch_axes(ask: Ask, rows: Rows, fixed: int | None) -> dict[str, int]:
         return {}
     if fixed is not None:
         return _of_fixed(ask, rows, fixed)
-    axes = _counting(ask, rows)
+    axes = all_counting(ask, rows)
     mixed_by = _among_others(ask, rows, axes) if axes else {}
     return {name: axis for name, axis in axes.items() if mixed_by[name] <= MIXED}
 
@@ -61,14 +61,14 @@ def neighbours(run: Run, rows: NDArray[Any]) -> float:
         rows: as for `batch_axis`; the first ones are asked together and one by one.
     """
     ask, only = _named(run), {_ONLY: rows}
-    axes = _counting(ask, only)
+    axes = all_counting(ask, only)
     share = _among_others(ask, only, axes)[_ONLY] if axes else 0.0
     return share if share > MIXED else 0.0
 
 
 def counting(run: Run, rows: NDArray[Any]) -> int | None:
     """The axis that grows with the number of examples; None: none does, or the model does not take several."""
-    return _counting(_named(run), {_ONLY: rows}).get(_ONLY)
+    return all_counting(_named(run), {_ONLY: rows}).get(_ONLY)
 
 
 def _named(run: Run) -> Ask:
@@ -89,7 +89,8 @@ def cut(rows: Rows, start: int, stop: int) -> dict[str, NDArray[Any]]:
     return _each(rows, lambda value: value[start:stop])
 
 
-def _counting(ask: Ask, rows: Rows) -> dict[str, int]:
+def all_counting(ask: Ask, rows: Rows) -> dict[str, int]:
+    """Of each output the axis that grows with the number of examples; one that is not in it has none."""
     try:
         two, three = (_each(ask(resized(rows, n)), np.asarray) for n in (2, 3))
     except Exception:  # a batch that is written into the graph: no runtime says so beforehand

@@ -1,22 +1,24 @@
-"""What an ONNX graph takes and gives: one tensor each, declared as it is, pictures in the data's layout."""
+"""What an ONNX graph takes and gives: tensors declared as they are, pictures in the data's layout."""
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgepipe.contract import Signature
+from edgepipe.contract import Tensor as Named
 from edgepipe.errors import ModelError
-from edgepipe.onnx.batch_axis import counting
+from edgepipe.onnx.batch_axis import Rows, all_counting, batch_axes
 from edgepipe.onnx.inputs import inputs_of
 from edgepipe.onnx.layout import Layout, arranged, fits
 from edgepipe.onnx.rewritten import difference
 from edgepipe.onnx.session import Session, words
 from edgepipe.onnx.session_options import quiet_options
+from edgepipe.onnx.tensor_types import Tensor, declared
 
 if TYPE_CHECKING:
     import onnx
@@ -25,22 +27,57 @@ _Sizes = list[int | None]
 
 
 def check(network: onnx.ModelProto, where: str) -> None:
-    """Whether there is one input and one output, another tensor; sizes that are no sizes become any, in place.
+    """Whether there are inputs, and outputs that are none of them; sizes that are no sizes become any, in place.
 
     Raises:
-        ModelError: there is not.
+        ModelError: there are not.
     """
     graph = network.graph
     for item in (*graph.input, *graph.output, *graph.value_info):
         for dim in item.type.tensor_type.shape.dim:
             if dim.HasField("dim_value") and dim.dim_value <= 0:
                 dim.Clear()  # some exporters write -1 or 0 for any size, of which nobody can make an array
-    for what, items in (("outputs", graph.output), ("inputs", graph.input)):
-        names = [item.name for item in items]
-        if len(names) != 1:
-            raise ModelError(f"{where}: has {len(names)} {what} ({', '.join(names)}); edgepipe needs exactly one")
-    if graph.output[0].name == graph.input[0].name:
-        raise ModelError(f"{where}: its output '{graph.output[0].name}' is its input: there is nothing to compress")
+    for what, items in (("output", graph.output), ("input", inputs_of(graph))):
+        if not items:
+            raise ModelError(f"{where}: has no {what}: export it with its inputs and outputs")
+    taken = {item.name for item in graph.input}
+    given = next((item.name for item in graph.output if item.name in taken), None)
+    if given is not None:
+        remedy = "there is nothing to compress" if len(graph.output) == 1 else "take it out of the outputs"
+        raise ModelError(f"{where}: its output '{given}' is its input: {remedy}")
+
+
+def check_shapes(network: onnx.ModelProto, rows: Rows, where: str) -> None:
+    """Whether the arrays of a run are of the shapes that the inputs take.
+
+    Args:
+        rows: by input, (n, ...) each.
+    Raises:
+        ModelError: one is not; names it, its shape and what the data gives.
+    """
+    inputs = list(map(declared, inputs_of(network.graph)))
+    batches = {item.batch for item in inputs if item.batch is not None}
+    for item in inputs:
+        gets = rows[item.name].shape[1:]
+        if not _fits_somewhere(item, gets, batches):
+            shown = ["any" if size is None else size for size in item.shape or ()]
+            raise ModelError(
+                f"{where}: its input '{item.name}' is {shown}, the data gives {list(gets)} per example. Set the arrays "
+                "to match"
+            )
+
+
+def _fits_somewhere(item: Tensor, example: Sequence[int], batches: Collection[int] = ()) -> bool:
+    """Whether an example has the input's shape, or that without one axis, which then counts examples.
+
+    Args:
+        batches: numbers of examples that another axis than the first may be made for, beside 1.
+    """
+    if item.shape is None:
+        return True
+    sizes = [size if isinstance(size, int) else None for size in item.shape]
+    counting = [axis for axis, size in enumerate(sizes) if axis == 0 or size in (None, 1, *batches)]
+    return fits(example, sizes) or any(fits(example, sizes[:axis] + sizes[axis + 1 :]) for axis in counting)
 
 
 def layout(network: onnx.ModelProto, signature: Signature, where: str) -> Layout:
@@ -51,6 +88,8 @@ def layout(network: onnx.ModelProto, signature: Signature, where: str) -> Layout
     """
     wants, gets = _wanted(network), signature.input_shape
     pictures = signature.preprocessing.image_size is not None and len(gets) == 3
+    if not pictures and _fits_somewhere(declared(network.graph.input[0]), gets):
+        return "same"
     same, last = (wants is None or fits(shape, wants) for shape in (gets, _channels_last(gets)))
     if same and not (last and pictures):
         return "same"
@@ -113,50 +152,121 @@ def arrange(network: onnx.ModelProto, found: Layout, signature: Signature, where
     ]
 
 
-def declare(network: onnx.ModelProto, signature: Signature, where: str) -> list[str]:
+def declare(network: onnx.ModelProto, rows: Rows, where: str) -> tuple[list[str], dict[str, int]]:
     """Run the graph, and declare type, shape and batch of its ends where they are missing or not so, in place.
 
+    Args:
+        rows: an example by input, (1, ...) each.
     Returns:
-        What people should be told.
+        What people should be told, and of each output the axis that counts examples; where it has none, none.
     Raises:
-        ModelError: it does not run, or gives no tensor.
+        ModelError: it does not run, or gives what is no tensor.
     """
     from onnx import TypeProto, helper
 
-    first, last = network.graph.input[0], network.graph.output[0]
-    if not first.type.tensor_type.HasField("shape"):
-        sizes: list[Any] = ["batch", *signature.input_shape]
-        first.CopyFrom(helper.make_tensor_value_info(first.name, first.type.tensor_type.elem_type, sizes))
-    batch, said = _batch(first), TypeProto()
-    said.CopyFrom(last.type)
-    last.ClearField("type")
+    for item in inputs_of(network.graph):
+        if not item.type.tensor_type.HasField("shape"):
+            sizes: list[Any] = ["batch", *rows[item.name].shape[1:]]
+            item.CopyFrom(helper.make_tensor_value_info(item.name, item.type.tensor_type.elem_type, sizes))
+    said = []
+    for item in network.graph.output:
+        said.append(TypeProto())
+        said[-1].CopyFrom(item.type)
+        item.ClearField("type")
     try:
         session = _session(network)
-        answer = session.run(_zeros(session, batch or 1, signature.input_shape))[last.name]
-        inferred = session.outputs[0].shape
+        at = session.places(rows)
+        answers = session.run(at.fit(session.named(rows)))
     except Exception as error:
         raise ModelError(f"{where}: ONNX Runtime cannot run it: {words(error)[:300]}") from None
+    for item, told, tensor in zip(network.graph.output, said, session.outputs, strict=True):
+        _declare_output(item, told, answers[item.name], tensor.shape, where)
+    if at.fixed is not None:
+        return [], _axes_of_fixed(session, rows, at.fixed)
+    axes = all_counting(session.ask, rows)
+    if axes:
+        return [], axes
+    for item in inputs_of(network.graph):
+        dims, axis = item.type.tensor_type.shape.dim, at.axes[item.name]
+        if axis is not None and dims:
+            dims[axis].Clear()
+            dims[axis].dim_value = 1
+    note = "the graph says that it takes any number of examples at once, and takes one: it came in with a batch of 1"
+    return [note], _axes_of_fixed(session, rows, 1)
+
+
+def _axes_of_fixed(session: Session, rows: Rows, fixed: int) -> dict[str, int]:
+    if fixed == 1:
+        return {name: 0 for name, value in session.ask(rows).items() if np.shape(value)[:1] == (1,)}
+    return batch_axes(session.ask, rows, fixed)
+
+
+def _declare_output(
+    item: onnx.ValueInfoProto,
+    said: onnx.TypeProto,
+    answer: Any,
+    inferred: tuple[int | str | None, ...] | None,
+    where: str,
+) -> None:
+    """Write type and shape of an output as the file says them, where that is so; else as they were seen.
+
+    Args:
+        said: by the file.
+        inferred: the shape, by the runtime.
+    """
+    from onnx import helper
+
     if not isinstance(answer, np.ndarray):
         raise ModelError(
-            f"{where}: its output '{last.name}' is a {type(answer).__name__}, no tensor. Take what makes it (ZipMap) "
+            f"{where}: its output '{item.name}' is a {type(answer).__name__}, no tensor. Take what makes it (ZipMap) "
             "out of the graph"
         )
     kind = helper.np_dtype_to_tensor_dtype(answer.dtype)
     shape = said.tensor_type.shape.dim
     true = said.tensor_type.HasField("shape") and fits(answer.shape, [dim.dim_value or None for dim in shape])
     if true and said.tensor_type.elem_type == kind:
-        last.type.CopyFrom(said)
-    else:
-        known = fits(answer.shape, [size if isinstance(size, int) else None for size in inferred or ()])
-        sizes = list(inferred or ()) if known else ["batch", *(None for _ in answer.shape[1:])][: answer.ndim]
-        last.CopyFrom(helper.make_tensor_value_info(last.name, kind, sizes))
+        item.type.CopyFrom(said)
+        return
+    known = fits(answer.shape, [size if isinstance(size, int) else None for size in inferred or ()])
+    sizes = list(inferred or ()) if known else ["batch", *(None for _ in answer.shape[1:])][: answer.ndim]
+    item.CopyFrom(helper.make_tensor_value_info(item.name, kind, sizes))
 
-    dims = first.type.tensor_type.shape.dim
-    if batch is not None or not dims or counting(session.first, _zeros(session, 1, signature.input_shape)) is not None:
-        return []
-    dims[0].Clear()
-    dims[0].dim_value = 1
-    return ["the graph says that it takes any number of examples at once, and takes one: it came in with a batch of 1"]
+
+def described(network: onnx.ModelProto, axes: Mapping[str, int], signature: Signature) -> Signature:
+    """The signature with inputs and outputs as the graph declares them, of one example.
+
+    Args:
+        axes: of each output the one that counts examples.
+    """
+    given = {item.name: item for item in signature.inputs}
+    inputs = []
+    taken = [
+        item for item in map(declared, inputs_of(network.graph)) if item.name not in signature.state.keys() - given
+    ]
+    for item in taken:
+        own = given[item.name] if item.name in given else signature.inputs[0]
+        kind = own.dtype if item.dtype is None else item.dtype.name
+        inputs.append(Named(name=item.name, dtype=kind, shape=_axis_names(own.shape, item.shape)))
+    steps = (signature.steps,) if signature.steps is not None else ()
+    outputs = []
+    for item in map(declared, network.graph.output):
+        sizes = [f"{item.name}_{axis}" if size is None else size for axis, size in enumerate(item.shape or ())]
+        if item.name in axes and sizes:
+            del sizes[axes[item.name]]
+        kind = "float32" if item.dtype is None else item.dtype.name
+        outputs.append(Named(name=item.name, dtype=kind, shape=(*steps, *sizes)))
+    return signature.model_copy(update={"inputs": tuple(inputs), "outputs": tuple(outputs)})
+
+
+def _axis_names(own: Sequence[int | str], graph: Sequence[int | str | None] | None) -> tuple[int | str, ...]:
+    """The data's shape of an example, its names those of the graph where that has any."""
+    of_graph = tuple(graph or ())[-len(own) :] if own else ()
+    if len(of_graph) < len(own):
+        return tuple(own)
+    return tuple(
+        name if isinstance(size, str) and isinstance(name, str) else size
+        for size, name in zip(own, of_graph, strict=True)
+    )
 
 
 def _wanted(network: onnx.ModelProto) -> _Sizes | None:
@@ -177,7 +287,7 @@ def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _runs(network: onnx.ModelProto, shape: tuple[int, ...]) -> bool:
     try:
         session = _session(network)
-        session.run(_zeros(session, _batch(network.graph.input[0]) or 1, shape))
+        session.run(np.zeros((_batch(network.graph.input[0]) or 1, *shape), session.inputs[0].dtype))
     except Exception:
         return False
     return True
@@ -185,7 +295,3 @@ def _runs(network: onnx.ModelProto, shape: tuple[int, ...]) -> bool:
 
 def _session(network: onnx.ModelProto) -> Session:
     return Session(network.SerializeToString(), quiet_options())
-
-
-def _zeros(session: Session, count: int, shape: tuple[int, ...]) -> NDArray[Any]:
-    return np.zeros((count, *shape), session.inputs[0].dtype)

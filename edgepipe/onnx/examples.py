@@ -46,9 +46,9 @@ class Places:
             for name, value in rows.items()
         }
 
-    def shapes(self, examples: Mapping[str, _Shape]) -> dict[str, _Shape]:
-        """Shape of each input in a run of such examples: of `fixed` ones, or of one."""
-        count = self.fixed or 1
+    def shapes(self, examples: Mapping[str, _Shape], count: int = 1) -> dict[str, _Shape]:
+        """Shape of each input in a run of such examples: of `fixed` ones, or of so many."""
+        count = self.fixed or count
         return {
             name: shape if (axis := self.axes[name]) is None else (*shape[:axis], count, *shape[axis:])
             for name, shape in examples.items()

@@ -56,7 +56,7 @@ class SequenceSession(Session):
         return by_name([item.name for item in self.inputs], examples, self.name, self.state)
 
     def one_run(self, examples: Given) -> dict[str, NDArray[Any]]:
-        return first_run(self.inputs, examples, self.state, self.steps, self.name)
+        return first_step(self.inputs, examples, self.state, self.steps, self.name)
 
     def runs(self, examples: Given, outputs: Sequence[str] = ()) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """What each run of the examples is given, by input as the graph takes it, and answers.
@@ -123,7 +123,7 @@ def has_steps(item: Tensor, value: NDArray[Any], steps: int) -> bool:
     return item.shape is None or value.ndim > len(item.shape)
 
 
-def first_run(
+def first_step(
     inputs: Sequence[Tensor], examples: Given, state: Mapping[str, str], steps: int, what: str
 ) -> dict[str, NDArray[Any]]:
     """What the first run of examples takes, by input, (n, ...) each: their first steps, and the state as it begins.
@@ -137,7 +137,7 @@ def first_run(
     """
     rows = by_name([item.name for item in inputs], examples, what, state)
     found = {
-        item.name: rows[item.name][:, 0] if has_steps(item, rows[item.name], steps) else rows[item.name]
+        item.name: rows[item.name][:, 0] if state and has_steps(item, rows[item.name], steps) else rows[item.name]
         for item in inputs
         if item.name in rows and item.name not in state
     }

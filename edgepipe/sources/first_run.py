@@ -8,6 +8,7 @@ in a process with bounds on time and memory. A plain network costs no process.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -20,8 +21,12 @@ from edgepipe.base.bounded import Bound, answer, bound_of
 from edgepipe.base.scratch import scratch
 from edgepipe.contract import Job, Signature, Split
 from edgepipe.errors import MeasureError, ModelError
+from edgepipe.onnx.examples import ExampleShapes, places
 from edgepipe.onnx.files import load_structure
 from edgepipe.onnx.inputs import inputs_of
+from edgepipe.onnx.sequences import check_state, first_step
+from edgepipe.onnx.session import Given
+from edgepipe.onnx.tensor_types import declared
 
 if TYPE_CHECKING:
     import onnx
@@ -34,7 +39,9 @@ TRIED = 4
 """Examples of a first run."""
 AT_ONCE = 64
 """Examples of the largest run that edgepipe makes of itself."""
-EXAMPLES_FILE = "examples.npy"
+EXAMPLES_FILE = "examples{}.npy"
+_ANY = 8
+"""Length of an axis that has only a name, where there is no example."""
 
 _PLAIN = """
     Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Celu Clip Concat Constant Conv
@@ -68,11 +75,50 @@ class Bounded(Protocol):
     def model_dump(self, *, mode: str) -> dict[str, Any]: ...
 
 
-def tried(settings: Bounded, network: onnx.ModelProto, signature: Signature, seed: int, job: Job | None) -> bool:
+def example_of(signature: Signature, job: Job | None) -> dict[str, NDArray[Any]]:
+    """An example by the data's names, (1, ...) each: a real one where there is any."""
+    data = None if job is None else job.data
+    if data is not None and data.count(Split.EVALUATION):
+        return dict(next(data.batches(Split.EVALUATION, 1, [0])).inputs)
+    return {
+        item.name: np.zeros((1, *(_ANY if isinstance(size, str) else size for size in item.shape)), item.dtype)
+        for item in signature.inputs
+    }
+
+
+def sized(signature: Signature, example: Mapping[str, NDArray[Any]]) -> Signature:
+    """The signature with the sizes of that example in the place of the names of axes."""
+    inputs = tuple(item.model_copy(update={"shape": example[item.name].shape[1:]}) for item in signature.inputs)
+    return signature.model_copy(update={"inputs": inputs})
+
+
+def rows_of(
+    network: onnx.ModelProto, signature: Signature, example: Mapping[str, NDArray[Any]], where: str
+) -> dict[str, NDArray[Any]]:
+    """What one run on an example is given, by the graph's inputs, (1, ...) each, the state included.
+
+    Raises:
+        ModelError: the names of data and graph do not fit; says which the graph has.
+    """
+    inputs = list(map(declared, inputs_of(network.graph)))
+    check_state(inputs, list(map(declared, network.graph.output)), signature.state, where)
+    return first_step(inputs, example, signature.state, signature.steps or 1, where)
+
+
+def tried(
+    settings: Bounded,
+    network: onnx.ModelProto,
+    signature: Signature,
+    rows: Mapping[str, NDArray[Any]],
+    seed: int,
+    job: Job | None,
+) -> bool:
     """Load and run a recipe's file once in a process with bounds, where it could need them.
 
     Args:
         network: the parsed file, nothing in it written out yet.
+        signature: without names of axes.
+        rows: of one run, as `rows_of` gives them.
         job: gives real examples, where there is one.
     Returns:
         Whether it was loaded there, and what that compares need not be compared twice.
@@ -80,11 +126,11 @@ def tried(settings: Bounded, network: onnx.ModelProto, signature: Signature, see
         ModelError: it took too much, killed the process, or cannot be loaded.
     """
     path = Path(settings.path)
-    if in_bounds or not may_grow(network, signature.input_shape, path, AT_ONCE):
+    if in_bounds or not may_grow(network, {name: value.shape[1:] for name, value in rows.items()}, path, AT_ONCE):
         return False
     with scratch("first-run") as folder:
-        _save_examples(folder, job)
         asked = {
+            "inputs": _save(folder, _first(job)),
             "settings": {**settings.model_dump(mode="json"), "path": str(path.absolute())},
             "shown": str(path),
             "signature": signature.model_dump(mode="json"),
@@ -98,12 +144,13 @@ def tried(settings: Bounded, network: onnx.ModelProto, signature: Signature, see
     return bool(reply.get("loaded"))
 
 
-def tried_file(path: Path, inputs: NDArray[Any], what: str) -> None:
+def tried_file(path: Path, inputs: Given, what: str, signature: Signature | None = None) -> None:
     """The same of a file that is run as it is, as in a bundle.
 
     Args:
-        inputs: examples, (n, ...), which it is to be run on.
+        inputs: examples, (n, ...), which it is to be run on; by name where there are several.
         what: names the file in messages.
+        signature: says whether examples have steps; None: they have none.
     Raises:
         ModelError: it took too much, or killed the process. What cannot be opened is told by whoever opens it next.
     """
@@ -111,28 +158,39 @@ def tried_file(path: Path, inputs: NDArray[Any], what: str) -> None:
         network = load_structure(path)
     except MeasureError:
         return
-    if may_grow(network, inputs.shape[1:], path):
+    state, steps = ({}, 1) if signature is None else (signature.state, signature.steps or 1)
+    rows = first_step(list(map(declared, inputs_of(network.graph))), inputs, state, steps, what)
+    if may_grow(network, {name: value.shape[1:] for name, value in rows.items()}, path):
         with scratch("first-run") as folder:
-            np.save(folder / EXAMPLES_FILE, inputs, allow_pickle=False)
-            _answer(folder, {"file": str(path.absolute())}, what, bound_of(_stored_bytes(network, path)))
+            given = inputs if isinstance(inputs, Mapping) else {next(iter(rows)): inputs}
+            asked = {"file": str(path.absolute()), "state": dict(state), "steps": steps, "inputs": _save(folder, given)}
+            _answer(folder, asked, what, bound_of(_stored_bytes(network, path)))
 
 
 def _answer(folder: Path, asked: dict[str, Any], what: str, bound: Bound) -> dict[str, Any]:
     return answer(_WORKER, folder, {**asked, "gigabytes": bound.gigabytes, "minutes": bound.minutes}, what, bound)
 
 
-def _save_examples(folder: Path, job: Job | None) -> None:
+def _first(job: Job | None) -> Mapping[str, NDArray[Any]]:
+    """A few real examples, where there are any."""
     data = None if job is None else job.data
-    if data is not None and (count := min(TRIED, data.count(Split.EVALUATION))):
-        inputs = next(data.batches(Split.EVALUATION, count, range(count))).only
-        np.save(folder / EXAMPLES_FILE, inputs, allow_pickle=False)
+    if data is None or not (count := min(TRIED, data.count(Split.EVALUATION))):
+        return {}
+    return next(data.batches(Split.EVALUATION, count, range(count))).inputs
 
 
-def may_grow(network: onnx.ModelProto, input_shape: tuple[int, ...], path: Path, at_once: int = 1) -> bool:
+def _save(folder: Path, examples: Mapping[str, NDArray[Any]]) -> list[str]:
+    """Write them for the worker; their names, in the order of the files."""
+    for number, value in enumerate(examples.values()):
+        np.save(folder / EXAMPLES_FILE.format(number), value, allow_pickle=False)
+    return list(examples)
+
+
+def may_grow(network: onnx.ModelProto, example: ExampleShapes, path: Path, at_once: int = 1) -> bool:
     """Whether one run could take more time or memory than a plain network: so does whatever is not known not to.
 
     Args:
-        input_shape: of one example, without the batch axis.
+        example: its shape, by input, without the axis that counts examples.
         path: of the file; its external data lies beside it.
         at_once: examples of the largest run.
     """
@@ -144,10 +202,10 @@ def may_grow(network: onnx.ModelProto, input_shape: tuple[int, ...], path: Path,
     stored = _stored_bytes(network, path)
     if weights > max(_MOST_ELEMENTS, 2 * stored):
         return True  # several of them are the same bytes
-    one = _tensors(network, input_shape, 1)
+    one = _tensors(network, example, 1)
     if one is None or sum(item.values for item in one.values()) > _MOST_ELEMENTS:
         return True
-    many = one if at_once == 1 else _tensors(network, input_shape, at_once)
+    many = one if at_once == 1 else _tensors(network, example, at_once)
     if many is None:
         return True
     in_powers = any(many[name].values > at_once * item.values for name, item in one.items())
@@ -206,7 +264,7 @@ def _most_at_a_time(network: onnx.ModelProto, tensors: dict[str, _Tensor]) -> in
     return most
 
 
-def _tensors(network: onnx.ModelProto, input_shape: tuple[int, ...], batch: int) -> dict[str, _Tensor] | None:
+def _tensors(network: onnx.ModelProto, example: ExampleShapes, batch: int) -> dict[str, _Tensor] | None:
     """All tensors but the weights, as ONNX infers them from so many examples; None where a shape is not known.
 
     What the file itself says of them counts for nothing, but for a batch that it has fixed.
@@ -214,7 +272,11 @@ def _tensors(network: onnx.ModelProto, input_shape: tuple[int, ...], batch: int)
     import onnx
 
     inputs = inputs_of(network.graph)
-    if len(inputs) != 1:
+    if not isinstance(example, Mapping):
+        example = dict.fromkeys([item.name for item in inputs], example)
+    try:
+        given = places(list(map(declared, inputs)), example, "the graph").shapes(example, batch)
+    except MeasureError:
         return None
     bare = onnx.ModelProto(ir_version=max(network.ir_version, 4), opset_import=network.opset_import)
     bare.graph.name = "bare"
@@ -224,19 +286,16 @@ def _tensors(network: onnx.ModelProto, input_shape: tuple[int, ...], batch: int)
             bare.graph.initializer.append(item)
         else:
             bare.graph.initializer.add(name=item.name, data_type=item.data_type, dims=item.dims)
-    first = inputs[0].type.tensor_type
-    dims = first.shape.dim
-    batch = dims[0].dim_value if len(dims) and dims[0].dim_value > 0 else batch
-    element = first.elem_type
-    shape = [batch, *input_shape]
-    bare.graph.input.append(onnx.helper.make_tensor_value_info(inputs[0].name, element, shape))
+    for item in inputs:
+        kind = item.type.tensor_type.elem_type
+        bare.graph.input.append(onnx.helper.make_tensor_value_info(item.name, kind, given[item.name]))
     bare.graph.output.extend(onnx.ValueInfoProto(name=item.name) for item in network.graph.output)
     try:
         known = onnx.shape_inference.infer_shapes(bare)
     except Exception:
         return None
     found = {item.name: _sizes(item) for item in (*bare.graph.input, *known.graph.value_info, *known.graph.output)}
-    names = (inputs[0].name, *(name for node in network.graph.node for name in node.output if name))
+    names = (*given, *(name for node in network.graph.node for name in node.output if name))
     sizes = {name: item for name in names if (item := found.get(name)) is not None}
     return sizes if all(name in sizes for name in names) else None
 

@@ -14,7 +14,11 @@ from edgepipe.base.bounded import is_memory, limit_memory
 from edgepipe.contract import Signature
 from edgepipe.contract.artifact import ONNX_FILE
 from edgepipe.errors import EdgepipeError, MeasureError
-from edgepipe.onnx.answers import session_answers
+from edgepipe.onnx.answers import NamedAnswers
+from edgepipe.onnx.batch_axis import count_of, cut, resized
+from edgepipe.onnx.sequences import SequenceSession
+from edgepipe.onnx.session import Session
+from edgepipe.onnx.session_options import asking
 from edgepipe.sources import first_run
 from edgepipe.sources.onnx_file import OnnxModel
 
@@ -29,7 +33,7 @@ def main() -> None:
     reply: dict[str, Any] = {}
     try:
         if "file" in asked:
-            _run(Path(asked["file"]), folder, 1, ends)
+            _run(Path(asked["file"]), folder, asked, ends)
         else:
             _load(asked, folder, ends)
             reply = {"loaded": True}
@@ -47,31 +51,39 @@ def _load(asked: dict[str, Any], folder: Path, ends: float) -> None:
     out = folder / "out"
     out.mkdir()
     settings = OnnxModel.model_validate(asked["settings"])
+    signature = Signature.model_validate(asked["signature"])
     try:
-        settings.load(out, Signature.model_validate(asked["signature"]), int(asked["seed"]), None)
+        settings.load(out, signature, int(asked["seed"]), None)
     except EdgepipeError as error:
         raise type(error)(str(error).replace(settings.path, asked["shown"])) from None
-    _run(out / ONNX_FILE, folder, int(asked["at_once"]), ends)
+    _run(out / ONNX_FILE, folder, {**asked, "state": signature.state, "steps": signature.steps}, ends)
 
 
-def _run(file: Path, folder: Path, at_once: int, ends: float) -> None:
+def _run(file: Path, folder: Path, asked: dict[str, Any], ends: float) -> None:
     """A loop may turn once for zeros, and for ever for real examples: so on these, where there are any.
 
     And on many together, for sizes may be powers of their number; as many as a network may need the time for.
     """
-    session = session_answers(file)
-    saved = folder / first_run.EXAMPLES_FILE
-    if not saved.is_file():
+    session = Session(file, asking())
+    if asked["state"]:
+        session = SequenceSession(file, asked["state"], asked["steps"], asking())
+    answers = NamedAnswers(session, [item.name for item in session.outputs if item.dtype is not None])
+    names = asked["inputs"]
+    if not names:
         return
-    examples = np.load(saved, allow_pickle=False)
+    examples = {
+        name: np.load(folder / first_run.EXAMPLES_FILE.format(number), allow_pickle=False)
+        for number, name in enumerate(names)
+    }
+    count = count_of(examples)
     began = time.monotonic()
-    for example in examples:
-        session(example[None])
+    for number in range(count):
+        answers(cut(examples, number, number + 1))
     now = time.monotonic()
-    each = max((now - began) / len(examples), 1e-6)
-    several = min(at_once, int((ends - now) / 2 / each))
-    if several > 1 and session.together(examples) > 1:
-        session(np.resize(examples, (several, *examples.shape[1:])))
+    each = max((now - began) / count, 1e-6)
+    several = min(int(asked.get("at_once", 1)), int((ends - now) / 2 / each))
+    if several > 1 and answers.together(examples) > 1:
+        answers(resized(examples, several))
 
 
 if __name__ == "__main__":

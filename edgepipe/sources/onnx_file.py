@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 from pydantic import Field, JsonValue
 
 from edgepipe.base.files import is_file
@@ -16,8 +17,10 @@ from edgepipe.contract.settings import PathText
 from edgepipe.errors import ModelError
 from edgepipe.onnx import ends as onnx_ends
 from edgepipe.onnx import external_data
+from edgepipe.onnx.examples import ExampleShapes
 from edgepipe.onnx.expanded import in_order, without_functions, without_sparse
 from edgepipe.onnx.files import load_structure
+from edgepipe.onnx.layout import Layout
 from edgepipe.onnx.messages import messages
 from edgepipe.onnx.rewritten import difference
 from edgepipe.onnx.session import words
@@ -31,7 +34,7 @@ _ALIKE = 1e-5
 
 
 class OnnxModel(ModelSource):
-    """A float ONNX file with one input; external data lies in its own folder, or in the one that its link ends in."""
+    """A float ONNX file; external data lies in its own folder, or in the one that its link ends in."""
 
     kind: ClassVar[Kind] = Kind.ONNX
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
@@ -73,23 +76,33 @@ class OnnxModel(ModelSource):
         where = f"model.path: {path}"
         network = _parse(path)
         found = external_data.places(network, path)
-        compared = first_run.tried(self, network, signature, seed, job)  # nothing is read or written out before
+        onnx_ends.check(network, where)
+        example = first_run.example_of(signature, job)
+        rows = first_run.rows_of(network, signature, example, where)
+        sized = first_run.sized(signature, example)
+        compared = first_run.tried(self, network, sized, rows, seed, job)  # nothing is read or written out before
         external_data.read(found)
         check_size(network, where, ModelError)
         _weights_are_no_inputs(network)
-        onnx_ends.check(network, where)
         in_order(network, where)
-        layout = onnx_ends.layout(network, signature, where)
-        shape = onnx_ends.shape_in(layout, signature)
-        network, notes = _in_plain_words(network, shape, where, compared=compared)
-        notes += _in_float32(network, shape, where)
-        notes += onnx_ends.arrange(network, layout, signature, where)
+        layout: Layout = "same"
+        shapes = {name: value.shape[1:] for name, value in rows.items()}
+        if len(rows) == 1:
+            layout = onnx_ends.layout(network, sized, where)
+            shapes = dict.fromkeys(rows, onnx_ends.shape_in(layout, sized))
+            rows = {name: np.zeros_like(value) for name, value in rows.items()}
+        else:
+            onnx_ends.check_shapes(network, rows, where)
+        network, notes = _in_plain_words(network, shapes, where, compared=compared)
+        notes += _in_float32(network, shapes, where)
+        notes += onnx_ends.arrange(network, layout, sized, where)
         if signature.preprocessing.image_size is not None and onnx_ends.takes_pixels(network):
             notes.append(
                 "the graph takes whole numbers: pictures are given as their pixels, 0 to 255, and data.mean and "
                 "data.std are not used; the bundle does the same"
             )
-        notes += onnx_ends.declare(network, signature, where)
+        told, axes = onnx_ends.declare(network, rows, where)
+        notes += told
         try:
             network.doc_string = ""
             onnx.save(network, out / ONNX_FILE)
@@ -98,11 +111,11 @@ class OnnxModel(ModelSource):
             raise ModelError(f"{where}: not a valid ONNX model: {str(error)[:300]}") from None
         if job is not None and notes:
             job.add("notes", *notes)
-        return seal(out, Kind.ONNX, signature)
+        return seal(out, Kind.ONNX, onnx_ends.described(network, axes, signature))
 
 
 def _in_plain_words(
-    network: onnx.ModelProto, input_shape: tuple[int, ...], where: str, *, compared: bool
+    network: onnx.ModelProto, example: ExampleShapes, where: str, *, compared: bool
 ) -> tuple[onnx.ModelProto, list[str]]:
     """The graph as passes know one, with what people should be told; it answers as the one that was given.
 
@@ -118,7 +131,7 @@ def _in_plain_words(
     plain = without_functions(network, where)
     if size := without_sparse(plain, where):
         notes.append(f"its sparse weights are stored densely: {size:,} bytes")
-    share = 0.0 if compared else difference(given, plain, input_shape, where, "")
+    share = 0.0 if compared else difference(given, plain, example, where, "")
     if share > _ALIKE:
         raise ModelError(
             f"{where}: with its local functions written out and its sparse weights dense it answers otherwise, by "
@@ -127,7 +140,7 @@ def _in_plain_words(
     return plain, notes
 
 
-def _in_float32(network: onnx.ModelProto, input_shape: tuple[int, ...], where: str) -> list[str]:
+def _in_float32(network: onnx.ModelProto, example: ExampleShapes, where: str) -> list[str]:
     """Make a graph of another float type one of float32, in place; what people should be told."""
     from edgepipe.onnx.in_float32 import kinds, other_float, to_float32
 
@@ -141,7 +154,7 @@ def _in_float32(network: onnx.ModelProto, input_shape: tuple[int, ...], where: s
     except Exception as error:
         raise ModelError(f"{where}: a {name} graph, which cannot be made float32: {str(error)[:200]}") from None
     check_size(network, where, ModelError)
-    share = difference(given, network, input_shape, where, f"a {name} graph (edgepipe works on float32): ")
+    share = difference(given, network, example, where, f"a {name} graph (edgepipe works on float32): ")
     if share > allowed:
         raise ModelError(
             f"{where}: a {name} graph, which in float32 answers otherwise, by {share:.2g} of the largest answer (at "

@@ -204,9 +204,10 @@ def test_functions_that_no_stack_holds_are_refused(tmp_path: Path, capfd) -> Non
 
 def test_what_the_process_with_bounds_refuses_is_said_in_the_loaders_words(tmp_path: Path, capfd) -> None:
     network = onnx.load(loop(tmp_path / "m.onnx", 1))
-    network.graph.output.append(helper.make_tensor_value_info("mean", TensorProto.FLOAT, []))
+    network.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 4
     onnx.save(network, tmp_path / "m.onnx")
-    assert f"model.path: {tmp_path}/m.onnx: has 2 outputs" in refused(ran(tmp_path), capfd)
+    said = f"model.path: {tmp_path}/m.onnx: its input 'x' is [4, 16, 16] per example, the data gives [3, 16, 16]"
+    assert said in refused(ran(tmp_path), capfd)
 
 
 def test_a_strangers_bundle_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd) -> None:

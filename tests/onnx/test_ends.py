@@ -10,13 +10,14 @@ import onnxruntime as ort
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from edgepipe.contract import Job, Preprocessing, Signature
+from edgepipe.contract import Job, Preprocessing, Signature, Tensor
 from edgepipe.data.npz import NpzData
 from edgepipe.errors import ModelError
 from edgepipe.onnx.answers import session_answers
 from edgepipe.passes.export import Export
 from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.sources.onnx_file import OnnxModel
+from tests.onnx import networks
 
 node = helper.make_node
 SIZE = (6, 8)
@@ -226,3 +227,59 @@ def test_an_output_that_is_no_tensor_is_refused_with_its_name(tmp_path: Path) ->
     network.graph.output[0].CopyFrom(helper.make_tensor_sequence_value_info("parts", TensorProto.FLOAT, None))
     with pytest.raises(ModelError, match="its output 'parts' is a list, no tensor"):
         load(network, tmp_path)
+
+
+TOKENS = tuple(Tensor(name=name, dtype="int64", shape=(5,)) for name in ("mask", "ids", "types"))
+
+
+def loaded(path: Path, folder: Path, signature: Signature, data=None):
+    (folder / "out").mkdir()
+    job = Job(folder / "out", folder, data, 0, "load")
+    return OnnxModel(path=str(path)).load(job.out, signature, 0, job), job.facts.get("notes", [])
+
+
+@pytest.mark.parametrize("batch", ["batch", 1, 4])
+def test_several_inputs_and_outputs_are_told_as_the_graph_declares_them(tmp_path: Path, batch: int | str) -> None:
+    artifact, notes = loaded(networks.encoder(tmp_path / "m.onnx", batch), tmp_path, Signature(inputs=TOKENS))
+    assert notes == []
+    found = artifact.signature
+    assert [(item.name, item.dtype, item.shape) for item in found.inputs] == [
+        ("ids", "int64", (5,)),
+        ("mask", "int64", (5,)),
+        ("types", "int64", (5,)),
+    ]
+    assert [(item.name, item.dtype, item.shape) for item in found.outputs] == [
+        ("states", "float32", ("length", 6)),
+        ("pooled", "float32", (6,)),
+    ]
+
+
+def test_five_outputs_keep_their_types_and_lose_the_axis_that_counts(tmp_path: Path) -> None:
+    given = Signature(input_shape=(4,))
+    artifact, _ = loaded(networks.five_outputs(tmp_path / "m.onnx"), tmp_path, given)
+    assert [(item.name, item.dtype, item.shape) for item in artifact.signature.outputs] == [
+        ("a", "float32", (4,)),
+        ("b", "float32", (4,)),
+        ("c", "int64", ()),
+        ("d", "bool", (4,)),
+        ("e", "float32", (1,)),  # a graph of another float type came in as float32
+    ]
+    assert artifact.signature.inputs[0].name == "x"
+
+
+def test_a_state_is_no_input_of_the_data_and_its_outputs_have_steps(tmp_path: Path) -> None:
+    given = Signature(inputs=(Tensor(name="x", shape=(6, 1, 4)),), state={"h": "hn", "c": "cn"}, steps=6)
+    artifact, _ = loaded(networks.recurrent(tmp_path / "m.onnx"), tmp_path, given)
+    assert [(item.name, item.shape) for item in artifact.signature.inputs] == [("x", (6, 1, 4))]
+    assert [item.shape for item in artifact.signature.outputs] == [(6, "length", 3), (6, 1, 3), (6, 1, 3)]
+
+
+def test_names_and_shapes_that_do_not_fit_are_told_with_those_of_the_graph(tmp_path: Path) -> None:
+    path = networks.encoder(tmp_path / "m.onnx", length=7)
+    with pytest.raises(
+        ModelError, match=r"has no input 'kinds'; its input 'types' is given nothing\. Its inputs are ids"
+    ):
+        loaded(path, tmp_path, Signature(inputs=(*TOKENS[:2], Tensor(name="kinds", shape=(5,)))))
+    (tmp_path / "out").rmdir()
+    with pytest.raises(ModelError, match=r"its input 'ids' is \['batch', 7\], the data gives \[5\] per example"):
+        loaded(path, tmp_path, Signature(inputs=TOKENS))
