@@ -91,6 +91,8 @@ def known(section: str, place: list[str]) -> bool:
     if section == "passes":
         kinds = [find("passes", name) for name in entries("passes")]
         return len(place) < 2 or place[1] == "pass" or bool(fields_of(kinds, place[1:]))
+    if section == "goal" and len(place) == 1:
+        return True  # a task's measures are goals, and a task may be anybody's
     return bool(fields_of([Recipe], [section, *place]))
 
 
