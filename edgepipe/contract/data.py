@@ -101,9 +101,11 @@ class DataSource(Settings):
 
     Class attributes:
         libraries: distributions that it needs installed.
+        fetched: settings of folders into which it downloads what is not there yet.
     """
 
     libraries: ClassVar[tuple[str, ...]] = ()
+    fetched: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def open(self, cache: Path) -> Dataset:

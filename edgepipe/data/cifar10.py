@@ -7,7 +7,7 @@ import io
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -44,6 +44,8 @@ class Cifar10Data(PictureSettings):
 
     Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
     """
+
+    fetched: ClassVar[frozenset[str]] = frozenset({"root"})
 
     root: Path = Field(Path("data"), description=f"folder that holds {PYTHON_FOLDER} or {BINARY_FOLDER}")
     download: bool = Field(False, description="download the Python version into root when there is no copy (170 MB)")

@@ -15,13 +15,11 @@ from edgepipe.sources.settings import is_path
 def lacking_of(recipe: Recipe) -> Iterator[str]:
     """Files, folders and networks that the recipe names and that are not there."""
     yield from (f"{recipe.name}: {text}" for text in unusable(recipe))
-    for part, source, settings in (
-        ("model", recipe.model.source, recipe.model.settings),
-        ("data", recipe.data.source, recipe.data.settings),
-    ):
+    fetched = recipe.data.settings.fetched
+    for part, settings in (("model", recipe.model.settings), ("data", recipe.data.settings)):
         for name, value in settings:
             named = isinstance(value, Path) or (name in ("path", "weights") and isinstance(value, str))
-            if not named or source == "cifar10":  # which may be downloaded
+            if not named or (part == "data" and name in fetched):
                 continue
             if name == "weights" and not is_path(str(value)):
                 continue  # the name of published weights
