@@ -9,6 +9,7 @@ from edgepipe.base.files import is_file
 from edgepipe.base.suggest import did_you_mean
 from edgepipe.engine.verified import examples_for, model_of, ran_of, record_proofs, refuse_changed
 from edgepipe.errors import RecipeError
+from edgepipe.records.metrics import read_metrics
 from edgepipe.report.table import goal_line, rich_proofs
 from edgepipe.report.terminal import Arguments, LiveWatcher, output_console, print_note
 from edgepipe.store.store import Store
@@ -64,7 +65,7 @@ def main_verify(argv: list[str]) -> int:
             progress=watcher.progress,
         )
 
-    output_console().print(rich_proofs(proofs), soft_wrap=True)
+    output_console().print(rich_proofs(proofs, read_metrics(run).task if run else None), soft_wrap=True)
     missed = False
     if run is not None:
         for line in record_proofs(run, proofs, ran.target):

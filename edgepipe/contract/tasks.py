@@ -37,6 +37,11 @@ class Figure(NamedTuple):
     ci95: Interval | None = None
 
 
+def _digits(value: float) -> str:
+    """Four decimals, as scores have them; four digits of what they would not show, or show too many of."""
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 100 else f"{value:.4g}"
+
+
 @dataclass(frozen=True)
 class Measure:
     """One number that says how good answers are.
@@ -50,6 +55,7 @@ class Measure:
         worse_by: how far the gate lets it be worse when nobody says; a share of the value where `relative`.
         change: name of the paired difference to the baseline, positive where it got worse; "": NAME_drop or NAME_rise.
         change_title: for people.
+        column: whether it stands in the table of steps; the headline always does.
     """
 
     name: str
@@ -61,6 +67,7 @@ class Measure:
     relative: bool = False
     change: str = ""
     change_title: str = ""
+    column: bool = True
 
     @property
     def change_name(self) -> str:
@@ -71,13 +78,13 @@ class Measure:
         """The value for people."""
         if self.unit == "share":
             return f"{100 * value:.2f}%"
-        return f"{value:.4f}" if self.unit == "" else f"{value:.4g} {self.unit}"
+        return _digits(value) if self.unit == "" else f"{value:.4g} {self.unit}"
 
     def change_text(self, value: float) -> str:
         """A difference for people: of shares in percentage points."""
         if self.unit == "share":
             return f"{100 * value:+.2f} points"
-        return f"{value:+.4f}" if self.unit == "" else f"{value:+.4g} {self.unit}"
+        return ("" if value < 0 else "+") + _digits(value) if self.unit == "" else f"{value:+.4g} {self.unit}"
 
 
 class Task(Settings):

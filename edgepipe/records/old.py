@@ -22,7 +22,14 @@ TASKS: Mapping[str, tuple[Measure, ...]] = {
             change="accuracy_drop",
             change_title="top-1 drop",
         ),
-        Measure("top5", "top-5", "higher", "share of examples whose label is among the five best-scored", unit="share"),
+        Measure(
+            "top5",
+            "top-5",
+            "higher",
+            "share of examples whose label is among the five best-scored",
+            unit="share",
+            column=False,
+        ),
     ),
     "regression": (
         Measure(

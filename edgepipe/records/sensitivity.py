@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field, JsonValue
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, JsonValue, model_validator
 
 from edgepipe.records.metrics import Environment
 from edgepipe.records.quality import Record, TaskRecord
@@ -30,6 +33,19 @@ class LayerEffect(Record):
         None, description="milliseconds that keeping it float adds by the table of kernel costs: an estimate"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _old_names(cls, content: Any) -> Any:
+        """What schema 1 called agreement and top1."""
+        if not isinstance(content, Mapping):
+            return content
+        found = dict(content)
+        if found.get("alike") is None:
+            found["alike"] = found.get("agreement")
+        if not found.get("quality") and found.get("top1") is not None:
+            found["quality"] = {"top1": found["top1"]}
+        return found
+
 
 class Sensitivity(Record):
     """What `edgepipe sensitivity` finds: every layer alone, the worst first."""
@@ -51,3 +67,15 @@ class Sensitivity(Record):
     pruned: list[LayerEffect] = Field(default=[])
     seconds: float = 0.0
     environment: Environment
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_names(cls, content: Any) -> Any:
+        """What schema 1 called top1."""
+        if not isinstance(content, Mapping):
+            return content
+        found = dict(content)
+        for new, old in (("quality", "top1"), ("prune_quality", "prune_top1")):
+            if not found.get(new) and found.get(old) is not None:
+                found[new] = {"top1": found[old]}
+        return found

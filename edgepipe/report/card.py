@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from edgepipe.contract import Signature
 from edgepipe.records.metrics import Measurements, Metrics
-from edgepipe.records.quality import quality
-from edgepipe.report.table import markdown_table, markdown_text, percent
+from edgepipe.report.answers import measures_of
+from edgepipe.report.table import markdown_table, markdown_text
 
 
-def _answers(final: Measurements) -> list[str]:
-    found = quality(final)
-    if found is None:
-        return []
-    text = f"- {found.name}: {found.text} on {final.examples:,} examples"
-    if found.interval is not None and found.name == "top-1":
-        text += f" (95%: {percent(found.interval[0])} to {percent(found.interval[1])})"
-    return [text + (f", mean absolute error {final.mae:.4g}" if final.mae is not None else "")]
+def _answers(final: Measurements, metrics: Metrics) -> list[str]:
+    found = []
+    for measure in measures_of(metrics):
+        score = final.quality.get(measure.name)
+        if score is None or score.value is None:
+            continue
+        text = f"- {measure.title}: {measure.text(score.value)} on {final.examples:,} examples"
+        if score.ci95 is not None:
+            text += f" (95%: {measure.text(score.ci95[0])} to {measure.text(score.ci95[1])})"
+        found.append(text)
+    return found
 
 
 def model_card(metrics: Metrics, signature: Signature | None) -> str:
@@ -29,7 +32,7 @@ def model_card(metrics: Metrics, signature: Signature | None) -> str:
         lines += [
             f"- size: {final.size_bytes:,} bytes ({final.gzip_bytes:,} gzipped)",
             f"- parameters: {final.parameters:,}; multiply-accumulates for one example: {final.macs:,}",
-            *_answers(final),
+            *_answers(final, metrics),
             f"- latency: {final.latency_p50_ms:.2f} ms (p50), {final.latency_p90_ms:.2f} ms (p90), one example at a "
             f"time, {metrics.environment.threads} thread(s), {metrics.environment.cpu}",
             f"- peak memory of a process that loads and runs it: {final.peak_rss_bytes / 1e6:.0f} MB",

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
+from edgepipe.records.figures import COSTS
 from edgepipe.records.gate import Verdict, incomparable
 from edgepipe.records.metrics import Metrics
+from edgepipe.records.quality import TaskRecord
+from edgepipe.report.answers import number_text
 from edgepipe.report.table import markdown_rows, markdown_text
 
 
-def _number(name: str, value: float | None) -> str:
+def _number(task: TaskRecord | None, name: str, value: float | None) -> str:
     if value is None:
         return "-"
-    if name in ("size_bytes", "gzip_bytes", "macs"):
-        return f"{value:,.0f}"
-    if name in ("mae", "r2", "cosine"):
-        return f"{value:.4g}" if name == "mae" else f"{value:.4f}"
-    return f"{value:.2f}x" if name.startswith("times_") else f"{100 * value:.2f}%"
+    found = number_text(task, name, value)
+    if found is not None:
+        return found
+    if name.startswith("int8_share."):
+        return f"{100 * value:.2f}%"
+    if name not in COSTS:  # of another task
+        return f"{value:.4f}"
+    return f"{value:.2f}x" if name.startswith("times_") else f"{value:,.0f}"
 
 
 def _said(item: Verdict) -> str:
@@ -26,11 +32,9 @@ def _said(item: Verdict) -> str:
     return text + (f" ({item.why})" if item.why else "")
 
 
-def _sentence(item: Verdict) -> str:
-    return (
-        f"{item.name}: {_number(item.name, item.got)}, limit {_number(item.name, item.limit)}, "
-        f"baseline {_number(item.name, item.expected)}: {_said(item)}"
-    )
+def _sentence(task: TaskRecord | None, item: Verdict) -> str:
+    got, limit, expected = (_number(task, item.name, value) for value in (item.got, item.limit, item.expected))
+    return f"{item.name}: {got}, limit {limit}, baseline {expected}: {_said(item)}"
 
 
 def github_annotations(metrics: Metrics, verdicts: list[Verdict]) -> str:
@@ -39,7 +43,7 @@ def github_annotations(metrics: Metrics, verdicts: list[Verdict]) -> str:
     for item in verdicts:
         level = {"worse": "error", "missing": "error", "not_judged": "notice"}.get(item.status)
         if level is not None:
-            said.append((level, _sentence(item)))
+            said.append((level, _sentence(metrics.task, item)))
     lines = []
     for level, sentence in said:
         text = sentence.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
@@ -56,9 +60,9 @@ def markdown(metrics: Metrics, verdicts: list[Verdict]) -> str:
     rows = [
         (
             item.name,
-            _number(item.name, item.expected),
-            _number(item.name, item.limit),
-            _number(item.name, item.got),
+            _number(metrics.task, item.name, item.expected),
+            _number(metrics.task, item.name, item.limit),
+            _number(metrics.task, item.name, item.got),
             _said(item),
         )
         for item in verdicts
@@ -89,7 +93,7 @@ def junit(metrics: Metrics, verdicts: list[Verdict]) -> str:
         ElementTree.SubElement(case, "failure", message=reason)
     for item in verdicts:
         case = ElementTree.SubElement(suite, "testcase", classname=f"edgepipe.{metrics.recipe}", name=item.name)
-        said = _sentence(item)
+        said = _sentence(metrics.task, item)
         if item in bad:
             ElementTree.SubElement(case, "failure", message=said)
         elif item.status == "not_judged":

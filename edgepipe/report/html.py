@@ -8,13 +8,14 @@ from pathlib import Path
 
 from edgepipe.base.files import write_text
 from edgepipe.records.metrics import Audit, Metrics, StepRecord
-from edgepipe.records.quality import quality
+from edgepipe.records.quality import TaskRecord
 from edgepipe.records.sensitivity import LayerEffect
+from edgepipe.report.answers import change_title, interval_text, measures_of, score_text
 from edgepipe.report.page import page, table, tile
-from edgepipe.report.proofs import PROOF_COLUMNS, proof_notes, proof_row
+from edgepipe.report.proofs import proof_columns, proof_notes, proof_rows
 from edgepipe.report.sensitivity import layers_section
 from edgepipe.report.svg import Bar, bars, lines
-from edgepipe.report.table import columns, estimate_line, goal_line, markdown_table, percent, points, row, times
+from edgepipe.report.table import columns, estimate_line, goal_line, markdown_table, percent, rows, times
 
 
 def write_report(metrics: Metrics, path: Path) -> None:
@@ -39,7 +40,7 @@ def _body(metrics: Metrics) -> Iterator[str]:
     if metrics.goal:
         yield "<ul>"
         for result in metrics.goal:
-            yield f'<li class="{"good" if result.met else "bad"}">{html.escape(goal_line(result))}</li>'
+            yield f'<li class="{"good" if result.met else "bad"}">{html.escape(goal_line(result, metrics.task))}</li>'
         yield "</ul>"
     yield from _estimates(metrics)
     yield from _proofs(metrics)
@@ -47,7 +48,7 @@ def _body(metrics: Metrics) -> Iterator[str]:
     yield "<h2>What each step cost and bought</h2>"
     yield from _waterfall(metrics)
     base = [index for index, step in enumerate(metrics.passes) if step.label == metrics.baseline_step]
-    yield table(columns(metrics), [row(step) for step in metrics.passes], strong=base)
+    yield table(columns(metrics), rows(metrics), strong=base)
     yield '<p class="soft">The bold step is the baseline: every comparison is with it, on the same examples.</p>'
     found = [(step.label, finding) for step in metrics.passes for finding in step.findings]
     if found:
@@ -55,7 +56,7 @@ def _body(metrics: Metrics) -> Iterator[str]:
         yield from (f"<li><b>{html.escape(label)}</b>: {html.escape(text)}</li>" for label, text in found)
         yield "</ul>"
     yield from _outputs(metrics.passes)
-    yield from _sensitivity(metrics.passes)
+    yield from _sensitivity(metrics.passes, metrics.task)
     yield from _curves(metrics.passes)
     done = [step for step in metrics.passes if step.audit is not None]
     if done and done[-1].audit is not None:
@@ -124,7 +125,8 @@ def _proofs(metrics: Metrics) -> Iterator[str]:
     if not metrics.proofs:
         return
     yield "<h2>Run elsewhere: the deployed file on other processors and runtimes</h2>"
-    yield table(PROOF_COLUMNS, [proof_row(proof) for proof in metrics.proofs], left=(1, 6))
+    heads = proof_columns(metrics.task, metrics.proofs)
+    yield table(heads, proof_rows(metrics.task, metrics.proofs), left=(1, len(heads) - 2))
     yield "<ul>"
     yield from (f"<li>{html.escape(note)}</li>" for note in proof_notes(metrics.proofs))
     yield "</ul>"
@@ -138,22 +140,25 @@ def _tiles(metrics: Metrics) -> Iterator[str]:
     final, versus, base = metrics.final, metrics.versus_baseline, metrics.baseline
     if final is None or versus is None or base is None:
         return
-    interval = versus.times_faster_ci95
+    low, high = versus.times_faster_ci95
     yield '<div class="tiles">'
     yield tile(
         "smaller", times(versus.times_smaller), f"{base.size_bytes / 1e6:.2f} to {final.size_bytes / 1e6:.2f} MB"
     )
-    yield tile("faster", times(versus.times_faster), f"95%: {interval[0]:.2f} to {interval[1]:.2f}")
-    if versus.accuracy_drop is not None:
-        note = "points"
-        if versus.accuracy_drop_ci95 is not None:
-            note += f", 95%: {100 * versus.accuracy_drop_ci95[0]:+.2f} to {100 * versus.accuracy_drop_ci95[1]:+.2f}"
-        yield tile("accuracy drop", points(versus.accuracy_drop, None), note)
-    answers = quality(final)
-    if answers is not None:
-        yield tile(answers.name, answers.text, f"on {final.examples:,} examples")
+    yield tile("faster", times(versus.times_faster), f"95%: {low:.2f} to {high:.2f}")
+    measures = measures_of(metrics)
+    for measure in measures[:1]:
+        drop = versus.quality.get(measure.name)
+        if drop is not None and drop.drop is not None:
+            interval = f"95%: {interval_text(measure, drop.ci95)}" if drop.ci95 is not None else "against the baseline"
+            yield tile(change_title(measure), measure.change_text(drop.drop), interval)
+    for measure in measures:
+        note = f"on {final.examples:,} examples" if measure is measures[0] else ""
+        yield tile(measure.title, score_text(measure, final.quality.get(measure.name)), note)
     yield tile("latency p50", f"{final.latency_p50_ms:.2f} ms", f"was {base.latency_p50_ms:.2f} ms")
-    yield tile("int8 convolutions", percent(final.int8_share.conv, 0), "of their multiply-accumulates")
+    kind = "matrix products" if final.int8_share.conv is None else "convolutions"
+    share = final.int8_share.matmul if final.int8_share.conv is None else final.int8_share.conv
+    yield tile(f"int8 {kind}", percent(share, 0), "of their multiply-accumulates")
     yield tile("peak memory", f"{final.peak_rss_bytes / 1e6:.0f} MB", f"was {base.peak_rss_bytes / 1e6:.0f} MB")
     yield "</div>"
 
@@ -162,23 +167,29 @@ def _waterfall(metrics: Metrics) -> Iterator[str]:
     done = [step for step in metrics.passes if step.measurements is not None]
     if not done:
         return
-    accuracy, size, speed = [], [], []
+    first = measures_of(metrics)[:1]
+    answers, size, speed = [], [], []
     for step in done:
         measured, versus = step.measurements, step.versus_baseline
         assert measured is not None
         strong = step.label == metrics.baseline_step
-        answers = quality(measured)
-        if answers is not None:
-            accuracy.append(Bar(step.label, max(0.0, answers.value), answers.text, answers.interval, strong))
+        for measure in first:
+            score = measured.quality.get(measure.name)
+            if score is not None and score.value is not None:
+                answers.append(Bar(step.label, score.value, measure.text(score.value), score.ci95, strong))
         size.append(Bar(step.label, measured.size_bytes, f"{measured.size_bytes / 1e6:.2f} MB", None, strong))
         if versus is not None:
             text = times(versus.times_faster)
             speed.append(Bar(step.label, versus.times_faster, text, versus.times_faster_ci95, strong))
     yield '<div class="charts">'
-    if accuracy:
-        name = next(found.name for step in done if (found := quality(step.measurements)) is not None)
-        title = "Top-1 accuracy" if name == "top-1" else name
-        yield bars(accuracy, title=f"{title}, 95% interval" if name != "R2" else title, high=1.0)
+    for measure in first:
+        title = measure.title[:1].upper() + measure.title[1:]
+        if any(item.interval is not None for item in answers):
+            title += ", 95% interval"
+        if measure.better == "lower":
+            title += ", lower is better"
+        ends = [end for item in answers for end in (item.value, *(item.interval or ())) if end is not None]
+        yield bars(answers, title=title, high=1.0 if max(ends) <= 1 and measure.better == "higher" else None)
     yield bars(size, title="Bytes on disk")
     if speed:
         yield bars(speed, title="Times faster than the baseline, 95% interval")
@@ -213,13 +224,14 @@ def _curves(steps: Sequence[StepRecord]) -> Iterator[str]:
         yield "</div>"
 
 
-def _sensitivity(steps: Sequence[StepRecord]) -> Iterator[str]:
+def _sensitivity(steps: Sequence[StepRecord], task: TaskRecord | None) -> Iterator[str]:
     for step in steps:
         layers, kept = step.facts.get("sensitivity"), step.facts.get("kept_worst")
         if not isinstance(layers, list) or not isinstance(kept, list):
             continue
         yield f"<h2>Sensitivity: each layer of {html.escape(step.label)} alone in int8, on calibration examples</h2>"
-        yield from layers_section([LayerEffect.model_validate(item) for item in layers], [str(node) for node in kept])
+        effects = [LayerEffect.model_validate(item) for item in layers]
+        yield from layers_section(effects, [str(node) for node in kept], task)
         yield '<p class="soft">The bold layers were kept in float.</p>'
 
 

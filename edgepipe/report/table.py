@@ -11,30 +11,27 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from edgepipe.contract import Interval
-from edgepipe.records.metrics import Estimate, GoalResult, Measurements, Metrics, Proof, StepRecord, Versus
-from edgepipe.records.quality import quality
-from edgepipe.report.proofs import PROOF_COLUMNS, proof_notes, proof_row
+from edgepipe.contract import Interval, Measure
+from edgepipe.records.figures import measure_of
+from edgepipe.records.metrics import Estimate, GoalResult, Metrics, Proof, StepRecord
+from edgepipe.records.quality import TaskRecord
+from edgepipe.report.answers import (
+    answer_cells,
+    answer_columns,
+    change_title,
+    measures_of,
+    number_text,
+    number_title,
+    score_text,
+)
+from edgepipe.report.proofs import proof_columns, proof_notes, proof_rows
 
-_ANSWERS = {
-    "top-1": ("top-1", "drop (95%)", "agreement"),
-    "R2": ("MAE", "rise (95%)", "R2"),
-    "MAE": ("MAE", "rise (95%)", "R2"),
-    "cosine": ("cosine", "95%", "lowest 1%"),
-}
 _COST = ("MB", "smaller", "ms", "faster (95%)")
 _FIGURES = "three significant figures"
 _GOALS = {
     "times_smaller": ("smaller", "{:.2f}x"),
     "times_faster": ("faster", "{:.2f}x"),
-    "accuracy_drop": ("accuracy drop", "{:.2f} points"),
     "size_bytes": ("bytes", "{:,.0f}"),
-    "agreement": ("agreement", "{:.2%}"),
-    "top1": ("top-1", "{:.2%}"),
-    "mae": ("MAE", "{:.4g}"),
-    "mae_rise": ("rise of the MAE", "{:.4g}"),
-    "r2": ("R2", "{:.4f}"),
-    "cosine": ("cosine", "{:.4f}"),
     "latency_p50_ms": ("latency p50, ms", "{:.2f}"),
     "peak_rss_bytes": ("peak memory, bytes", "{:,.0f}"),
     "storage_mb": ("storage, MB", "{:.2f}"),
@@ -48,12 +45,6 @@ _GOALS = {
 def percent(value: float | None, digits: int = 2) -> str:
     """A share in [0, 1] as text, `-` where it is not known."""
     return "-" if value is None else f"{100 * value:.{digits}f}%"
-
-
-def points(value: float, interval: Interval | None) -> str:
-    """An accuracy drop in percentage points with its 95% interval."""
-    text = f"{100 * value:+.2f}"
-    return text if interval is None else f"{text} [{100 * interval[0]:+.2f}, {100 * interval[1]:+.2f}]"
 
 
 def times(value: float, interval: Interval | None = None) -> str:
@@ -73,43 +64,28 @@ def milliseconds(value: float) -> str:
 
 
 def columns(metrics: Metrics) -> tuple[str, ...]:
-    """The heads of the table: how a model answers is said in the measure of its task."""
+    """The heads of the table: how a model answers is said in the measures of its task."""
     measured = [step.measurements for step in metrics.passes if step.measurements is not None]
-    answers = next((found.name for item in measured if (found := quality(item)) is not None), "top-1")
     products = any(item.int8_share.matmul is not None for item in measured)
     int8 = "int8 matmul" if products and all(item.int8_share.conv is None for item in measured) else "int8 conv"
-    return ("step", *_ANSWERS[answers], *_COST, int8, "seconds")
+    return ("step", *answer_columns(measures_of(metrics)), *_COST, int8, "seconds")
 
 
-def _answers(measured: Measurements, versus: Versus | None) -> tuple[str, str, str]:
-    if measured.mae is not None:
-        rise = versus.mae_rise if versus else None
-        interval = versus.mae_rise_ci95 if versus else None
-        text = "-" if rise is None else f"{rise:+.4g}"
-        return (
-            f"{measured.mae:.4g}",
-            text + (f" [{interval[0]:+.4g}, {interval[1]:+.4g}]" if interval else ""),
-            "-" if measured.r2 is None else f"{measured.r2:.4f}",
-        )
-    if measured.cosine is not None:
-        low, high = measured.cosine_ci95 or (measured.cosine, measured.cosine)
-        return f"{measured.cosine:.4f}", f"[{low:.4f}, {high:.4f}]", f"{measured.cosine_p01 or 0:.4f}"
-    drop = "-"
-    if versus is not None and versus.accuracy_drop is not None:
-        drop = points(versus.accuracy_drop, versus.accuracy_drop_ci95)
-    return percent(measured.top1), drop, percent(versus.agreement if versus else None)
+def rows(metrics: Metrics) -> list[tuple[str, ...]]:
+    """The cells of every step, in the order of `columns`."""
+    measures = measures_of(metrics)
+    return [_row(step, measures) for step in metrics.passes]
 
 
-def row(step: StepRecord) -> tuple[str, ...]:
-    """The cells of one step, in the order of `columns`."""
+def _row(step: StepRecord, measures: Sequence[Measure]) -> tuple[str, ...]:
     measured, versus = step.measurements, step.versus_baseline
     label = f"{step.label} (inserted)" if step.inserted else step.label
     if measured is None:
-        return (label, step.status.replace("_", " "), *[""] * 8)
+        return (label, step.status.replace("_", " "), *[""] * (len(answer_columns(measures)) + len(_COST) + 1))
     share = measured.int8_share.matmul if measured.int8_share.conv is None else measured.int8_share.conv
     return (
         label,
-        *_answers(measured, versus),
+        *answer_cells(measures, measured, versus),
         megabytes(measured.size_bytes),
         times(versus.times_smaller) if versus else "-",
         milliseconds(measured.latency_p50_ms),
@@ -123,20 +99,28 @@ def _in(form: str, value: float) -> str:
     return f"{float(f'{value:.3g}'):g}" if form == _FIGURES else form.format(value)
 
 
-def goal_line(result: GoalResult) -> str:
-    """One line of the goal: what was wanted, what came, and the margin."""
-    name, form = _GOALS.get(result.name, (result.name, "{:.4g}"))
-    unit = 100 if form.endswith("points") else 1
-    wanted = _in(form, unit * result.wanted)
+def goal_line(result: GoalResult, task: TaskRecord | None = None) -> str:
+    """One line of the goal: what was wanted, what came, and the margin.
+
+    Args:
+        task: None: a measure is called by its name.
+    """
+    title, form = _GOALS.get(result.name, (number_title(task, result.name) or result.name, None))
+    _, change = measure_of(task, result.name)
+
+    def said(value: float, size: bool = False) -> str:
+        if form is not None:
+            return _in(form, value)
+        text = number_text(task, result.name, value) or f"{value:.4g}"
+        return text.lstrip("+") if change and size else text
+
+    wanted = said(result.wanted, size=True)
     if result.got is None or result.margin is None:
-        return f"{name}: wanted {wanted}, not measured"
+        return f"{title}: wanted {wanted}, not measured"
     word = "met" if result.met else "MISSED"
     side = "to spare" if result.met else "short"
     estimate = f" (estimate: {result.method})" if result.method else ""
-    return (
-        f"{name}: {_in(form, unit * result.got)}, goal {wanted}: {word}, "
-        f"{_in(form, unit * abs(result.margin))} {side}{estimate}"
-    )
+    return f"{title}: {said(result.got)}, goal {wanted}: {word}, {said(abs(result.margin), size=True)} {side}{estimate}"
 
 
 def estimate_line(item: Estimate) -> str:
@@ -154,14 +138,13 @@ def headline(metrics: Metrics) -> str:
     if metrics.status == "failed" or versus is None:
         return f"{metrics.recipe}: {metrics.status.replace('_', ' ')}"
     parts = [times(versus.times_smaller) + " smaller", times(versus.times_faster) + " faster"]
-    if versus.accuracy_drop is not None:
-        parts.append(f"accuracy drop {100 * versus.accuracy_drop:+.2f} points")
-    elif metrics.final is not None and (found := quality(metrics.final)) is not None:
-        parts.append(f"{found.name} {found.text}")
+    for measure in measures_of(metrics)[:1]:
+        drop = versus.quality.get(measure.name)
+        if drop is not None and drop.drop is not None:
+            parts.append(f"{change_title(measure)} {measure.change_text(drop.drop)}")
+        elif metrics.final is not None:
+            parts.append(f"{measure.title} {score_text(measure, metrics.final.quality.get(measure.name))}")
     return f"{metrics.recipe}: {metrics.status.replace('_', ' ')}: " + ", ".join(parts)
-
-
-_WIDE = (2, 3)
 
 
 def _short(cell: str, width: int) -> str:
@@ -172,33 +155,33 @@ def _short(cell: str, width: int) -> str:
 def rich_table(metrics: Metrics, width: int = 160) -> Group:
     """The closing table for a terminal of `width` characters; Markdown, so that it can be pasted."""
     heads = columns(metrics)
-    shown = [index for index in range(len(heads)) if width >= 140 or index not in _WIDE]
+    answers = range(2, 1 + len(answer_columns(measures_of(metrics))))  # beside the headline, as far as there is room
+    shown = [index for index in range(len(heads)) if width >= 140 or index not in answers]
     table = Table(box=box.MARKDOWN, padding=0)
     for index in shown:
         table.add_column(heads[index], justify="left" if index == 0 else "right", no_wrap=True)
-    for step in metrics.passes:
+    for step, cells in zip(metrics.passes, rows(metrics), strict=True):
         baseline = step.label == metrics.baseline_step
-        cells = row(step)
         table.add_row(
             *[Text(f" {_short(cells[index], width)} ") for index in shown], style="bold" if baseline else None
         )
     lines: list[Text | Table | Group] = [Text(headline(metrics), style="bold"), table]
     lines += [Text(f"- {step.label}: {finding}") for step in metrics.passes for finding in step.findings]
-    lines += [Text(("ok    " if result.met else "MISS  ") + goal_line(result)) for result in metrics.goal]
+    lines += [Text(("ok    " if result.met else "MISS  ") + goal_line(result, metrics.task)) for result in metrics.goal]
     if metrics.target != "host":
         lines += [Text(f"- {metrics.target}: {estimate_line(item)}") for item in metrics.estimates]
     if metrics.proofs:
-        lines += [Text(""), rich_proofs(metrics.proofs)]
+        lines += [Text(""), rich_proofs(metrics.proofs, metrics.task)]
     return Group(*lines)
 
 
-def rich_proofs(proofs: Sequence[Proof]) -> Group:
+def rich_proofs(proofs: Sequence[Proof], task: TaskRecord | None = None) -> Group:
     """The table of proofs for a terminal, with a line for each that failed or was skipped."""
     table = Table(box=box.MARKDOWN, padding=0)
-    for index, name in enumerate(PROOF_COLUMNS):
+    for index, name in enumerate(proof_columns(task, proofs)):
         table.add_column(f" {name} ", justify="left" if index == 0 else "right", no_wrap=True)
-    for proof in proofs:
-        cells = [Text(f" {cell} ") for cell in proof_row(proof)]
+    for proof, row in zip(proofs, proof_rows(task, proofs), strict=True):
+        cells = [Text(f" {cell} ") for cell in row]
         table.add_row(*cells, style="red" if proof.status == "failed" else None)
     return Group(table, *[Text(f"- {note}") for note in proof_notes(proofs)])
 
@@ -212,11 +195,11 @@ def markdown_text(text: str) -> str:
     return _MARKS.sub(r"\\\g<0>", html.escape(text, quote=False)).replace("\n", " ")
 
 
-def markdown_rows(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+def markdown_rows(columns: tuple[str, ...], cells: Sequence[tuple[str, ...]]) -> str:
     """A Markdown table; the first column is aligned left, the others right."""
     head = "| " + " | ".join(columns) + " |"
     rule = "|" + "|".join([":---"] + ["---:"] * (len(columns) - 1)) + "|"
-    return "\n".join([head, rule, *("| " + " | ".join(map(markdown_text, cells)) + " |" for cells in rows)])
+    return "\n".join([head, rule, *("| " + " | ".join(map(markdown_text, row)) + " |" for row in cells)])
 
 
 def markdown_table(metrics: Metrics) -> str:
@@ -224,7 +207,7 @@ def markdown_table(metrics: Metrics) -> str:
     text = [
         f"**{markdown_text(headline(metrics))}**",
         "",
-        markdown_rows(columns(metrics), [row(step) for step in metrics.passes]),
+        markdown_rows(columns(metrics), rows(metrics)),
     ]
     found = [
         f"- {markdown_text(step.label)}: {markdown_text(finding)}"
@@ -234,13 +217,19 @@ def markdown_table(metrics: Metrics) -> str:
     if found:
         text += ["", *found]
     if metrics.goal:
-        text += ["", *(f"- {'✔' if result.met else '✘'} {markdown_text(goal_line(result))}" for result in metrics.goal)]
+        text += [
+            "",
+            *(
+                f"- {'✔' if result.met else '✘'} {markdown_text(goal_line(result, metrics.task))}"
+                for result in metrics.goal
+            ),
+        ]
     if metrics.proofs:
-        text += ["", markdown_proofs(metrics.proofs)]
+        text += ["", markdown_proofs(metrics.proofs, metrics.task)]
     return "\n".join(text) + "\n"
 
 
-def markdown_proofs(proofs: Sequence[Proof]) -> str:
+def markdown_proofs(proofs: Sequence[Proof], task: TaskRecord | None = None) -> str:
     """The table of proofs as Markdown."""
     notes = [f"- {markdown_text(note)}" for note in proof_notes(proofs)]
-    return "\n".join([markdown_rows(PROOF_COLUMNS, [proof_row(proof) for proof in proofs]), *notes])
+    return "\n".join([markdown_rows(proof_columns(task, proofs), proof_rows(task, proofs)), *notes])

@@ -55,7 +55,8 @@ def finish(search: Search, study: Any, points: Any) -> int:
         from edgepipe.report.table import goal_line
 
         metrics = runs[index][1]
-        lines += [f"  {goal_line(result)}" for result in (metrics.goal if metrics else []) if not result.met]
+        if metrics is not None:
+            lines += [f"  {goal_line(result, metrics.task)}" for result in metrics.goal if not result.met]
         if metrics is not None and metrics.status == "not_verified":
             lines.append(f"  not verified: see {runs[index][2] / 'report.html'}")
     lines += [f"recipe: {search.folder / 'best.yaml'}", f"page: {search.folder / 'sweep.html'}"]

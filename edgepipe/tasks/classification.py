@@ -32,7 +32,14 @@ class Classification(Task):
             change="accuracy_drop",
             change_title="top-1 drop",
         ),
-        Measure("top5", "top-5", "higher", "share of examples whose label is among the five best-scored", unit="share"),
+        Measure(
+            "top5",
+            "top-5",
+            "higher",
+            "share of examples whose label is among the five best-scored",
+            unit="share",
+            column=False,
+        ),
     )
     trains: ClassVar[bool] = True
 

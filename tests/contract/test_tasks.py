@@ -12,6 +12,8 @@ from edgepipe.tasks.embedding import Embedding
 def test_a_measure_names_its_change_and_shows_values_in_its_unit() -> None:
     share = Measure("f1", "F1", "higher", "", unit="share")
     assert (share.change_name, share.text(0.5), share.change_text(0.013)) == ("f1_drop", "50.00%", "+1.30 points")
+    plain = Measure("mae", "MAE", "lower", "")
+    assert [plain.text(value) for value in (0.0, 0.5, 0.000125, 4321.5)] == ["0.0000", "0.5000", "0.000125", "4322"]
     error = Measure("mae", "MAE", "lower", "", unit="mm")
     assert (error.change_name, error.text(1.25), error.change_text(-0.5)) == ("mae_rise", "1.25 mm", "-0.5 mm")
     plain = Measure("r2", "R2", "higher", "", change="r2_lost")

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from edgepipe.__main__ import main
+from edgepipe.plugins import find
 from edgepipe.records.metrics import Metrics, WrongAnswer
+from edgepipe.records.quality import TaskRecord
 from edgepipe.report.card import model_card
 from edgepipe.report.html import write_report
 from edgepipe.report.svg import Dot, scatter
@@ -127,8 +129,13 @@ def test_compare_puts_runs_on_one_page(run: Path, tmp_path: Path) -> None:
 
 
 def test_pareto_keeps_what_nothing_beats_in_both() -> None:
-    runs = [{"final": {"top1": a, "ms": b}} for a, b in [(0.9, 3.0), (0.8, 1.0), (0.7, 2.0), (0.9, 3.0)]]
+    def run(task: str, value: float, ms: float) -> dict[str, object]:
+        score = {"value": value, "ci95": None, "better": "higher", "unit": ""}
+        return {"task": {"name": task}, "final": {"quality": {"good": score}, "ms": ms}}
+
+    runs = [run("a", *each) for each in [(0.9, 3.0), (0.8, 1.0), (0.7, 2.0), (0.9, 3.0)]]
     assert pareto([*runs, {"final": None}], "ms") == [True, True, False, True, False]
+    assert pareto([*runs, run("b", 0.1, 9.0)], "ms")[-1]  # another task's measure beats nothing
 
 
 def test_a_learning_curve_draws_validation_beside_training(run: Path, tmp_path: Path) -> None:
@@ -170,7 +177,11 @@ def test_a_drop_of_accuracy_is_said_in_points() -> None:
     from edgepipe.report.table import goal_line
 
     result = GoalResult(name="accuracy_drop", wanted=0.01, got=0.0011, met=True, margin=0.0089)
-    assert goal_line(result) == "accuracy drop: 0.11 points, goal 1.00 points: met, 0.89 points to spare"
+    task = TaskRecord.of("classification", find("tasks", "classification"))
+    assert goal_line(result, task) == "top-1 drop: +0.11 points, goal 1.00 points: met, 0.89 points to spare"
+    assert goal_line(result) == "accuracy_drop: 0.0011, goal 0.01: met, 0.0089 to spare"
+    missed = GoalResult(name="top1", wanted=0.9, got=0.5, met=False, margin=-0.4)
+    assert goal_line(missed, task) == "top-1: 50.00%, goal 90.00%: MISSED, 40.00% short"
 
 
 def test_overrides_too_long_for_a_terminal_give_way_to_the_folder() -> None:
