@@ -31,7 +31,7 @@ def edgepipe_run(tmp_path: Path) -> Callable[..., Metrics]:
     def run(recipe: str, *overrides: str, baseline: str | Path | None = None) -> Metrics:
         nonlocal count
         from edgepipe.__main__ import main
-        from edgepipe.records.gate import compare, incomparable, read_baseline
+        from edgepipe.records.gate import compare, fitting, incomparable, read_baseline
         from edgepipe.records.metrics import read_metrics
         from edgepipe.report.gate import markdown
 
@@ -52,6 +52,7 @@ def edgepipe_run(tmp_path: Path) -> Callable[..., Metrics]:
             return metrics
         if expected.recipe != metrics.recipe:
             pytest.fail(f"{baseline}: recipe: it is for '{expected.recipe}', the run is of '{metrics.recipe}'", False)
+        fitting(metrics, expected, str(baseline))
         verdicts = compare(metrics, expected)
         if any(item.status in ("worse", "missing") for item in verdicts):
             pytest.fail(markdown(metrics, verdicts), False)

@@ -35,7 +35,9 @@ from edgepipe.engine.hooks import Hook
 from edgepipe.errors import EdgepipeError, InputError
 from edgepipe.recipe.files import read_yaml
 from edgepipe.recipe.schema import Tracking
+from edgepipe.records.figures import ALIKE, COSTS, numbers
 from edgepipe.records.metrics import Metrics, StepRecord, read_metrics
+from edgepipe.records.quality import TaskRecord
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -348,8 +350,11 @@ def _settings(run: Path) -> dict[str, str]:
     )
 
 
-def _values(step: StepRecord) -> Iterator[tuple[str, float]]:
-    """Every number of a step that can be compared between runs."""
+def _values(step: StepRecord, task: TaskRecord | None) -> Iterator[tuple[str, float]]:
+    """Every number of a step that can be compared between runs; what its task measures is `quality/NAME`."""
+    for name, number in numbers(task, step.measurements, step.versus_baseline).items():
+        if name not in COSTS and name != ALIKE:
+            yield f"quality/{name}", number.value
     for part in (step.measurements, step.versus_baseline):
         for name, value in (part.model_dump(mode="json") if part is not None else {}).items():
             if name == "int8_share":
@@ -367,7 +372,7 @@ def _log(client: MlflowClient, run_id: str, metrics: Metrics, run: Path, end_ms:
         client.log_batch(run_id, params=params[first : first + _BATCH])
     found: list[Metric] = []
     for index, step in enumerate(metrics.passes):
-        for name, value in _values(step) if step.status == "ok" else ():
+        for name, value in _values(step, metrics.task) if step.status == "ok" else ():
             if math.isfinite(value):
                 # Under its own name over the steps, whose last value is the final model's; and under the step's.
                 found += [Metric(name, value, end_ms, index), Metric(f"{step.label}/{name}", value, end_ms, 0)]

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 import edgepipe
 from edgepipe.cli.verbs import VERBS
 from edgepipe.plugins import NOUNS, entries, find
+from edgepipe.recipe.goals import Named
 from edgepipe.recipe.schema import PARTS, Recipe
 
 HOME = Path(edgepipe.__file__).parent
@@ -93,6 +94,8 @@ def known(section: str, place: list[str]) -> bool:
         return len(place) < 2 or place[1] == "pass" or bool(fields_of(kinds, place[1:]))
     if section == "goal" and len(place) == 1:
         return True  # a task's measures are goals, and a task may be anybody's
+    if section == "task":
+        return bool(fields_of([Named, *(find("tasks", name) for name in entries("tasks"))], place))
     return bool(fields_of([Recipe], [section, *place]))
 
 

@@ -46,7 +46,7 @@ passes:
         (
             "int64",
             ["task=embedding"],
-            r"passes.tune: it trains, and .* classification only: this recipe's task is embedding",
+            r"passes.tune: it trains, and the task 'embedding' does not: remove the step",
         ),
         ("none at all", [], "passes.tune: it trains, but data.train is not set"),
     ],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgepipe.cli.writing import write
 from edgepipe.errors import InputError
-from edgepipe.records.gate import compare, incomparable, read_baseline
+from edgepipe.records.gate import compare, fitting, incomparable, read_baseline
 from edgepipe.records.metrics import read_metrics
 from edgepipe.report.gate import github_annotations, junit, markdown
 from edgepipe.report.terminal import Arguments, PlainConsole
@@ -31,6 +31,8 @@ def main_check(argv: list[str]) -> int:
             "Name the baseline of this recipe"
         )
     reasons = incomparable(metrics)
+    if not reasons:
+        fitting(metrics, baseline, str(args.baseline))
     verdicts = [] if reasons else compare(metrics, baseline)
     text = markdown(metrics, verdicts)
     PlainConsole(soft_wrap=True).print(text, markup=False, end="")

@@ -37,8 +37,10 @@ def main_plan(argv: list[str]) -> int:
         )
     console = wide_console()
     console.print(f"{recipe.name}: {recipe.description}", markup=False)
+    task = "by the labels" if recipe.task is None else str(recipe.task)
     console.print(
-        f"model: {recipe.model.source}   data: {recipe.data.source}   store: {recipe.store.root}", markup=False
+        f"model: {recipe.model.source}   data: {recipe.data.source}   task: {task}   store: {recipe.store.root}",
+        markup=False,
     )
     console.print(table)
     said = ", ".join(f"{key} {value}" for key, value in recipe.goals.items())

@@ -7,14 +7,14 @@ import math
 from pathlib import Path
 
 from edgepipe.base.marks import claim, ran_here
-from edgepipe.base.suggest import did_you_mean
 from edgepipe.errors import InputError, RecipeError
 from edgepipe.recipe.compose import compose
 from edgepipe.recipe.searched import search_space
-from edgepipe.records.pareto import OBJECTIVES
+from edgepipe.records.figures import ALIKE, OLD_NAMES
+from edgepipe.records.pareto import COSTLY, QUALITY
 from edgepipe.report.terminal import Arguments
 from edgepipe.search.best import finish
-from edgepipe.search.objectives import refuse_unmeasured
+from edgepipe.search.objectives import aims
 from edgepipe.search.space import Search, first_of, plain_yaml
 from edgepipe.search.study import carry_out
 
@@ -24,7 +24,11 @@ def _parser() -> Arguments:
     parser.add_argument("overrides", nargs="+", help="recipe=NAME, overrides, and KEY=a,b or KEY='interval(low,high)'")
     parser.add_argument("--trials", type=int, default=30, help="points of the whole study, of all processes together")
     parser.add_argument("--minutes", type=float, help="begin no trial that would end later, by the longest one so far")
-    parser.add_argument("--objectives", default="quality,size_bytes,times_faster", help=", ".join(OBJECTIVES))
+    parser.add_argument(
+        "--objectives",
+        default="quality,size_bytes,times_faster",
+        help=f"{QUALITY} (the headline measure of the task), any other measure of it, {ALIKE}, {', '.join(COSTLY)}",
+    )
     parser.add_argument(
         "--cheap",
         action="append",
@@ -47,12 +51,10 @@ def main_search(argv: list[str]) -> int:
         return 0
     if importlib.util.find_spec("optuna") is None:
         raise InputError("search needs optuna, not installed here: pip install 'edgepipe[search]'")
-    objectives = [name.strip() for name in args.objectives.split(",")]
-    for name in objectives:
-        if name not in OBJECTIVES:
-            raise RecipeError(f"command line: --objectives: unknown '{name}'.{did_you_mean(name, OBJECTIVES)}")
-    if len(set(objectives)) < len(objectives):
+    names = [OLD_NAMES.get(name.strip(), name.strip()) for name in args.objectives.split(",")]
+    if len(set(names)) < len(names):
         raise RecipeError(f"command line: --objectives: {args.objectives} names one of them twice")
+    aims(names, None)
     for name, given, least in (("trials", args.trials, 1), ("full", args.full, 1), ("minutes", args.minutes, 0)):
         if given is not None and (not least <= given < math.inf or given == 0):  # nor NaN
             raise RecipeError(f"command line: --{name}: {'more than 0' if least == 0 else 'at least 1'}, found {given}")
@@ -68,7 +70,7 @@ def main_search(argv: list[str]) -> int:
             raise RecipeError(f"command line: --cheap: {key} is searched: a cheap trial cannot set it for all points")
     recipe, _ = compose([*fixed, *first])
     compose([*fixed, *first, *args.cheap])  # every mistake is found before the first trial
-    refuse_unmeasured(recipe, objectives)
+    objectives = aims(names, recipe)
     folder = (args.out or Path("outputs/search") / recipe.name).absolute()
     try:
         claim(folder, "results", "command line: --out", ran_here)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from edgepipe.records.gate import room
+from edgepipe.records.figures import COSTS, Number, numbers
 from edgepipe.records.metrics import Estimate, GoalResult, Measurements, Proof, Versus
+from edgepipe.records.quality import TaskRecord
 
 Status = Literal["ok", "failed", "missed_goal", "not_verified"]
 
 
 def judged(
     goals: Mapping[str, float],
+    task: TaskRecord | None,
     measurements: Measurements | None,
     versus: Versus | None,
     estimated: Sequence[Estimate],
@@ -22,16 +24,15 @@ def judged(
     A budget is judged by the worse end of its estimate.
     """
     results = []
+    known = numbers(task, measurements, versus)
     by_name = {item.name: item for item in estimated}
     for name, wanted in goals.items():
-        got = getattr(versus, name, None)
-        if got is None:
-            got = getattr(measurements, name, None)
-        method = ""
+        number, method = known.get(name), ""
         if name in by_name:
-            got = by_name[name].high
+            number = Number(by_name[name].high, COSTS[name])
             method = "" if by_name[name].measured else by_name[name].method
-        margin = None if got is None else room(name, got, wanted)
+        got = None if number is None else number.value
+        margin = None if number is None else number.room(wanted)
         met = margin is not None and margin >= 0
         results.append(GoalResult(name=name, wanted=wanted, got=got, margin=margin, met=met, method=method))
     return results

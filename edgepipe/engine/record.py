@@ -18,9 +18,11 @@ from edgepipe.contract import Split
 from edgepipe.contract.artifact import Artifact, canonical_json
 from edgepipe.engine.judge import judged, status_of
 from edgepipe.engine.step import Steps
+from edgepipe.plugins import find
 from edgepipe.recipe.plan import LOAD, Plan, PlannedStep
 from edgepipe.recipe.schema import Recipe
 from edgepipe.records.metrics import Failure, Inputs, Metrics, Proof, StepRecord
+from edgepipe.records.quality import TaskRecord
 from edgepipe.records.run_folder import METRICS
 
 
@@ -69,7 +71,8 @@ class Account:
         measured = final.measurements if final else None
         estimated = estimates(recipe.target, measured, self.proofs) if measured is not None else []
         versus = final.versus_baseline if final else None
-        goal = judged(recipe.goals, measured, versus, estimated) if failure is None else []
+        task = self._task()
+        goal = judged(recipe.goals, task, measured, versus, estimated) if failure is None else []
         files = self.final.manifest.files if self.final is not None and failure is None else {}
         threads = steps.measure_settings().threads if steps else recipe.target.threads
         return Metrics(
@@ -82,6 +85,7 @@ class Account:
             baseline=base.measurements if base else None,
             final=measured,
             versus_baseline=versus,
+            task=task,
             goal=goal,
             target=recipe.target.name,
             estimates=estimated,
@@ -99,6 +103,13 @@ class Account:
             tolerances=recipe.tolerances,
             files={name: entry.sha256 for name, entry in files.items()},
         )
+
+    def _task(self) -> TaskRecord | None:
+        """What the outputs mean, as far as the run came to know it."""
+        if self.steps is None:
+            return None
+        name = self.steps.data.signature.task
+        return TaskRecord.of(name, find("tasks", name))
 
     def _every_step(self, failure: Failure | None) -> list[StepRecord]:
         """The records of the steps that ran, the failed one named, and of those that did not."""
@@ -150,7 +161,8 @@ def no_place(error: OSError, folder: Path) -> str:
 
 def describe(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain values, pass names included (`model_dump` alone would lose them)."""
-    plain = recipe.model_dump(mode="json", exclude={"passes", "model", "data"})
+    plain = recipe.model_dump(mode="json", exclude={"passes", "model", "data", "task"})
+    plain["task"] = None if recipe.task is None else recipe.task.plain()
     plain["model"] = {"source": recipe.model.source, **recipe.model.settings.model_dump(mode="json")}
     plain["data"] = {"source": recipe.data.source, **recipe.data.settings.model_dump(mode="json")}
     plain["passes"] = {label: {"pass": step.name, **step.settings.settings()} for label, step in recipe.passes.items()}

@@ -110,7 +110,7 @@ def _all_steps(account: Account, watcher: Watcher, hooks: Sequence[Hook], held: 
     recipe, plan = account.recipe, account.plan
     store = Store(Path(recipe.store.root), watcher.notice)
     held.enter_context(store.in_use())
-    data = with_task(recipe.data.settings.open(store.cache), recipe.task)
+    data = with_task(recipe.data.settings.open(store.cache), recipe.task_name)
     steps = account.steps = Steps(recipe, plan, account.folder, store, data, watcher)
     notes = Notes(steps, plan)
     current: Artifact | None = None

@@ -18,6 +18,7 @@ from edgepipe.errors import InputError
 from edgepipe.plugins import find
 from edgepipe.recipe.files import read_yaml
 from edgepipe.recipe.schema import StoreSettings
+from edgepipe.records.figures import OLD_NAMES
 from edgepipe.records.metrics import GoalResult, Metrics, Proof, read_metrics
 from edgepipe.records.run_folder import refuse_another
 from edgepipe.report.record import write_record
@@ -35,9 +36,14 @@ class Ran(BaseModel):
     store: StoreSettings = StoreSettings()
     verify_examples: int = Field(EXAMPLES, ge=1)
     verify_agreement: float = Field(AGREEMENT, ge=0, le=1)
-    task: str | None = None
+    task: str | dict[str, Any] | None = None
     data: dict[str, Any] | None = None
     target: Target | None = None
+
+    @property
+    def task_name(self) -> str | None:
+        """Name of the task, where the recipe names one."""
+        return str(self.task.get("name")) if isinstance(self.task, dict) else self.task
 
 
 def ran_of(what: Path) -> Ran:
@@ -98,7 +104,7 @@ def examples_for(inputs: Path | None, what: Path, ran: Ran, store: Store, count:
         data = find("data", settings.pop("source", None)).model_validate(settings)
     except ValueError as error:
         raise InputError(f"{what / 'recipe.yaml'}: data: {error}") from None
-    return examples_of(with_task(data.open(store.cache), ran.task), count)
+    return examples_of(with_task(data.open(store.cache), ran.task_name), count)
 
 
 def _arrays(path: Path) -> tuple[Any, Any]:
@@ -138,8 +144,8 @@ def record_proofs(run: Path, proofs: list[Proof], target: Target | None) -> list
         goal = metrics.goal
         if target is not None and metrics.final is not None:
             found = estimates(target, metrics.final, every)
-            wanted = {line.name: line.wanted for line in goal}
-            goal = judged(wanted, metrics.final, metrics.versus_baseline, found)
+            wanted = {OLD_NAMES.get(line.name, line.name): line.wanted for line in goal}
+            goal = judged(wanted, metrics.task, metrics.final, metrics.versus_baseline, found)
             update |= {"estimates": found, "goal": goal}
             if any(proof.target == target.verify and proof.latency_p50_ms is not None for proof in proofs):
                 rests = [line for line in goal if line.name in ("latency_ms", "energy_mj")]

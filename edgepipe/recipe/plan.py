@@ -116,11 +116,8 @@ def unusable(recipe: Recipe) -> list[str]:
         shape = (how.channels, *how.image_size)
         found += [f"{key}.{setting}: {text}" for key, settings in parts for setting, text in settings.misfits(shape)]
     learning = [label for label, step in recipe.passes.items() if step.settings.learns()]
-    if learning and recipe.task not in (None, "classification"):
-        found.append(
-            f"passes.{learning[0]}: it trains, and training knows classification only: this recipe's task is "
-            f"{recipe.task}. Remove the step"
-        )
+    if learning and recipe.task is not None and not recipe.task.settings.trains:
+        found.append(f"passes.{learning[0]}: it trains, and the task '{recipe.task.name}' does not: remove the step")
     elif learning and (why := recipe.data.settings.no_training()):
         found.append(f"passes.{learning[0]}: it trains, but {why}, or remove the step")
     return found

@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializeAsAny,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -27,7 +28,17 @@ from edgepipe.errors import RecipeError
 from edgepipe.measure.settings import MeasureSettings
 from edgepipe.passes.lower import Lower
 from edgepipe.plugins import find
-from edgepipe.records.gate import GATED
+from edgepipe.recipe.goals import (
+    Goal,
+    Named,
+    canonical,
+    goal_of,
+    kind_of_task,
+    named_tolerances,
+    problem,
+    tolerance,
+    unknown_goal,
+)
 from edgepipe.records.metrics import Tolerance
 from edgepipe.targets.profile import Budget, Target
 from edgepipe.verify.settings import AGREEMENT, EXAMPLES, TARGETS
@@ -64,27 +75,6 @@ class Data(BaseModel):
 
     source: str
     settings: DataSource
-
-
-class Goal(Settings):
-    """What the final artifact must reach against the baseline; a miss exits 1. Null: no goal."""
-
-    times_smaller: float | None = Field(None, gt=0, description="baseline bytes / final bytes, at least")
-    times_faster: float | None = Field(None, gt=0, description="baseline latency / final latency, at least")
-    accuracy_drop: float | None = Field(None, description="baseline top-1 minus final top-1, in [0, 1], at most")
-    agreement: float | None = Field(None, ge=0, le=1, description="share answered as the baseline answers, at least")
-    top1: float | None = Field(None, ge=0, le=1, description="share of right answers, at least")
-    mae: float | None = Field(None, ge=0, description="mean absolute error of a regression, at most")
-    mae_rise: float | None = Field(None, description="final MAE minus the baseline's, at most")
-    r2: float | None = Field(None, le=1, description="R2 of a regression, at least")
-    cosine: float | None = Field(None, le=1, description="mean cosine to the float model's vectors, at least")
-    size_bytes: int | None = Field(None, gt=0, description="bytes of the final ONNX file, at most")
-    latency_p50_ms: float | None = Field(None, gt=0, description="median latency here, in milliseconds, at most")
-    peak_rss_bytes: int | None = Field(None, gt=0, description="peak memory of a process that runs it, at most")
-    storage_mb: float | None = Field(None, gt=0, description="megabytes of the final file, at most")
-    memory_mb: float | None = Field(None, gt=0, description="peak megabytes of a process that runs it, at most")
-    latency_ms: float | None = Field(None, gt=0, description="milliseconds on the target, at most; else an estimate")
-    energy_mj: float | None = Field(None, gt=0, description="millijoules on the target, an estimate, at most")
 
 
 class StoreSettings(Settings):
@@ -147,8 +137,7 @@ def _build(kind: Any, value: Mapping[str, Any]) -> Any:
 
 
 def _refuse(key: str, text: str, value: object) -> ValidationError:
-    kind = PydanticCustomError("refused", "{text}", {"text": text})
-    return ValidationError.from_exception_data("recipe", [InitErrorDetails(type=kind, loc=(key,), input=value)])
+    return ValidationError.from_exception_data("recipe", [problem(key, text, value)])
 
 
 def _build_step(value: Any) -> Any:
@@ -200,18 +189,43 @@ def _known(target: Target, name: str) -> bool:
     return timed and (name == "latency_ms" or target.active_watts is not None)
 
 
-def _tolerance(value: Any) -> Any:
-    if isinstance(value, str):
-        number, percent = value.removesuffix("%").strip(), value.endswith("%")
-        try:
-            return {"worse_by": float(number) / (100 if percent else 1), "relative": percent}
-        except ValueError:
-            pass
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        return {"worse_by": value}
-    elif isinstance(value, (Mapping, Tolerance)):
+def _task(value: Any) -> Any:
+    if value is None or isinstance(value, Named):
         return value
-    raise ValueError("a tolerance is a number in the metric's own unit, or a share of its value, as in 5%")
+    name, said = (value.get("name"), {**value}) if isinstance(value, Mapping) else (value, {})
+    said.pop("name", None)
+    if not isinstance(name, str):
+        raise ValueError(
+            "a task is a name, as in task=multilabel, or a mapping with `name` and its settings, as in "
+            "task.name=multilabel task.threshold=0.4"
+        )
+    try:
+        kind = find("tasks", name)
+    except RecipeError as error:
+        raise ValueError(str(error)) from None
+    return Named(name=name, settings=_build(kind, said))
+
+
+def _goal(value: Any, info: ValidationInfo) -> Any:
+    """Costs, and what the recipe's task measures; of any task where the recipe leaves it open."""
+    if value is None or isinstance(value, Goal):
+        return Goal() if value is None else value
+    if not isinstance(value, Mapping):
+        raise ValueError(f"`goal` is a mapping, as in {{times_smaller: 2}}; found {value!r}")
+    name, task = kind_of_task(info)
+    said = {str(key): item for key, item in value.items()}
+    if said.keys() <= Goal.model_fields.keys():
+        return _build(Goal, said)
+    said, kind = canonical(said, task), goal_of(task)
+    known = kind.model_fields
+    problems = [problem(key, unknown_goal(key, name, known), said[key]) for key in said if key not in known]
+    try:
+        found = _build(kind, {key: item for key, item in said.items() if key in known})
+    except ValidationError as error:
+        problems += [problem(".".join(map(str, each["loc"])), each["msg"], each["input"]) for each in error.errors()]
+    if problems:
+        raise ValidationError.from_exception_data("recipe", problems)
+    return found
 
 
 def _verify_target(value: Any) -> Any:
@@ -229,8 +243,8 @@ class Recipe(Settings):
     description: str = Field("", description="one sentence for `list recipes`")
     trust_code: bool = Field(False, description="allow model=python to import and run the user's own code")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of every random choice")
-    task: Literal["classification", "regression", "embedding"] | None = Field(
-        None, description="classification, regression or embedding; null: numbers as labels mean regression"
+    task: Annotated[Named | None, BeforeValidator(_task)] = Field(
+        None, description="a task's name, or a mapping {name: NAME} with its settings; null: labels and outputs say it"
     )
     model: Annotated[Model, BeforeValidator(_model)]
     data: Annotated[Data, BeforeValidator(_data)]
@@ -239,7 +253,7 @@ class Recipe(Settings):
     baseline: str | None = Field(None, description="step that compression starts from; null: the loaded model")
     lowering: Lower = Field(default_factory=Lower, description="how torch models become ONNX")
     measure: MeasureSettings = MeasureSettings()
-    goal: Goal = Goal()
+    goal: Annotated[SerializeAsAny[Goal], BeforeValidator(_goal)] = Goal()
     verify: Annotated[
         tuple[Annotated[str, BeforeValidator(_verify_target)], ...],
         BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
@@ -251,17 +265,16 @@ class Recipe(Settings):
     require_verify: bool = Field(False, description="a target that this machine lacks the means for has failed")
     store: StoreSettings = StoreSettings()
     tracking: Tracking | None = Field(None, description="null: runs are logged nowhere but in their folder")
-    tolerances: dict[str, Annotated[Tolerance, BeforeValidator(_tolerance)]] = Field(
+    tolerances: Annotated[
+        dict[str, Annotated[Tolerance, BeforeValidator(tolerance)]], BeforeValidator(named_tolerances)
+    ] = Field(
         {}, description="how far `check` lets a metric be worse than its baseline; before the baseline file's own"
     )
 
-    @model_validator(mode="after")
-    def _tolerances_are_of_metrics(self) -> Recipe:
-        for name in self.tolerances:
-            if name not in GATED:
-                text = f"tolerances.{name}: no metric that can be checked.{did_you_mean(name, GATED)}"
-                raise PydanticCustomError("baseline", "{text}", {"text": text})
-        return self
+    @property
+    def task_name(self) -> str | None:
+        """Name of the task; None: labels and outputs say it."""
+        return None if self.task is None else self.task.name
 
     @property
     def goals(self) -> dict[str, float]:

@@ -27,6 +27,7 @@ from pydantic import BaseModel
 from edgepipe.contract.settings import PathMark, at_home
 from edgepipe.errors import RecipeError
 from edgepipe.plugins import entries, find
+from edgepipe.recipe.goals import Named
 from edgepipe.recipe.schema import PARTS, Recipe
 
 HYDRA_PLACES = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
@@ -285,6 +286,9 @@ def _kinds(key: str) -> frozenset[Any]:
     elif parts[0] == "passes" and len(parts) > 2:
         found = _all_of("passes")
         parts = parts[2:]
+    elif parts[0] == "task" and len(parts) > 1:
+        found = [Named, *_all_of("tasks")]
+        parts = parts[1:]
     for part in parts:
         found = [kind for item in found for kind in _below(item, part)]
     return frozenset(_named_kind(item) for item in found)

@@ -5,30 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress
 
-from edgepipe.records.gate import BETTER
+from edgepipe.records.figures import ALIKE, COSTS, directions
 from edgepipe.records.metrics import Metrics
+from edgepipe.records.quality import TaskRecord
 
-_MEASURED = (
-    "top1",
-    "agreement",
-    "r2",
-    "cosine",
-    "times_smaller",
-    "times_faster",
-    "size_bytes",
-    "latency_p50_ms",
-    "macs",
-    "mae",
-    "peak_rss_bytes",
-)
-OBJECTIVES: dict[str, bool] = {"quality": True, **{name: BETTER[name] == "higher" for name in _MEASURED}}
-"""What a search can aim at, and whether higher is better; `quality` is the measure of the task."""
+QUALITY = "quality"
+"""The headline measure of any task, as an objective: higher is better, whichever way the measure goes."""
 
-OBJECTIVES_OF_TASKS = {"classification": ("top1", "agreement"), "regression": ("r2", "mae"), "embedding": ("cosine",)}
-"""Those that are measured for one task only."""
+COSTLY = ("times_smaller", "times_faster", "size_bytes", "latency_p50_ms", "macs", "peak_rss_bytes")
+"""Costs that a search can aim at."""
 
-QUALITY_GOALS = ("accuracy_drop", "agreement", "top1", "mae", "mae_rise", "r2", "cosine")
-"""Lines of a goal that a cheap trial, trained shortly, is expected to miss."""
+
+def objectives_of(tasks: Iterable[TaskRecord]) -> dict[str, bool]:
+    """What a search can aim at where the task is one of these, and whether higher is better."""
+    found = {QUALITY: True}
+    for task in tasks:
+        better = directions(task)
+        found |= {name: better[name] == "higher" for name in (*(each.name for each in task.measures), ALIKE)}
+    return {**found, **{name: COSTS[name] == "higher" for name in COSTLY}}
+
+
+def of_quality(goal: str) -> bool:
+    """Whether a line of the goal is one that a cheap trial, trained shortly, is expected to miss."""
+    return goal not in COSTS and goal != _VERIFY
+
+
+_VERIFY = "verify"
 
 Point = tuple[Sequence[float], Mapping[str, float]]
 """Values of the objectives, and by what share each line of the goal is missed."""
@@ -39,7 +41,7 @@ def misses(metrics: Metrics) -> dict[str, float]:
     shares = {
         line.name: 1.0 if line.margin is None else -line.margin / max(abs(line.wanted), 1e-2) for line in metrics.goal
     }
-    return {**shares, "verify": 1.0 if metrics.status == "not_verified" else -1.0}
+    return {**shares, _VERIFY: 1.0 if metrics.status == "not_verified" else -1.0}
 
 
 def on_front(points: Sequence[Sequence[float]], higher: Sequence[bool]) -> list[bool]:
@@ -58,7 +60,7 @@ def on_front(points: Sequence[Sequence[float]], higher: Sequence[bool]) -> list[
     return [not any(beats(other, point) for other in points) for point in points]
 
 
-def choose(points: Sequence[Point], objectives: list[str]) -> tuple[int, bool]:
+def choose(points: Sequence[Point], objectives: Mapping[str, bool]) -> tuple[int, bool]:
     """(index of the best, whether it meets the goal).
 
     Of those that meet the goal the one of `_balanced`; if none meets it, the one that misses by least in sum.
@@ -70,7 +72,7 @@ def choose(points: Sequence[Point], objectives: list[str]) -> tuple[int, bool]:
     return _balanced(points, able, objectives), True
 
 
-def promising(points: Sequence[Point], objectives: list[str]) -> int:
+def promising(points: Sequence[Point], objectives: Mapping[str, bool]) -> int:
     """Index of the cheaply tried point to run in full.
 
     First it meets what a full run does not change (bytes, speed, memory), or misses it by least; then its quality is
@@ -78,8 +80,8 @@ def promising(points: Sequence[Point], objectives: list[str]) -> int:
     """
     sums = []
     for _, missed in points:
-        lasting = [name for name in missed if name not in QUALITY_GOALS]
-        sums.append((_missed(missed, lasting), _missed(missed, QUALITY_GOALS)))
+        lasting = [name for name in missed if not of_quality(name)]
+        sums.append((_missed(missed, lasting), _missed(missed, filter(of_quality, missed))))
     return _balanced(points, [index for index, one in enumerate(sums) if one == min(sums)], objectives)
 
 
@@ -87,12 +89,12 @@ def _missed(missed: Mapping[str, float], names: Iterable[str]) -> float:
     return sum(max(0.0, missed.get(name, 0.0)) for name in names)
 
 
-def _balanced(points: Sequence[Point], able: list[int], objectives: list[str]) -> int:
+def _balanced(points: Sequence[Point], able: list[int], objectives: Mapping[str, bool]) -> int:
     """Of those that no other beats in everything, the one whose ranks in the objectives add up to least.
 
     The first objective decides a tie.
     """
-    higher = [OBJECTIVES[name] for name in objectives]
+    higher = list(objectives.values())
     front = list(compress(able, on_front([points[index][0] for index in able], higher)))
     signs = [1 if better else -1 for better in higher]
 

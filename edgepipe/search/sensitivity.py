@@ -51,7 +51,7 @@ def sensitivity(recipe: Recipe, plan: Plan, *, most: int, ratio: float | None, f
     with LiveWatcher() as watcher:
         store = Store(Path(recipe.store.root), watcher.notice)
         with store.in_use():
-            data = with_task(recipe.data.settings.open(store.cache), recipe.task)
+            data = with_task(recipe.data.settings.open(store.cache), recipe.task_name)
             for split in (Split.CALIBRATION, Split.EVALUATION):
                 if data.count(split) == 0:
                     raise DataError(f"sensitivity needs {split} examples, and the recipe's data has none")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ class Search:
 
     fixed: list[str]
     space: dict[str, list[str] | Span]
-    objectives: list[str]
+    objectives: Mapping[str, bool]  # in order, and whether higher is better
     cheap: list[str]
     folder: Path
     recipe: str  # as composed with the first value of everything, in YAML
@@ -31,7 +32,8 @@ class Search:
 
     def described(self) -> str:
         """Equal for searches that may share a study."""
-        return repr((self.recipe, sorted(self.fixed), sorted(self.space.items()), self.objectives, sorted(self.cheap)))
+        aims = list(self.objectives)
+        return repr((self.recipe, sorted(self.fixed), sorted(self.space.items()), aims, sorted(self.cheap)))
 
     def points(self) -> float:
         """How many different points there are."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from edgepipe.errors import InputError, RecipeError
 from edgepipe.recipe.searched import Span
-from edgepipe.records.pareto import OBJECTIVES, promising
+from edgepipe.records.pareto import promising
 from edgepipe.search.space import Search, by_chance
 from edgepipe.search.trial import cheap_trial, full_trial
 from edgepipe.store.locks import held
@@ -71,7 +71,7 @@ def open_study(search: Search, seed: int, name: str = "search") -> Any:
         study = optuna.create_study(
             storage=storage,
             study_name=name,
-            directions=["maximize" if OBJECTIVES[name] else "minimize" for name in search.objectives],
+            directions=["maximize" if higher else "minimize" for higher in search.objectives.values()],
             load_if_exists=True,
         )
         known = study.user_attrs.get("search")

@@ -13,7 +13,7 @@ from edgepipe.errors import EdgepipeError
 from edgepipe.recipe.compose import compose
 from edgepipe.recipe.searched import Span
 from edgepipe.records.metrics import Metrics
-from edgepipe.records.pareto import QUALITY_GOALS, misses
+from edgepipe.records.pareto import misses, of_quality
 from edgepipe.report.html import write_report
 from edgepipe.report.terminal import error_console
 from edgepipe.search.objectives import values_of
@@ -43,7 +43,7 @@ def _judge(search: Search, trial: Any, metrics: Metrics, *, cheap: bool) -> list
     missed = misses(metrics)
     trial.set_user_attr("misses", missed)
     for name, share in missed.items():
-        if not (cheap and name in QUALITY_GOALS):
+        if not (cheap and of_quality(name)):
             trial.set_constraint(name, share)
     values = values_of(metrics, search.objectives)
     shown = ", ".join(f"{name} {value:.4g}" for name, value in zip(search.objectives, values, strict=True))

@@ -42,7 +42,7 @@ def test_a_run_passes_its_own_baseline(run: Path, baseline: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("agreement", 1.5), ("size_bytes", 1000.0), ("times_smaller", 30.0), ("times_faster", 50.0)],
+    [("alike", 1.5), ("size_bytes", 1000.0), ("times_smaller", 30.0), ("times_faster", 50.0)],
 )
 def test_a_worse_metric_exits_1_and_is_named(
     run: Path, baseline: Path, tmp_path: Path, name: str, value: float, capfd: pytest.CaptureFixture[str]
@@ -84,10 +84,10 @@ def test_accepting_again_keeps_the_tolerances_people_set(run: Path, baseline: Pa
         ("{", "b.json"),
         ('{"recipe": "x", "metrics": {}, "speed": 1}', "speed"),
         ('{"recipe": "ptq", "instruction_sets": [], "metrics": {}}', "metrics"),
-        (_ONE % ("top2", "0.5"), "metrics.top2: no metric that can be checked. Did you mean 'top1'?"),
+        (_ONE % ("top2", "0.5"), "metrics.top2: no metric that can be checked. Did you mean 'top5'?"),
         (_ONE % ("top1", "NaN"), "metrics.top1.value"),
         (_ONE % ("size_bytes", "5"), "metrics.size_bytes.better: 'higher', but of size_bytes the lower value is the"),
-        ((_ONE % ("top1", "0.5"))[:-1] + ', "schema_version": 2}', "schema_version"),
+        ((_ONE % ("top1", "0.5"))[:-1] + ', "schema_version": 3}', "schema_version"),
     ],
 )
 def test_an_unusable_baseline_exits_2(
@@ -132,7 +132,7 @@ def test_the_recipes_tolerance_comes_before_the_files(run: Path, baseline: Path,
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("tolerances.top2=0.1", "no metric that can be checked. Did you mean 'top1'?"),
+        ("tolerances.top2=0.1", "no metric that can be checked. Did you mean 'top5'?"),
         ("tolerances.top1=much", "as in 5%"),
     ],
 )

@@ -73,20 +73,20 @@ MUTATIONS = (
     # What is judged.
     Mutation(
         "a budget is judged by the better end of its estimate",
-        "got = by_name[name].high",
-        "got = by_name[name].low",
+        "number = Number(by_name[name].high, COSTS[name])",
+        "number = Number(by_name[name].low, COSTS[name])",
         "tests/rules/test_directions.py::test_a_budget_is_judged_by_the_worse_end_of_its_estimate",
     ),
     Mutation(
         "a goal is missed by being better than wanted",
-        'got - wanted if BETTER[name] == "higher" else wanted - got',
-        'wanted - got if BETTER[name] == "higher" else got - wanted',
+        "return gain(self.value, wanted, self.better)",
+        "return gain(wanted, self.value, self.better)",
         "tests/rules/test_directions.py::test_doubling_a_measure_moves_the_margin_of_its_goal_the_right_way",
     ),
     Mutation(
         "the gate lets a regression through and stops a gain",
-        'return value - expected if better == "higher" else expected - value',
-        'return expected - value if better == "higher" else value - expected',
+        'return value - other if better == "higher" else other - value',
+        'return other - value if better == "higher" else value - other',
         "tests/rules/test_directions.py::test_doubling_a_measure_moves_the_verdict_of_the_gate_the_right_way",
     ),
     Mutation(

@@ -25,7 +25,7 @@ optuna = pytest.importorskip("optuna", reason="needs the extra search: pip insta
 
 
 def test_the_best_meets_the_goal_and_is_beaten_by_none_else_the_nearest_miss() -> None:
-    names = ["quality", "size_bytes"]
+    names = {"quality": True, "size_bytes": False}
     missed = [{"times_smaller": share} for share in (0.1, -0.1, -0.2, 0.3)]
     points = list(zip(([0.9, 50.0], [0.8, 20.0], [0.85, 20.0], [0.7, 10.0]), missed, strict=True))
     assert choose(points, names) == (2, True)
@@ -34,7 +34,7 @@ def test_the_best_meets_the_goal_and_is_beaten_by_none_else_the_nearest_miss() -
 
 
 def test_what_a_full_run_does_not_change_is_met_first_and_then_quality_is_nearest() -> None:
-    names = ["quality", "size_bytes"]
+    names = {"quality": True, "size_bytes": False}
     large = ([0.9, 50.0], {"times_smaller": 0.05, "accuracy_drop": 0.1})
     small, smaller = (
         ([quality, size], {"times_smaller": -size, "accuracy_drop": drop})
