@@ -67,9 +67,10 @@ def test_settings_metrics_of_every_step_and_artifacts_reach_an_sqlite_store(tmp_
     assert not [name for name in run.data.params if name.startswith(("tracking", "store"))]
     assert run.data.metrics["size_bytes"] == metrics.final.size_bytes
     assert run.data.metrics["int8_share.conv"] == 1.0
+    assert run.data.metrics["quality/top1"] == metrics.final.quality["top1"].value
     for step in metrics.passes:
         assert step.measurements is not None
-        assert run.data.metrics[f"{step.label}/top1"] == step.measurements.top1
+        assert run.data.metrics[f"{step.label}/quality/top1"] == step.measurements.quality["top1"].value
     history = client(uri).get_metric_history(run.info.run_id, "size_bytes")
     assert sorted((item.step, item.value) for item in history) == [
         (index, step.measurements.size_bytes) for index, step in enumerate(metrics.passes) if step.measurements

@@ -10,7 +10,7 @@ import pytest
 from edgepipe.contract import Measure
 from edgepipe.errors import InputError
 from edgepipe.records.gate import Baseline, accept, compare, fitting, read_baseline
-from edgepipe.records.metrics import Environment, Inputs, Measurements, Metrics, Tolerance, Versus
+from edgepipe.records.metrics import Environment, Inputs, Measurements, Metrics, Tolerance, Versus, read_metrics
 from edgepipe.records.quality import TaskRecord
 
 ROOT = Path(__file__).parents[2]
@@ -89,6 +89,28 @@ def test_a_baseline_of_schema_1_is_read_with_the_names_of_today() -> None:
     assert "agreement" not in found.metrics
     assert found.metrics["accuracy_drop"].better == "lower"
     assert all("alike" in step and "agreement" not in step for step in found.steps.values())
+
+
+@pytest.mark.parametrize(
+    ("record", "values", "worse"),
+    [
+        ("regression_1", {"mae": (1.07, "lower"), "r2": (-0.82, "higher")}, {"mae": 0.9, "r2": 0.9}),
+        ("classification_1", {"top1": (0.125, "higher"), "agreement": (0.97, "higher")}, {"top1": 0.9, "alike": 0.999}),
+    ],
+)
+def test_runs_and_baselines_of_schema_1_are_judged_together(
+    record: str, values: dict[str, tuple[float, str]], worse: dict[str, float], tmp_path: Path
+) -> None:
+    metrics = read_metrics(Path(__file__).parent / f"{record}.json")
+    entries = {name: {"value": value, "better": better, "worse_by": 0.01} for name, (value, better) in values.items()}
+    path = tmp_path / "b.json"
+    path.write_text(json.dumps({"schema_version": 1, "recipe": "r", "instruction_sets": [], "metrics": entries}))
+    baseline = read_baseline(path)
+    fitting(metrics, baseline, str(path))
+    assert statuses(metrics, baseline) == {}
+    stricter = {name: item.model_copy(update={"value": worse[name]}) for name, item in baseline.metrics.items()}
+    judged = compare(metrics, baseline.model_copy(update={"metrics": stricter}))
+    assert {item.name: item.status for item in judged} == dict.fromkeys(worse, "worse")
 
 
 def test_a_baseline_written_anew_is_of_schema_2_and_keeps_the_tolerances(tmp_path: Path) -> None:

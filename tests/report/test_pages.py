@@ -202,3 +202,34 @@ def test_names_of_points_in_one_place_do_not_lie_over_each_other() -> None:
     assert drawn.count('class="name"') == 4  # right and left, above and below
     assert ">ratio=0.5 seed=1</text>" in drawn  # the front's name first
     assert "<title>passes.prune.ratio=0.0 seed=1</title>" in drawn
+
+
+@pytest.mark.parametrize("name", ["agreement", "classification", "embedding", "multilabel", "regression"])
+def test_every_tasks_page_and_table_say_its_own_measures(name: str, run: Path, tmp_path: Path) -> None:
+    task = TaskRecord.of(name, find("tasks", name))
+    headline = task.measures[0]
+    scores = {each.name: {"value": 0.75, "ci95": (0.7, 0.8), "better": each.better} for each in task.measures}
+    drops = {each.name: {"drop": 0.0125, "ci95": (0.01, 0.02)} for each in task.measures}
+    content = json.loads((run / "metrics.json").read_text()) | {"task": task}
+    for step in (*content["passes"], {"measurements": content["final"], "versus_baseline": content["versus_baseline"]}):
+        step["measurements"]["quality"] = scores
+        step["versus_baseline"]["quality"] = drops
+    line = {"name": headline.name, "wanted": 0.5, "got": 0.75, "margin": 0.25, "met": True}
+    proof = {"target": "arm64", "place": "A72", "examples": 9, "alike": 1.0, "quality": {headline.name: 0.75}}
+    found = Metrics.model_validate(content | {"goal": [line], "proofs": [proof]})
+    text = markdown_table(found)
+    assert f"| step | {headline.title} | drop (95%) |" in text
+    assert f"{headline.title}: {headline.text(0.75)}, goal {headline.text(0.5)}: met" in text
+    assert f"| {headline.title} there | {headline.title} here | alike |" in text
+    write_report(found, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    for measure in task.measures:
+        assert f">{measure.title}</span>" in page
+        assert (f"<th>{measure.title}</th>" in page) == measure.column
+        assert f"- {measure.title}: {measure.text(0.75)} on " in model_card(found, None)
+    parser = _Balanced()
+    parser.feed(page)
+    assert parser.open == []
+    write_sweep([(["recipe=ptq"], found, tmp_path / "run")], tmp_path)
+    assert f"| run | status | {headline.title} | drop (95%) |" in (tmp_path / "sweep.md").read_text()
+    assert headline.change_name in (tmp_path / "sweep.csv").read_text().splitlines()[0].split(",")
