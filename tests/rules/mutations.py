@@ -157,6 +157,25 @@ MUTATIONS = (
         "inputs /= std\n            inputs -= mean",
         "tests/data/test_digits.py::test_pictures_are_resized_by_pillow_and_normalized",
     ),
+    # What comes from outside.
+    Mutation(
+        "of two packages that declare one name the last one counts",
+        "if name in found and found[name].target != new.target:",
+        "if not name:",
+        "tests/test_plugins.py::test_a_name_that_two_declare_is_an_error_that_names_both",
+    ),
+    Mutation(
+        "a kit takes a task whose measure is better the wrong way",
+        "loss >= -_NEAR * (1 + abs(better)),",
+        "abs(loss) >= 0,",
+        "tests/testing/test_tasks.py::test_a_broken_promise_is_told_with_the_method",
+    ),
+    Mutation(
+        "a kit takes data whose splits overlap",
+        "                not both,\n",
+        "                both is not None,\n",
+        "tests/testing/test_data.py::test_a_broken_promise_is_told_with_the_method",
+    ),
     # What is refused.
     Mutation(
         "a stored file chooses what code runs",
