@@ -87,11 +87,12 @@ def test_numbers_as_labels_are_judged_by_mae_and_r2_with_goal_gate_and_table(tmp
     assert final.r2 is not None and 0.5 < final.r2 < 1
     assert final.int8_share.matmul == 1.0
     head = markdown_table(found).splitlines()[2]
-    assert "| MAE | rise (95%) | R2 |" in head and "int8 matmul" in head
+    assert "| R2 | drop (95%) | MAE |" in head and "int8 matmul" in head
     assert (tmp_path / "run" / "report.html").read_text().count("top-1") == 0
     baseline = accept(found)
     assert {"mae", "r2"} <= set(baseline.metrics)
-    worse = found.model_copy(update={"final": final.model_copy(update={"mae": 10.0, "mae_ci95": (9.0, 11.0)})})
+    far = {"mae": final.quality["mae"].model_copy(update={"value": 10.0, "ci95": (9.0, 11.0)})}
+    worse = found.model_copy(update={"final": final.model_copy(update={"quality": final.quality | far})})
     assert {item.name: item.status for item in compare(worse, baseline)}["mae"] == "worse"
 
 
