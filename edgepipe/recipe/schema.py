@@ -217,7 +217,8 @@ def _goal(value: Any, info: ValidationInfo) -> Any:
     if said.keys() <= Goal.model_fields.keys():
         return _build(Goal, said)
     said, kind = canonical(said, task), goal_of(task)
-    known = kind.model_fields
+    known, any_task = kind.model_fields, goal_of(None).model_fields
+    said = {key: item for key, item in said.items() if item is not None or key in known or key not in any_task}
     problems = [problem(key, unknown_goal(key, name, known), said[key]) for key in said if key not in known]
     try:
         found = _build(kind, {key: item for key, item in said.items() if key in known})

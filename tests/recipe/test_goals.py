@@ -75,6 +75,14 @@ def test_a_goal_that_the_task_does_not_have_is_refused_with_those_that_it_has() 
     assert "goal.times_smaler: the task 'regression' has no such goal. Did you mean 'times_smaller'?" in told
 
 
+def test_a_goal_of_another_task_that_is_null_is_none() -> None:
+    argv = [item for item in PTQ if item != "~goal"]  # the recipe's file states a goal of classification
+    with pytest.raises(RecipeError, match=r"goal.accuracy_drop: the task 'regression' has no such goal."):
+        compose([*argv, "task=regression"])
+    assert compose([*argv, "task=regression", "goal.accuracy_drop=null"])[0].goals == {"times_smaller": 3.5}
+    assert "goal.accuracy_dorp" in refusal("task=regression", "goal.accuracy_dorp=null")
+
+
 def test_without_a_task_a_goal_of_any_task_is_taken_and_no_other() -> None:
     assert recipe("goal.f1=0.3", "goal.mae_rise=1").goals == {"f1": 0.3, "mae_rise": 1.0}
     assert "goal.accuracy_dorp: no task measures it, and it is no cost. Did you mean 'accuracy_drop'?" in refusal(
