@@ -60,9 +60,13 @@ def neighbours(run: Run, rows: NDArray[Any]) -> float:
         run: takes any number of examples.
         rows: as for `batch_axis`; the first ones are asked together and one by one.
     """
-    ask, only = _named(run), {_ONLY: rows}
-    axes = all_counting(ask, only)
-    share = _among_others(ask, only, axes)[_ONLY] if axes else 0.0
+    return all_neighbours(_named(run), {_ONLY: rows})
+
+
+def all_neighbours(ask: Ask, rows: Rows) -> float:
+    """As `neighbours`, of the output whose answers hang on them most."""
+    axes = all_counting(ask, rows)
+    share = max(_among_others(ask, rows, axes).values()) if axes else 0.0
     return share if share > MIXED else 0.0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,18 @@ from edgepipe.contract import Batch, Dataset, Signature, Split
 from edgepipe.contract import Tensor as Named
 from edgepipe.onnx.batch_axis import count_of, filled_up
 from edgepipe.onnx.sequences import SequenceSession
+from edgepipe.onnx.session_options import asking
 
 _TOGETHER = 8
 """Examples that are run at once; all of their steps are held."""
+
+
+def unrolled(data: Dataset, file: Path) -> Dataset:
+    """The data; where examples have steps, these, with the state that the network of the file came to."""
+    signature = data.signature
+    if not signature.state:
+        return data
+    return Unrolled(data, SequenceSession(file, signature.state, signature.steps or 1, asking(), name=file.name))
 
 
 class Unrolled:

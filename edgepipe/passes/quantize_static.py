@@ -213,6 +213,7 @@ class QuantizeStatic(Pass):
 
     def quantizer(self, model: Artifact, job: Job) -> tuple[StaticQuantizer, set[str]]:
         """The model prepared and equalized, not yet calibrated; and the names of the nodes that `exclude` names."""
+        from edgepipe.onnx.unrolled import unrolled
         from edgepipe.quant.place.exclude import excluded_nodes
         from edgepipe.quant.rewrite.norms import norms_to_convolutions
         from edgepipe.quant.rewrite.prepare import prepare
@@ -224,11 +225,12 @@ class QuantizeStatic(Pass):
         network = prepare(model.onnx, job.label)
         norms_to_convolutions(network)
         excluded = excluded_nodes(network, self.exclude, job.label)
-        batch_size = batch_of(network, job.data, self.batch_size)
+        data = unrolled(job.data, model.onnx)
+        batch_size = batch_of(network, data, self.batch_size)
         if chosen["equalize"]:
             equalized = equalize(
                 network,
-                job.data,
+                data,
                 examples=self.fitting_examples,
                 batch_size=batch_size,
                 progress=lambda share, text: job.progress(0.1 * share, text),
@@ -245,7 +247,7 @@ class QuantizeStatic(Pass):
             examples=self.fitting_examples,
             batch_size=batch_size,
         )
-        return StaticQuantizer(network, job.data, how, job.label, job.progress), excluded
+        return StaticQuantizer(network, data, how, job.label, job.progress), excluded
 
     def _without_apart(
         self, quantizer: StaticQuantizer, placement: Placement, excluded: set[str], model: Artifact, job: Job
@@ -287,7 +289,7 @@ class QuantizeStatic(Pass):
             )
         quantizer.calibrate([placement, *singles.values()])
         quantizer.fit(placement)
-        with examples_of(job.data, Split.CALIBRATION, self.fitting_examples) as examples:
+        with examples_of(quantizer.data, Split.CALIBRATION, self.fitting_examples) as examples:
             wanted = answers(quantizer.network, examples.rows)
             effects = layer_effects(quantizer, placement, singles, examples, wanted, job.progress)
         worst = effects[: self.keep_worst]

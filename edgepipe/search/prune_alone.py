@@ -27,6 +27,7 @@ def pruned_effects(
         job: its `out` is used as scratch space.
         ratio: share of a group's channels, or of a layer's weights, in (0, 1).
     """
+    import numpy as np
     import torch
 
     from edgepipe.pruning import channels
@@ -41,6 +42,7 @@ def pruned_effects(
 
     def answered(artifact: Artifact) -> Floats:
         pruned = torch_artifact.build(artifact).eval()
+        assert isinstance(examples.rows, np.ndarray)  # a torch network has one input
         return collect(lambda rows: answers_of(pruned, rows), examples.rows)
 
     wanted = answered(model)

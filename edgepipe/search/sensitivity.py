@@ -133,7 +133,7 @@ def _measure(
         raise EdgepipeError("sensitivity: the model has no convolution or matrix product that could run in int8")
     quantizer.calibrate([placement, *singles.values()])
     quantizer.fit(placement)
-    with examples_of(job.data, Split.EVALUATION, most) as examples:
+    with examples_of(quantizer.data, Split.EVALUATION, most) as examples:
         wanted = answers(quantizer.network, examples.rows)
         layers = layer_effects(
             quantizer,
@@ -155,7 +155,7 @@ def _measure(
                 examples,
                 ratio,
             )
-        count = len(examples.rows)
+        count = len(examples)
         float_model = effect(wanted, wanted, examples)
     return Sensitivity(
         recipe=name,

@@ -64,7 +64,7 @@ def test_whoever_asks_a_network_casts_by_it(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "m.onnx")
     askers: list[Any] = [
         session_answers(tmp_path / "m.onnx"),
-        lambda rows: open_probe(model)[0](rows)[0],
+        lambda rows: open_probe(model, rows)[0](rows)[0],
         Session(tmp_path / "m.onnx").first,
     ]
     fine, normalized = np.float32([[0, 7.9999995, 254, 255]]), np.float32([[-2.1, 0.3, 1.2, 2.2]])

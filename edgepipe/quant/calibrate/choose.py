@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edgepipe.contract import Dataset, Progress, Split
+from edgepipe.onnx.batch_axis import resized
 from edgepipe.quant.arithmetic.affine import activation_parameters
 from edgepipe.quant.calibrate.observers import UNLIMITED, Observer, ObserverName, Typical, at_least
 from edgepipe.quant.calibrate.run import open_probe
@@ -53,15 +54,14 @@ def choose_ranges(
     probe.graph.output.extend(
         helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for names in costs.values() for name in names
     )
-    run, fixed = open_probe(probe)
+    run, fixed = open_probe(probe, next(data.batches(Split.CALIBRATION, 1, [0])).inputs)
     found: dict[str, list[list[NDArray[np.float64]]]] = {
         name: [[] for _ in range(len(names) // (len(CANDIDATES) + 1))] for name, names in costs.items()
     }
     size = fixed or min(batch_size, examples)
     count = min(examples, data.count(Split.CALIBRATION))
     for number, batch in enumerate(data.batches(Split.CALIBRATION, size, range(count))):
-        inputs = batch.only if fixed is None else np.resize(batch.only, (fixed, *batch.only.shape[1:]))
-        values = iter(run(inputs))
+        values = iter(run(batch.inputs if fixed is None else resized(batch.inputs, fixed)))
         for name in costs:
             for reader in found[name]:
                 reader.append(np.stack([np.asarray(next(values)).reshape(-1) for _ in range(len(CANDIDATES) + 1)]))

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -13,14 +14,19 @@ from numpy.typing import NDArray
 
 from edgepipe.contract import Dataset, Progress, Split
 from edgepipe.errors import EdgepipeError, MeasureError, PassError
-from edgepipe.onnx.session import Session
+from edgepipe.onnx.batch_axis import Rows, count_of, resized
+from edgepipe.onnx.inputs import inputs_of
+from edgepipe.onnx.session import Given, Session, by_name
 from edgepipe.onnx.session_options import as_written
 from edgepipe.quant.calibrate.observers import COUNTED, NotFiniteError, Observer
 from edgepipe.quant.calibrate.summaries import Summaries
 from edgepipe.targets.host import available_cores
 
+_Given = TypeVar("_Given")
 Values = list[NDArray[np.float32]]
-Run = Callable[[NDArray[np.float32]], Values]
+Run = Callable[[Rows], Values]
+_Runs = Iterator[tuple[Rows, Values]]
+"""Examples by input, (n, ...) each, and the tensors of their run."""
 _VALUES = 2**26
 """Values that all runs together hand out at most, on any number of cores: all tensors of a batch are held at once."""
 _SEEN = 2**23
@@ -49,28 +55,28 @@ def stream(
     """
     inputs = {item.name for item in model.graph.input}
     wanted = [name for name in tensors if name not in inputs]
-    run, fixed = _open(model, wanted)
+    first = _first(model, data, 1)
+    run, fixed = _open(model, wanted, first)
     total = min(examples or data.count(Split.CALIBRATION), data.count(Split.CALIBRATION))
     if fixed is None and batch_size > 1:
-        first = _first(data, 1)
-        batch_size = _fitting(batch_size, first.size + sum(value.size for value in run(first)))
-    for rows, found in side_by_side(run, _batches(data, total, batch_size, fixed, progress)):
+        batch_size = _fitting(batch_size, _size(first) + sum(value.size for value in run(first)))
+    for rows, found in side_by_side(run, _batches(model, data, total, batch_size, fixed, progress)):
         values = dict(zip(wanted, found, strict=True))
         for name in tensors:
-            take(name, np.asarray(rows if name in inputs else values[name]))
+            take(name, np.asarray(rows[name], np.float32) if name in inputs else np.asarray(values[name]))
 
 
-def _open(model: onnx.ModelProto, tensors: Sequence[str]) -> tuple[Run, int | None]:
+def _open(model: onnx.ModelProto, tensors: Sequence[str], rows: Rows) -> tuple[Run, int | None]:
     """What runs a copy whose outputs are these, for `side_by_side`; what nobody asks for need not leave the runtime."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     if not tensors:  # nothing to run but the size of a batch to know
-        return lambda _rows: [], open_probe(probe)[1]
+        return lambda _rows: [], open_probe(probe, rows)[1]
     del probe.graph.output[:]
     probe.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tensors
     )
-    return open_probe(probe, workers())
+    return open_probe(probe, rows, workers())
 
 
 def _fitting(batch_size: int, each: int) -> int:
@@ -84,8 +90,8 @@ def workers() -> int:
 
 
 def side_by_side(
-    run: Run, batches: Iterator[NDArray[np.float32]], ahead: int = 1
-) -> Iterator[tuple[NDArray[np.float32], Values]]:
+    run: Callable[[_Given], Values], batches: Iterator[_Given], ahead: int = 1
+) -> Iterator[tuple[_Given, Values]]:
     """Each batch and what `run` makes of it, in their order, while the next ones are run already.
 
     Two small batches on a core each are done sooner than one after the other on two cores, which wait for each other
@@ -96,7 +102,7 @@ def side_by_side(
     """
     count = workers()
     pool = ThreadPoolExecutor(count)
-    begun: deque[tuple[NDArray[np.float32], Future[Values]]] = deque()
+    begun: deque[tuple[_Given, Future[Values]]] = deque()
     try:
         for rows in batches:
             begun.append((rows, pool.submit(run, rows)))
@@ -108,24 +114,20 @@ def side_by_side(
         pool.shutdown(cancel_futures=True)
 
 
-def _taken(begun: deque[tuple[NDArray[np.float32], Future[Values]]]) -> tuple[NDArray[np.float32], Values]:
+def _taken(begun: deque[tuple[_Given, Future[Values]]]) -> tuple[_Given, Values]:
     rows, future = begun.popleft()
     return rows, future.result()
 
 
-def _together(
-    runs: Iterator[tuple[NDArray[np.float32], Values]], most: int
-) -> Iterator[tuple[NDArray[np.float32], Values]]:
+def _together(runs: _Runs, most: int) -> _Runs:
     """Neighbouring batches as one, of no more than so many examples unless one has more.
 
     Not where a tensor counts its examples along another axis than the first: the last batch is smaller.
     """
-    held: list[tuple[NDArray[np.float32], Values]] = []
+    held: list[tuple[Rows, Values]] = []
     for rows, values in runs:
-        full = sum(len(each) for each, _ in held) + len(rows) > most
-        if held and (
-            full or any(a.ndim == 0 or a.shape[1:] != b.shape[1:] for a, b in zip(held[0][1], values, strict=True))
-        ):
+        full = sum(count_of(each) for each, _ in held) + count_of(rows) > most
+        if held and (full or not _joinable([*held[0][0].values(), *held[0][1]], [*rows.values(), *values])):
             yield _joined(held)
         held.append((rows, values))
         del values
@@ -133,40 +135,46 @@ def _together(
         yield _joined(held)
 
 
-def _joined(batches: list[tuple[NDArray[np.float32], Values]]) -> tuple[NDArray[np.float32], Values]:
+def _joinable(some: Sequence[NDArray[Any]], others: Sequence[NDArray[Any]]) -> bool:
+    return all(a.ndim > 0 and a.shape[1:] == b.shape[1:] for a, b in zip(some, others, strict=True))
+
+
+def _joined(batches: list[tuple[Rows, Values]]) -> tuple[Rows, Values]:
     """As one; what was held no longer is."""
     if len(batches) == 1:
         return batches.pop()
-    rows = np.concatenate([rows for rows, _ in batches])
+    rows = {name: np.concatenate([each[name] for each, _ in batches]) for name in batches[0][0]}
     found = [np.concatenate(parts) for parts in zip(*(values for _, values in batches), strict=True)]
     batches.clear()
     return rows, found
 
 
 def _batches(
-    data: Dataset, total: int, batch_size: int, fixed: int | None, progress: Progress
-) -> Iterator[NDArray[np.float32]]:
-    """The first `total` calibration examples, in batches that the model takes."""
+    model: onnx.ModelProto, data: Dataset, total: int, batch_size: int, fixed: int | None, progress: Progress
+) -> Iterator[Rows]:
+    """The first `total` calibration examples, in batches that the model takes, by its inputs."""
+    names = [item.name for item in inputs_of(model.graph)]
     seen = 0
     for batch in data.batches(Split.CALIBRATION, fixed or batch_size, range(total)):
-        rows = batch.only
-        if fixed is not None and len(rows) < fixed:
-            if seen:
+        rows: Rows = by_name(names, batch.inputs, "the model")
+        if fixed is not None and len(batch) < fixed:
+            if seen and seen + len(batch) == total:
                 break  # the last, smaller batch of a model with a fixed batch
-            rows = np.resize(rows, (fixed, *rows.shape[1:]))
+            rows = resized(rows, fixed)
         yield rows
-        seen += len(batch.only)
+        seen += len(batch)
         progress(seen / max(1, total), f"{seen}/{total}")
 
 
-def open_probe(model: onnx.ModelProto, at_once: int = 1) -> tuple[Run, int | None]:
-    """A function from inputs to all outputs, Q/DQ run as written; and the batch where it is fixed.
+def open_probe(model: onnx.ModelProto, rows: Given, at_once: int = 1) -> tuple[Run, int | None]:
+    """A function from examples to all outputs, Q/DQ run as written; and the batch where it is fixed.
 
     Args:
+        rows: an example or more, which tell where the inputs count them.
         at_once: calls that will run side by side, between which the cores are divided.
     """
     session = Session(model.SerializeToString(), as_written(at_once))
-    return lambda rows: list(session.run(rows).values()), session.only_input("calibrated").batch
+    return lambda rows: list(session.ask(rows).values()), session.places(rows).fixed
 
 
 def calibrate(
@@ -186,10 +194,11 @@ def calibrate(
     """
     inputs = {item.name for item in model.graph.input}
     wanted = [name for name in tensors if name not in inputs]
-    run, fixed = _open(model, wanted)
-    one = [np.shape(values) for values in run(_first(data, fixed or 1))]
-    two = [np.shape(values) for values in run(_first(data, 2))] if fixed is None and batch_size > 1 else one
-    each = int(np.prod(data.signature.input_shape)) + sum(int(np.prod(shape)) for shape in one) // (fixed or 1)
+    first = _first(model, data, 1)
+    run, fixed = _open(model, wanted, first)
+    one = [np.shape(values) for values in run(_first(model, data, fixed or 1))]
+    two = [np.shape(values) for values in run(_first(model, data, 2))] if fixed is None and batch_size > 1 else one
+    each = _size(first) + sum(int(np.prod(shape)) for shape in one) // (fixed or 1)
     plan = _Plan(
         batch_size=_fitting(batch_size, each), fixed=fixed, histogram=histogram, label=label, progress=progress
     )
@@ -198,7 +207,8 @@ def calibrate(
         for name, shape, other in zip(wanted, one, two, strict=True)
         if shape and shape[0] == (fixed or 1) and other == ((2, *shape[1:]) if two is not one else shape)
     }
-    if not any(size > COUNTED for size in sizes.values()):
+    free = not all(item.fixed for item in data.signature.inputs)  # then sizes are those of the first example only
+    if free or not any(size > COUNTED for size in sizes.values()):
         return _observed(model, tensors, {}, run, each, data, plan)
     del run  # a second copy of the weights
     try:
@@ -221,10 +231,15 @@ class _Plan:
     progress: Progress
 
 
-def _first(data: Dataset, count: int) -> NDArray[np.float32]:
-    """So many calibration examples, repeated where there are fewer."""
-    rows = next(data.batches(Split.CALIBRATION, count, range(min(count, data.count(Split.CALIBRATION))))).only
-    return np.resize(rows, (count, *rows.shape[1:]))
+def _first(model: onnx.ModelProto, data: Dataset, count: int) -> Rows:
+    """So many calibration examples by input, repeated where there are fewer."""
+    batch = next(data.batches(Split.CALIBRATION, count, range(min(count, data.count(Split.CALIBRATION)))))
+    return resized(by_name([item.name for item in inputs_of(model.graph)], batch.inputs, "the model"), count)
+
+
+def _size(rows: Rows) -> int:
+    """Values in all inputs."""
+    return sum(value.size for value in rows.values())
 
 
 def _observed(
@@ -250,17 +265,17 @@ def _observed(
     probe.CopyFrom(model)
     summaries = Summaries(probe, wanted, sizes)
     if run is None:
-        run, _ = _open(probe, summaries.outputs)
+        run, _ = _open(probe, summaries.outputs, _first(model, data, 1))
     # A moving average counts calls, which then must not depend on how many examples fit.
     seen = max(1, min(_ENOUGH, _SEEN // max(1, each - summaries.spared))) if plan.histogram else 1
-    batches = _batches(data, data.count(Split.CALIBRATION), plan.batch_size, plan.fixed, plan.progress)
+    batches = _batches(model, data, data.count(Split.CALIBRATION), plan.batch_size, plan.fixed, plan.progress)
     runs = side_by_side(run, batches, ahead=-(-seen // (plan.fixed or plan.batch_size)))
     for rows, found in _together(runs, seen):
         values = dict(zip(summaries.outputs, found, strict=True))
         for name in tensors:
             try:
                 if name in inputs:
-                    observers[name].observe(rows)
+                    observers[name].observe(np.asarray(rows[name], np.float32))
                 else:
                     summaries.observe(name, values, observers[name])
             except NotFiniteError:

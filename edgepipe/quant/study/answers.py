@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,8 +15,19 @@ from edgepipe.base.files import reserve
 from edgepipe.base.scratch import scratch
 from edgepipe.contract import Dataset, Split
 from edgepipe.onnx.alike import alike
-from edgepipe.onnx.batch_axis import batch_axis, neighbours, one_each
-from edgepipe.quant.calibrate.run import open_probe
+from edgepipe.onnx.batch_axis import (
+    Rows,
+    all_answered,
+    all_neighbours,
+    batch_axes,
+    batch_axis,
+    count_of,
+    cut,
+    one_each,
+)
+from edgepipe.onnx.session import Given, Session
+from edgepipe.onnx.session_options import as_written
+from edgepipe.onnx.tensor_types import Tensor
 
 Floats = NDArray[np.float32]
 _BATCH = 32
@@ -23,14 +35,19 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples of a split, decoded once into a file, so that memory stays flat; float32, (n, *input_shape).
+    """Examples of a split, decoded once into files, so that memory stays flat.
 
+    `rows`: float32, (n, *input_shape), of one input; of several by name, (n, ...) each in its own type. Where axes have
+    names, all are of the shape of the first.
     `labels`: int64, (n,), of a classification; None where there are none.
     """
 
-    rows: Floats
+    rows: Given
     labels: NDArray[np.int64] | None
     classifies: bool
+
+    def __len__(self) -> int:
+        return count_of(self.rows) if isinstance(self.rows, Mapping) else len(self.rows)
 
 
 @contextmanager
@@ -41,35 +58,68 @@ def examples_of(data: Dataset, split: Split, most: int) -> Iterator[Examples]:
     labels = data.labels(split)
     classifies = data.signature.task == "classification"
     known = labels is not None and classifies
+    inputs = data.signature.inputs
+    if not all(item.fixed for item in inputs):
+        shapes = [[value.shape[1:] for value in batch.inputs.values()] for batch in data.batches(split, 1, chosen)]
+        chosen = [row for row, shape in zip(chosen, shapes, strict=True) if shape == shapes[0]]
     with scratch("examples") as folder:
-        shape = (len(chosen), *data.signature.input_shape)
-        rows = np.lib.format.open_memmap(folder / "rows.npy", "w+", np.float32, shape)
-        reserve(folder / "rows.npy", (folder / "rows.npy").stat().st_size)
+        files: dict[str, NDArray[Any]] = {}
         start = 0
         for batch in data.batches(split, _BATCH, chosen):
-            rows[start : start + len(batch.only)] = batch.only
-            start += len(batch.only)
+            for number, (name, value) in enumerate(batch.inputs.items()):
+                if name not in files:
+                    kind, shape = (np.float32 if len(inputs) == 1 else value.dtype), (len(chosen), *value.shape[1:])
+                    place = folder / f"rows{number}.npy"
+                    files[name] = np.lib.format.open_memmap(place, "w+", kind, shape)
+                    reserve(place, place.stat().st_size)
+                files[name][start : start + len(batch)] = value
+            start += len(batch)
+        rows: Given = files if len(files) > 1 else next(iter(files.values()))
         yield Examples(rows, np.asarray(labels)[chosen].astype(np.int64) if known else None, classifies)
+        files.clear()
         del rows  # Windows cannot remove a file that is still mapped
 
 
-def answers(model: onnx.ModelProto, rows: Floats) -> Floats:
-    """First output on every row, (n, values); Q/DQ computed as written, so alike on every processor."""
-    run, fixed = open_probe(model)
-    return collect(lambda inputs: run(inputs)[0], rows, fixed)
+def answers(model: onnx.ModelProto, rows: Given) -> Floats:
+    """What every row is answered, (n, values); Q/DQ computed as written, so alike on every processor.
+
+    Of several outputs those of floats, side by side.
+    """
+    session = Session(model.SerializeToString(), as_written())
+    names, given = float_outputs(session.outputs), session.rows(rows)
+    fixed = session.places(cut(given, 0, 1)).fixed
+    if len(names) == len(given) == 1:
+        return collect(lambda some: session.ask(some, names)[names[0]], next(iter(given.values())), fixed)
+
+    def ask(some: Rows) -> dict[str, NDArray[Any]]:
+        return session.ask(some, names)
+
+    axes: Mapping[str, int] | None = batch_axes(ask, cut(given, 0, 4), fixed)
+    if fixed in (None, 1) and len(axes or ()) < len(names):
+        axes = None
+    found = all_answered(ask, given, fixed, axes, _BATCH)
+    return np.concatenate([value.reshape(len(value), -1).astype(np.float32) for value in found.values()], axis=1)
+
+
+def float_outputs(outputs: Sequence[Tensor]) -> list[str]:
+    """Names of those whose errors have a size: of floats; where there are none, the first."""
+    found = [item.name for item in outputs if item.dtype is not None and item.dtype.kind == "f"]
+    return found or [outputs[0].name]
 
 
 def batch_of(model: onnx.ModelProto, data: Dataset, batch_size: int) -> int:
     """`batch_size`; 1 where what an example is answered hangs on its neighbours, of which a device has none."""
-    run, fixed = open_probe(model)
     count = min(4, data.count(Split.CALIBRATION))
-    if fixed is not None or batch_size == 1 or not count:
+    if batch_size == 1 or not count:
         return batch_size
-    few = next(data.batches(Split.CALIBRATION, count, range(count))).only
-    return 1 if neighbours(lambda rows: run(rows)[0], few) else batch_size
+    few = next(data.batches(Split.CALIBRATION, count, range(count))).inputs
+    session = Session(model.SerializeToString(), as_written())
+    if session.places(few).fixed is not None:
+        return batch_size
+    return 1 if all_neighbours(session.ask, session.rows(few)) else batch_size
 
 
-def collect(run: Callable[[Floats], Floats], rows: Floats, fixed: int | None = None) -> Floats:
+def collect(run: Callable[[Floats], NDArray[Any]], rows: Floats, fixed: int | None = None) -> Floats:
     """What `run` gives for every row, (n, values), in batches of the size that a model has fixed."""
     size = fixed or _BATCH
     if fixed is None and batch_axis(run, np.asarray(rows[:4]), None) != 0:

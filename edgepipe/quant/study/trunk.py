@@ -10,10 +10,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from edgepipe.onnx.session import Session
+from edgepipe.onnx.batch_axis import batch_axes, count_of, cut, resized
+from edgepipe.onnx.session import Given, Session
 from edgepipe.onnx.session_options import as_written
 from edgepipe.onnx.subgraphs import captured, subgraphs
 from edgepipe.quant.place.worth import shapes_of
+from edgepipe.quant.study.answers import float_outputs
 
 Floats = NDArray[np.float32]
 _BATCH = 32
@@ -26,35 +28,41 @@ class Trunk:
 
     Args:
         network: its nodes in an order in which they can run.
-        rows: float32, (n, *input_shape).
+        rows: examples, (n, ...), by input where there are several.
     """
 
-    def __init__(self, network: onnx.ModelProto, rows: Floats) -> None:
+    def __init__(self, network: onnx.ModelProto, rows: Given) -> None:
         self._network = network
         self._nodes = list(network.graph.node)
         self._place = {output: index for index, node in enumerate(self._nodes) for output in node.output}
         # What the bodies of If and Loop read is not among their inputs: such models run whole.
         self._whole = any(True for node in self._nodes for _ in subgraphs(node))
         shapes = shapes_of(network)
-        self._bytes = {name: 4 * len(rows) * prod(shape) for name, shape in shapes.items()}
         session = Session(network.SerializeToString(), as_written())
-        fixed = session.only_input("studied").batch
-        size = fixed or _BATCH
+        given = session.rows(rows)
+        count = count_of(given)
+        self._bytes = {name: 4 * count * prod(shape) for name, shape in shapes.items()}
+        few = cut(given, 0, 4)
+        fixed, self._outputs = session.places(few).fixed, float_outputs(session.outputs)
+        self._axes = batch_axes(lambda some: session.ask(some, self._outputs), few, fixed)
+        size = fixed or (_BATCH if len(self._axes) == len(self._outputs) else 1)
         self._counts: list[int] = []
         self._values: list[dict[str, NDArray[np.generic]]] = []
-        for start in range(0, len(rows), size):
-            part = rows[start : start + size]
-            fed = part if fixed is None else np.resize(part, (fixed, *part.shape[1:]))
-            self._counts.append(len(part))
-            self._values.append({**session.fed(fed)})
+        for start in range(0, count, size):
+            part = cut(given, start, start + size)
+            fed = part if fixed is None else resized(part, fixed)
+            self._counts.append(count_of(part))
+            self._values.append({**session.fed(session.placed(fed))})
+        self._alone = size == 1
         self._at = 0
 
     def start_of(self, tensors: Sequence[str]) -> int:
         """The number of nodes that a copy shares which only quantizes these tensors."""
-        return 0 if self._whole else min(self._place.get(name, -1) + 1 for name in tensors)
+        ends = {item.name for item in self._network.graph.output}  # one that is quantized is another tensor's then
+        return 0 if self._whole else min(max(0, self._place.get(name, -1) + (name not in ends)) for name in tensors)
 
     def answers(self, model: onnx.ModelProto, shared: int) -> Floats:
-        """First output of a copy on every row, (n, values); Q/DQ computed as written.
+        """What a copy answers every row, (n, values), as `answers` does; Q/DQ computed as written.
 
         Args:
             shared: so many of the first nodes are those of the model itself; not less than in an earlier call.
@@ -62,11 +70,20 @@ class Trunk:
         self._advance(shared)
         nodes = list(model.graph.node)
         assert [node.output for node in nodes[: self._at]] == [node.output for node in self._nodes[: self._at]]
-        found = self._run(model, nodes[self._at :], [model.graph.output[0].name])
-        each = [np.asarray(values[0], np.float32) for values in found]
-        return np.concatenate(
-            [values.reshape(len(values), -1)[:count] for values, count in zip(each, self._counts, strict=True)]
-        )
+        made = [name for name in self._outputs if name not in self._values[0]]
+        found = self._run(model, nodes[self._at :], made)
+        parts = []
+        for before, values, count in zip(self._values, found, self._counts, strict=True):
+            known = {**before, **dict(zip(made, values, strict=True))}
+            parts.append([self._rows(name, known[name], count) for name in self._outputs])
+        return np.concatenate([np.concatenate(part, axis=1) for part in parts])
+
+    def _rows(self, name: str, value: NDArray[np.generic], count: int) -> Floats:
+        """An output of a batch as (count, values)."""
+        if self._alone:
+            return np.asarray(value, np.float32).reshape(1, -1)
+        first = np.moveaxis(np.asarray(value, np.float32), self._axes.get(name, 0), 0)
+        return first.reshape(len(first), -1)[:count]
 
     def _advance(self, to: int) -> None:
         read = {name for node in self._nodes[to:] for name in (*node.input, *captured(node))}

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edgepipe.contract import Dataset, Progress, Split
+from edgepipe.onnx.batch_axis import resized
 from edgepipe.quant.calibrate.run import open_probe
 from edgepipe.quant.place.placement import Wiring, attribute
 
@@ -152,13 +153,13 @@ def _largest(
         # Pooled to nothing but a channel: one number each leaves the runtime, whatever the picture's size.
         probe.graph.node.append(helper.make_node("GlobalMaxPool", [f"{tensor}_magnitude"], [f"{tensor}_largest"]))
         probe.graph.output.append(helper.make_tensor_value_info(f"{tensor}_largest", onnx.TensorProto.FLOAT, None))
-    run, fixed = open_probe(probe)
+    run, fixed = open_probe(probe, next(data.batches(Split.CALIBRATION, 1, [0])).inputs)
     found: dict[str, NDArray[np.float32]] = {}
     count = min(examples, data.count(Split.CALIBRATION))
     for number, batch in enumerate(data.batches(Split.CALIBRATION, fixed or batch_size, range(count))):
-        inputs = batch.only if fixed is None else np.resize(batch.only, (fixed, *batch.only.shape[1:]))
-        for tensor, value in zip(tensors, run(inputs), strict=True):
-            most = np.asarray(value).reshape(len(inputs), -1, 1).max(axis=(0, 2))
+        rows = batch.inputs if fixed is None else resized(batch.inputs, fixed)
+        for tensor, value in zip(tensors, run(rows), strict=True):
+            most = value.reshape(*value.shape[:2], -1).max(axis=(0, 2))
             found[tensor] = np.maximum(found.get(tensor, most), most)
         progress(min(1.0, (number + 1) * (fixed or batch_size) / max(1, count)), "equalizing")
     return found
