@@ -84,8 +84,8 @@ def main() -> None:
     keras.utils.set_random_seed(0)
     with tempfile.TemporaryDirectory() as cache:
         data = ImageFolderData(root=args.data, image_size=32).open(Path(cache))
-        train = np.concatenate([b.inputs.astype(np.float16) for b in data.batches(Split.TRAIN, 500)])
-        test = np.concatenate([b.inputs for b in data.batches(Split.EVALUATION, 500)])
+        train = np.concatenate([b.only.astype(np.float16) for b in data.batches(Split.TRAIN, 500)])
+        test = np.concatenate([b.only for b in data.batches(Split.EVALUATION, 500)])
         labels, truth = data.labels(Split.TRAIN), data.labels(Split.EVALUATION)
     batches = Batches(train.transpose(0, 2, 3, 1), np.asarray(labels), 128)
     model = resnet8(len(data.signature.classes))

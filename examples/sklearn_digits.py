@@ -29,7 +29,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         # As in recipes/sklearn_digits.yaml: 8x8, one channel, in [0, 1].
         data = DigitsData(image_size=8, channels=1, mean=(0.0,), std=(1.0,)).open(Path(cache))
-        train = np.concatenate([batch.inputs for batch in data.batches(Split.TRAIN, 500)]).reshape(-1, 64)
+        train = np.concatenate([batch.only for batch in data.batches(Split.TRAIN, 500)]).reshape(-1, 64)
     labels = np.asarray(data.labels(Split.TRAIN))
     models = {"forest": RandomForestClassifier(200, random_state=0), "logistic": LogisticRegression(max_iter=2000)}
     for name, model in models.items():

@@ -17,7 +17,8 @@ def digits_run(folder: Path, *more: str, softmax: bool = False) -> Path:
     """Run `ptq` on it, `softmax` as its last node if wanted; returns the run's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     data = DigitsData(image_size=16).open(folder / "cache")
-    inputs, labels = next(data.batches(Split.TRAIN, data.count(Split.TRAIN)))
+    batch = next(data.batches(Split.TRAIN, data.count(Split.TRAIN)))
+    inputs, labels = batch.only, batch.labels
     assert labels is not None
     grey = inputs[:, :1].reshape(len(inputs), 1, 4, 4, 4, 4).mean(axis=(3, 5)).reshape(len(inputs), -1)
     known = np.hstack([grey, np.ones((len(grey), 1))])
