@@ -14,7 +14,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepipe.__main__ import main
-from edgepipe.measure.values import Values, embedding, regression
 from edgepipe.records.gate import accept, compare
 from edgepipe.records.metrics import Metrics, read_metrics
 from edgepipe.report.table import markdown_table
@@ -158,16 +157,3 @@ def test_vectors_of_an_embedding_are_verified_as_vectors(tmp_path: Path) -> None
     assert main(["verify", str(tmp_path / "run"), "--on", "x86_avx2", "--examples", "8"]) == 0
     (proof,) = read_metrics(tmp_path / "run").proofs
     assert (proof.status, proof.top1, proof.top1_here) == ("ok", None, None)
-
-
-def test_figures_are_the_textbook_ones() -> None:
-    truth = np.array([[1.0], [2.0], [3.0], [6.0]], np.float32)
-    got = Values(np.array([[1.0], [2.0], [4.0], [5.0]], np.float32), truth)
-    base = Values(truth, truth)
-    measured, versus = regression(got, base, "m")
-    assert measured["mae"] == pytest.approx(0.5)
-    assert measured["r2"] == pytest.approx(1 - 2 / 14)
-    assert versus["mae_rise"] == pytest.approx(0.5)
-    a = Values(np.array([[1.0, 0.0], [1.0, 1.0]], np.float32), None)
-    b = Values(np.array([[0.0, 2.0], [3.0, 3.0]], np.float32), None)
-    assert embedding(a, b, "m")["cosine"] == pytest.approx(0.5)

@@ -16,15 +16,16 @@ import numpy.typing as npt
 import onnxruntime
 
 from benchmarks.quantizers import emulated as answering
-from edgepipe.contract import Dataset, Interval, Split
-from edgepipe.measure import accuracy, size
-from edgepipe.measure.accuracy import Predictions
+from edgepipe.contract import Answers, Dataset, Interval, Split
+from edgepipe.measure import size
+from edgepipe.measure.answers import answered, targets_of
 from edgepipe.measure.audit import audit
 from edgepipe.measure.latency import PairedLatency, paired_latency
 from edgepipe.measure.macs import layers
 from edgepipe.onnx.graph import Graph
 from edgepipe.records.metrics import Int8Share
 from edgepipe.targets.host import u8s8_saturates
+from edgepipe.tasks.classification import Classification
 
 QEMU = "qemu-x86_64-static"
 _CONFIRMED = 8
@@ -79,9 +80,13 @@ class Judge:
         """
         self._floating, self._data, self._seconds, self._work = floating, data, seconds, work
         self._example = next(data.batches(Split.EVALUATION, 1, [0])).only
-        self._float_answers = accuracy.predict(floating, data)
-        if self._float_answers.labels is None:
+        self._task = Classification()
+        self._float_answers = answered(floating, data, self._task).answers
+        if data.labels(Split.EVALUATION) is None:
             raise SystemExit("the evaluation pictures have no labels: accuracy cannot be judged")
+        targets = targets_of(self._task, data, self._float_answers)
+        assert targets is not None
+        self._targets = targets
         work.mkdir(parents=True, exist_ok=True)
         chosen = next(data.batches(Split.EVALUATION, old_cpu_pictures, range(old_cpu_pictures)))
         np.save(work / "pictures.npy", chosen.inputs, allow_pickle=False)
@@ -91,7 +96,7 @@ class Judge:
     @property
     def float_top1(self) -> float:
         """Of the float model on all evaluation pictures."""
-        return _top1(self._float_answers)
+        return self._top1(self._float_answers)
 
     def old_cpu(self, model: Path, name: str) -> OldCpu | None:
         """In exact arithmetic and on the Haswell; None where qemu is not installed."""
@@ -116,16 +121,17 @@ class Judge:
         Args:
             reference: another model that this one's speed is also compared with directly.
         """
-        answers = accuracy.predict(model, self._data)
-        drop = accuracy.paired_drop(answers, self._float_answers)
+        answers = answered(model, self._data, self._task).answers
+        drop, interval = self._task.compared(answers, self._float_answers, self._targets)["top1"]
         assert drop is not None
+        assert interval is not None
         bytes_stored = size.size_bytes(model)
         own_layers = layers(Graph.load(model), self._data.signature.input_shape)
         return Judged(
-            top1=_top1(answers),
-            drop=drop[0],
-            drop_ci95=drop[1],
-            agreement=accuracy.agreement(answers, self._float_answers),
+            top1=self._top1(answers),
+            drop=drop,
+            drop_ci95=interval,
+            agreement=float(self._task.alike(answers, self._float_answers).mean()),
             size_bytes=bytes_stored,
             times_smaller=size.size_bytes(self._floating) / bytes_stored,
             paired=paired_latency(self._floating, model, self._example, seconds=self._seconds),
@@ -165,7 +171,7 @@ class Judge:
             raise SystemExit(f"{model}: {' '.join(emulator)} failed: {' '.join(told[-3:]) or done.returncode}")
         return np.asarray(np.load(out, allow_pickle=False))
 
-
-def _top1(answers: Predictions) -> float:
-    assert answers.correct is not None
-    return float(answers.correct.mean())
+    def _top1(self, answers: Answers) -> float:
+        found = self._task.measured(answers, self._targets)["top1"].value
+        assert found is not None
+        return found

@@ -19,6 +19,7 @@ from edgepipe.contract.artifact import Artifact, Kind, seal
 from edgepipe.contract.data import Dataset, Split
 from edgepipe.contract.settings import Settings
 from edgepipe.contract.signature import Signature
+from edgepipe.contract.tasks import Task
 from edgepipe.contract.traits import BESIDE
 
 Progress = Callable[[float, str], None]
@@ -44,6 +45,7 @@ class Job:
             stored beside the artifact and shown in metrics.json and the report.
         teacher: the recipe's baseline artifact, where a pass needs the float model (distillation).
         alone: entered while time is measured: nothing else on this machine measures meanwhile.
+        task: says what the model's outputs mean.
     """
 
     out: Path
@@ -55,6 +57,7 @@ class Job:
     facts: dict[str, JsonValue] = field(default_factory=dict)
     teacher: Artifact | None = None
     alone: Callable[[], AbstractContextManager[None]] = nullcontext
+    task: Task | None = None
 
     def add(self, fact: str, *items: JsonValue) -> None:
         """Append to the list that a fact is: notes, a learning curve."""

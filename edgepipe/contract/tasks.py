@@ -94,11 +94,17 @@ class Task(Settings):
         measures: what it measures, the headline first.
         trains: whether `loss` is there: passes that train take this task.
         labelled: whether the data's labels say what is right; otherwise the baseline's answers always do.
+        covers: whether the measures say all there is to say of the first output, as of scores; else records tell how
+            each of its parts changed, too.
+        least_range: share of the widest part's range from which a part of an output is looked at: a score lies beside
+            boxes of 1280 pixels, while of a vector only what gives it its direction counts.
     """
 
     measures: ClassVar[tuple[Measure, ...]]
     trains: ClassVar[bool] = False
     labelled: ClassVar[bool] = True
+    covers: ClassVar[bool] = False
+    least_range: ClassVar[float] = 5e-4
 
     def misfit(self, outputs: Sequence[Tensor]) -> str | None:
         """Why a model with these outputs cannot be judged so, in a sentence; None: it can."""
@@ -125,6 +131,17 @@ class Task(Settings):
         Raises:
             MeasureError: they cannot be answers: of another shape, NaN.
         """
+
+    def check_labels(self, outputs: Mapping[str, NDArray[Any]], targets: Targets, what: str) -> None:
+        """Refuse labels that a model with such outputs can never answer.
+
+        Args:
+            outputs: of one batch, as for `answers`; targets: of all examples.
+            what: names the model in messages.
+        Raises:
+            DataError: says which label, and what the model can answer.
+        """
+        del outputs, targets, what
 
     @abstractmethod
     def measured(self, answers: Answers, targets: Targets) -> dict[str, Figure]:

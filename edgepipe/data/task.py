@@ -9,21 +9,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgepipe.contract import Batch, Dataset, Signature, Split
-from edgepipe.errors import DataError
 
 
 def with_task(data: Dataset, task: str | None) -> Dataset:
-    """The data, its signature naming `task`; None: as the data says itself.
-
-    Raises:
-        DataError: the labels are of another kind.
-    """
-    found = data.signature.task
-    if task is None or task == found:
-        return data
-    if task == "classification":
-        raise DataError("task: classification needs integer labels, and these are numbers. Set task=regression")
-    return _Tasked(data, task)
+    """The data, its signature naming `task`; None: as the data says itself."""
+    return data if task is None or task == data.signature.task else _Tasked(data, task)
 
 
 class _Tasked:

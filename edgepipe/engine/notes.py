@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Notes:
-    """Of one run. `told`: the last step of whose accuracy something was said."""
+    """Of one run. `told`: the last step of whose quality something was said."""
 
     steps: Steps
     plan: Plan
@@ -43,13 +43,14 @@ class Notes:
             result.measurements,
             versus,
             result.audit,
+            self.steps.judged.task,
             previous=known.measurements if known else None,
             previous_versus=known.versus_baseline if known else None,
             previous_audit=known.audit if known else None,
             told=self.told,
             forced=any(getattr(each.settings, "keep_float", None) == "never" for each in reached),
         )
-        self.told = None if versus is None else told_of(versus, self.told)
+        self.told = None if versus is None else told_of(versus, self.told, self.steps.judged.task)
         said = facts.get("notes")  # the facts of a pass that it wants read by people
         notes = [str(note) for note in said] if isinstance(said, list) else []
         return [*notes, *self._of_answers(step, result, compared, versus, records), *texts]
@@ -62,19 +63,18 @@ class Notes:
         versus: Versus | None,
         records: Sequence[StepRecord],
     ) -> list[str]:
-        from edgepipe.measure.accuracy import Predictions, hangs_on_neighbours, one_class, unknown_classes
+        from edgepipe.measure.answers import hangs_on_neighbours, targets_of
 
-        data, notes = self.steps.data, []
-        mixing = hangs_on_neighbours(result.predictions)
+        data, judged, notes = self.steps.data, self.steps.judged, []
+        mixing = hangs_on_neighbours(result.answered)
         if mixing is not None and not any(mixing in record.findings for record in records):
             notes.append(mixing)
-        loaded = step.settings is None
-        if loaded and isinstance(result.predictions, Predictions):
-            notes += filter(None, [unknown_classes(result.predictions, data.signature.classes)])
-        if loaded:
+        if step.settings is None:
+            notes += [judged.why] if judged.why else []
             notes += getattr(data, "notes", ())  # what the data left out
-        if isinstance(result.predictions, Predictions) and compared:  # before the baseline a network may be untrained
-            baseline = self.steps.baseline.predictions if versus is not None and self.steps.baseline else None
-            known = baseline if isinstance(baseline, Predictions) else None
-            notes += filter(None, [one_class(result.predictions, known, data.signature.classes)])
+        if compared:  # before the baseline a network may be untrained
+            before = self.steps.baseline.answered.answers if versus is not None and self.steps.baseline else None
+            answers = result.answered.answers
+            targets = targets_of(judged.task, data, answers if before is None else before)
+            notes += judged.task.notes(answers, before, targets, data.signature)
         return notes

@@ -18,7 +18,6 @@ from edgepipe.contract import Split
 from edgepipe.contract.artifact import Artifact, canonical_json
 from edgepipe.engine.judge import judged, status_of
 from edgepipe.engine.step import Steps
-from edgepipe.plugins import find
 from edgepipe.recipe.plan import LOAD, Plan, PlannedStep
 from edgepipe.recipe.schema import Recipe
 from edgepipe.records.metrics import Failure, Inputs, Metrics, Proof, StepRecord
@@ -108,8 +107,7 @@ class Account:
         """What the outputs mean, as far as the run came to know it."""
         if self.steps is None:
             return None
-        name = self.steps.data.signature.task
-        return TaskRecord.of(name, find("tasks", name))
+        return TaskRecord.of(self.steps.judged.name, self.steps.judged.task)
 
     def _every_step(self, failure: Failure | None) -> list[StepRecord]:
         """The records of the steps that ran, the failed one named, and of those that did not."""

@@ -15,11 +15,11 @@ from edgepipe.base import disk
 from edgepipe.base.files import near
 from edgepipe.base.stopping import code_of, last_words, words_of
 from edgepipe.contract.artifact import Artifact
-from edgepipe.data.task import with_task
 from edgepipe.engine.hooks import SILENT, Bundle, Hook, Watcher
 from edgepipe.engine.notes import Notes
 from edgepipe.engine.record import Account, withdraw
 from edgepipe.engine.step import Steps, copy_artifact
+from edgepipe.engine.task import opened
 from edgepipe.errors import EdgepipeError, PassError
 from edgepipe.recipe.plan import LOAD, Plan, PlannedStep
 from edgepipe.recipe.schema import Recipe
@@ -110,8 +110,8 @@ def _all_steps(account: Account, watcher: Watcher, hooks: Sequence[Hook], held: 
     recipe, plan = account.recipe, account.plan
     store = Store(Path(recipe.store.root), watcher.notice)
     held.enter_context(store.in_use())
-    data = with_task(recipe.data.settings.open(store.cache), recipe.task_name)
-    steps = account.steps = Steps(recipe, plan, account.folder, store, data, watcher)
+    data, judged = opened(recipe, store)
+    steps = account.steps = Steps(recipe, plan, account.folder, store, data, judged, watcher)
     notes = Notes(steps, plan)
     current: Artifact | None = None
     for number, step in enumerate(plan.steps):
@@ -133,7 +133,7 @@ def _one_step(account: Account, steps: Steps, notes: Notes, number: int, current
     clock = time.perf_counter()
     step = account.plan.steps[number]
     if step.settings is None:
-        found = steps.load()
+        found = steps.settle()
         account.model_digest = found.content.artifact.digest
     elif current is None:
         raise PassError(f"{step.label}: there is no model to work on")

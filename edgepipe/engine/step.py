@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 from edgepipe.base import disk
 from edgepipe.contract import Dataset, Job, Pass, Split
 from edgepipe.contract.artifact import Artifact, Kind
+from edgepipe.data.task import with_task
 from edgepipe.engine.checks import keeps_its_promises
 from edgepipe.engine.hooks import SILENT, Watcher
+from edgepipe.engine.task import Judged, by_outputs, outputs_of
 from edgepipe.errors import DataError, PassError, RecipeError
+from edgepipe.recipe.goals import misfits
 from edgepipe.recipe.plan import LOAD, LOWER, Plan, unusable
 from edgepipe.recipe.schema import Recipe
 from edgepipe.records.metrics import ArtifactRef
@@ -45,6 +48,7 @@ class Steps:
     """The steps of one run, each found in the store or computed into it.
 
     Attributes:
+        judged: the task that says what the model's outputs mean; `settle` decides it where the recipe does not.
         baseline: measurement of the step that compression starts from; None before it. `baseline_onnx` is what was
             measured, `baseline_artifact` what later passes may learn from.
     """
@@ -54,7 +58,8 @@ class Steps:
     folder: Path
     store: Store
     data: Dataset
-    watcher: Watcher
+    judged: Judged
+    watcher: Watcher = SILENT
     baseline: Measured | None = None
     baseline_onnx: Artifact | None = None
     baseline_artifact: Artifact | None = None
@@ -84,10 +89,9 @@ class Steps:
                 f"passes.{label}: {name} trains, and the train split has no labels: training needs them. Give the "
                 "file or folder of data.train labels, or remove the step"
             )
-        if self.data.signature.task != "classification":
+        if not self.judged.task.trains:
             raise DataError(
-                f"passes.{label}: {name}: training knows classification only, and this recipe's task is "
-                f"{self.data.signature.task}. Remove the step"
+                f"passes.{label}: {name} trains, and the task '{self.judged.name}' does not: remove the step"
             )
 
     def _through_the_store(
@@ -112,6 +116,7 @@ class Steps:
                 progress=self.watcher.progress,
                 teacher=self.baseline_artifact,
                 alone=self.store.machine,
+                task=self.judged.task,
             )
             started = time.perf_counter()
             made = work(job)
@@ -170,6 +175,24 @@ class Steps:
             settings.kind,
         )
 
+    def settle(self) -> Found[Entry]:
+        """Load the model; where the recipe names no task, decide by its outputs, and record that in its signature.
+
+        Raises:
+            RecipeError: the recipe has a goal that this task does not have.
+        """
+        found = self.load()
+        if self.recipe.task is not None:
+            return found
+        model = self.lowered(found.content.artifact)
+        judged = by_outputs(self.judged, self.data, model.signature.outputs or outputs_of(model.onnx, self.data))
+        if judged.name != self.judged.name:
+            self.judged, self.data = judged, with_task(self.data, judged.name)
+            found = self.load()
+        if lines := misfits(self.recipe.goals, judged.name, type(judged.task)):
+            raise RecipeError("\n".join(lines))
+        return found
+
     def lowered(self, artifact: Artifact) -> Artifact:
         """The artifact itself, or what the recipe's lowering makes of it; each is lowered once."""
         if artifact.kind is Kind.ONNX:
@@ -186,13 +209,14 @@ class Steps:
         from edgepipe.measure.stored import load, save
         from edgepipe.targets.host import fingerprint
 
-        settings = self.measure_settings()
+        settings, task = self.measure_settings(), self.judged.task
         baseline = self.baseline_onnx
         parts = {
             "artifact": artifact.digest,
             "baseline": baseline.digest if baseline else None,
             "data": self.data.digest(Split.EVALUATION),
             "settings": settings.model_dump(mode="json"),
+            "task": [self.judged.name, task.model_dump(mode="json"), code_digest(type(task))],
             "machine": fingerprint(),
             # What measuring imports from elsewhere counts too; a probe of it is run by its path, so its package does.
             "code": [package_digest("measure", "records", "data"), module_digest("edgepipe.measure.measure")],
@@ -204,8 +228,9 @@ class Steps:
             result = measure(
                 artifact.onnx,
                 self.data,
+                task,
                 baseline=baseline.onnx if baseline else None,
-                baseline_predictions=self.baseline.predictions if self.baseline else None,
+                baseline_answered=self.baseline.answered if self.baseline else None,
                 settings=settings,
                 progress=self.watcher.progress,
                 exclusive=self.store.machine,
@@ -217,7 +242,7 @@ class Steps:
             self.store,
             parts,
             "measurement",
-            lambda folder: load(folder, count),
+            lambda folder: load(folder, task, count),
             work,
             lambda key: self.store.why_not_measured(key, parts),
         )
@@ -256,15 +281,13 @@ def copy_artifact(artifact: Artifact, place: Path) -> None:
         raise
 
 
-def incoming(
-    recipe: Recipe, plan: Plan, store: Store, data: Dataset, wanted: set[str], watcher: Watcher = SILENT
-) -> dict[str, Artifact]:
+def incoming(steps: Steps, wanted: set[str]) -> dict[str, Artifact]:
     """The models that come into the wanted steps; earlier steps through the store, nothing measured.
 
     Args:
         wanted: labels of steps of the plan; nothing behind the last of them is applied.
     """
-    steps = Steps(recipe, plan, Path(), store, data, watcher)
+    plan, watcher = steps.plan, steps.watcher
     found: dict[str, Artifact] = {}
     current: Artifact | None = None
     for number, step in enumerate(plan.steps):
@@ -274,7 +297,7 @@ def incoming(
                 break
         watcher.begin(step.label, number + 1, len(plan.steps))
         if step.settings is None or current is None:
-            current = steps.load().content.artifact
+            current = steps.settle().content.artifact
         else:
             current = steps.apply(step.label, step.name, step.settings, current).content.artifact
         if step.label == plan.baseline:

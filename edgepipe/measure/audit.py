@@ -13,7 +13,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from numpy.typing import NDArray
 from onnx import NodeProto
 
 from edgepipe.base.scratch import scratch
@@ -23,7 +22,7 @@ from edgepipe.measure.match import match
 from edgepipe.onnx.bodies import inputs_of, shapes_in
 from edgepipe.onnx.graph import Graph
 from edgepipe.onnx.operators import INT8_LAYERS, LAYERS, Shape, macs
-from edgepipe.onnx.session import Session
+from edgepipe.onnx.session import Given, Session
 from edgepipe.onnx.session_options import measuring
 from edgepipe.records.metrics import Audit, Int8Share, LayerCost, OperatorTime
 
@@ -44,12 +43,12 @@ class _Ran:
 
 
 def audit(
-    path: Path, example: NDArray[Any], original: Sequence[Layer], *, threads: int = 1, runs: int = 7
+    path: Path, example: Given, original: Sequence[Layer], *, threads: int = 1, runs: int = 7
 ) -> tuple[Audit, Int8Share]:
     """Run the model under the runtime's profiler.
 
     Args:
-        example: (1, …), one example.
+        example: what one run takes of an example, (1, …) by input.
         original: the layers of the file, from `macs.layers`; their costs are completed with the
             operator that really runs, its time and whether it multiplies 8-bit integers.
         runs: profiled runs; the first is not counted, the others give a median per node.
@@ -82,13 +81,12 @@ def audit(
     return result, _int8_share(multiplying, costs, timed, optimized)
 
 
-def _profile(path: Path, example: NDArray[Any], folder: Path, threads: int, runs: int) -> tuple[Graph, list[_Ran]]:
+def _profile(path: Path, example: Given, folder: Path, threads: int, runs: int) -> tuple[Graph, list[_Ran]]:
     chosen = measuring(threads)
     chosen.enable_profiling = True
     chosen.profile_file_prefix = str(folder / "profile")
     chosen.optimized_model_filepath = str(folder / "optimized.onnx")
     session = Session(path, chosen)
-    session.only_input("measured")
     fed = session.fit(example)
     for _ in range(runs):
         session.run(fed)

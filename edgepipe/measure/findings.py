@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edgepipe.contract import Measure, Task
 from edgepipe.onnx.operators import RECURRENT
 from edgepipe.records.metrics import Audit, LayerCost, Measurements, OperatorTime, Versus
 
@@ -32,6 +33,7 @@ def findings(
     measurements: Measurements,
     versus: Versus | None,
     audit: Audit,
+    task: Task,
     *,
     previous: Measurements | None = None,
     previous_versus: Versus | None = None,
@@ -42,12 +44,13 @@ def findings(
     """What is worth knowing about a step.
 
     Args:
+        task: says which measures there are.
         versus: the step against the baseline; None for the baseline itself, which only gets
             what holds without a comparison.
         previous: the measured step before this one (for the first step, the baseline).
         previous_versus: the same step against the baseline; None stands for the baseline's own 1.0.
         previous_audit: of the same step.
-        told: the last step of whose accuracy something was said, against the baseline.
+        told: the last step of whose quality something was said, against the baseline.
         forced: whether a pass so far was told to keep nothing in float for the sake of time.
     """
     found = [*_conv_integer(audit), *_still_float(measurements, audit), *_uncounted(audit)]
@@ -55,7 +58,7 @@ def findings(
         gained = versus.times_faster / (previous_versus.times_faster if previous_versus else 1.0)
         found += [
             *_int8(measurements, versus, audit, previous, previous_versus, previous_audit, forced),
-            *_accuracy(versus, told),
+            *_quality(versus, told, task),
         ]
         found += [text for text in _outputs(versus) if previous_versus is None or text not in _outputs(previous_versus)]
         if previous is not None:
@@ -65,11 +68,6 @@ def findings(
                 *_macs(measurements, previous, gained),
                 *_channels(measurements, previous, audit),
             ]
-    if measurements.mae is not None and measurements.r2 is None:
-        found.append(
-            "no R2 is given: what the answers are compared with is nearly the same for all examples, so that any error "
-            "is many times its variance. The mean absolute error says how far they are"
-        )
     return [*found, *_leftovers(audit), *_few_bits(audit)]
 
 
@@ -217,44 +215,45 @@ def _channels(now: Measurements, before: Measurements, audit: Audit) -> Iterator
         )
 
 
-def told_of(versus: Versus, told: Versus | None) -> Versus | None:
+def told_of(versus: Versus, told: Versus | None, task: Task) -> Versus | None:
     """What `told` is for the next step: this one if something was said of it, none where nothing is left to say."""
-    if not list(_accuracy(versus, None)):
+    if not list(_quality(versus, None, task)):
         return None
-    return versus if list(_accuracy(versus, told)) else told
+    return versus if list(_quality(versus, told, task)) else told
 
 
-def _accuracy(versus: Versus, told: Versus | None) -> Iterator[str]:
-    if told is not None and _same_quality(versus, told):
-        return  # it was said of the step that cost it
-    if versus.mae_rise is not None and versus.mae_rise_ci95 is not None and versus.mae_rise_ci95[0] > 0:
-        low, high = versus.mae_rise_ci95
+def _quality(versus: Versus, told: Versus | None, task: Task) -> Iterator[str]:
+    """The first measure that differs from the baseline's by more than chance explains.
+
+    Where the baseline's answers are what is right, any other answer is a loss, so only one worth telling is told.
+    """
+    for measure in task.measures:
+        found = versus.quality.get(measure.name)
+        if found is None or found.drop is None or found.ci95 is None:
+            continue
+        low, high = found.ci95
+        if low <= (0 if task.labelled else measure.worse_by) and high >= 0:
+            continue
+        if told is not None and _as_told(measure, found.drop, told):
+            return  # it was said of the step that cost it
+        fell = (measure.better == "higher") == (low > 0)
+        if low <= 0:
+            low, high = -high, -low
+        shown = [measure.change_text(abs(value)).removeprefix("+") for value in (found.drop, low, high)]
         yield (
-            f"the mean absolute error rose by {versus.mae_rise:.4g} against the baseline, more than chance explains "
-            f"(95% interval {low:.4g} to {high:.4g})"
+            f"{measure.title} {'fell' if fell else 'rose'} by {shown[0]} against the baseline, more than chance "
+            f"explains (95% interval {shown[1]} to {shown[2]})"
         )
-    if versus.accuracy_drop is None or versus.accuracy_drop_ci95 is None:
         return
-    low, high = (100 * bound for bound in versus.accuracy_drop_ci95)
-    if low > 0:
-        yield (
-            f"accuracy fell by {100 * versus.accuracy_drop:.2f} points against the baseline, "
-            f"more than chance explains (95% interval {low:.2f} to {high:.2f})"
-        )
-    elif high < 0:
-        yield (
-            f"accuracy rose by {-100 * versus.accuracy_drop:.2f} points against the baseline, "
-            f"more than chance explains (95% interval {-high:.2f} to {-low:.2f})"
-        )
 
 
-def _same_quality(one: Versus, other: Versus) -> bool:
-    """Within a tenth of a point of accuracy, or a hundredth of the error's rise."""
-    if one.accuracy_drop is not None and other.accuracy_drop is not None:
-        return abs(one.accuracy_drop - other.accuracy_drop) < 0.001
-    if one.mae_rise is not None and other.mae_rise is not None:
-        return abs(one.mae_rise - other.mae_rise) <= 0.01 * abs(other.mae_rise)
-    return False
+def _as_told(measure: Measure, drop: float, told: Versus) -> bool:
+    """Within a tenth of a point of a share, or a hundredth of another measure's change."""
+    before = told.quality.get(measure.name)
+    if before is None or before.drop is None:
+        return False
+    apart = abs(drop - before.drop)
+    return apart < 0.001 if measure.unit == "share" else apart <= 0.01 * abs(before.drop)
 
 
 def _outputs(versus: Versus) -> Iterator[str]:

@@ -14,13 +14,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgepipe.contract import Interval
-from edgepipe.onnx.session import Session
+from edgepipe.onnx.session import Given, Session
 from edgepipe.onnx.session_options import measuring
 
 _ROUND_SECONDS = 0.008
@@ -59,12 +57,12 @@ class PairedLatency:
     rounds: int
 
 
-def latency(path: Path, example: NDArray[Any], *, threads: int = 1, seconds: float = 2.0, warmup: int = 3) -> Latency:
+def latency(path: Path, example: Given, *, threads: int = 1, seconds: float = 2.0, warmup: int = 3) -> Latency:
     """Time of one model alone.
 
     Args:
-        example: (1, …) or more; repeated to the batch of a model whose batch is fixed, whose time
-            is then divided by it.
+        example: what one run takes, (1, …) or more by input; repeated to the batch of a model whose batch is fixed,
+            whose time is then divided by it.
     """
     once = _runner(path, example, threads)
     estimate = _warm(once, warmup)
@@ -76,7 +74,7 @@ def latency(path: Path, example: NDArray[Any], *, threads: int = 1, seconds: flo
 def paired_latency(
     baseline: Path,
     step: Path,
-    example: NDArray[Any],
+    example: Given,
     *,
     threads: int = 1,
     seconds: float = 2.0,
@@ -136,10 +134,10 @@ def median_ratio(groups: Sequence[Sequence[float]], seed: int) -> tuple[float, I
     return middle, (min(float(low), middle), max(float(high), middle))
 
 
-def _runner(path: Path, example: NDArray[Any], threads: int) -> Callable[[], float]:
+def _runner(path: Path, example: Given, threads: int) -> Callable[[], float]:
     """A function that runs the model once and returns milliseconds per example."""
     session = Session(path, measuring(threads))
-    batch = session.only_input("measured").batch or 1
+    batch = session.places(example).fixed or 1
     run = session.timed(session.fit(example))
     clock = time.thread_time if threads == 1 and _FINE_THREAD_CLOCK else time.perf_counter
 

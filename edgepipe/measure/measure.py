@@ -8,24 +8,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.contract import Dataset, Progress, Split
+from edgepipe.contract import Answers, Dataset, Figure, Interval, Progress, Split, Task
 from edgepipe.errors import MeasureError
-from edgepipe.measure import accuracy, size
-from edgepipe.measure.accuracy import Predictions
+from edgepipe.measure import size
+from edgepipe.measure.answers import Answered, answered, targets_of
 from edgepipe.measure.audit import audit
 from edgepipe.measure.latency import latency, paired_latency
 from edgepipe.measure.macs import layers
 from edgepipe.measure.memory import probe
 from edgepipe.measure.outputs import output_changes
 from edgepipe.measure.settings import MeasureSettings
-from edgepipe.measure.values import Values, embedding, regression
 from edgepipe.measure.wrong import wrong_answers
 from edgepipe.onnx.graph import Graph
-from edgepipe.records.metrics import Audit, Measurements, Versus, WrongAnswer
-from edgepipe.tasks.intervals import wilson
+from edgepipe.onnx.inputs import inputs_of
+from edgepipe.onnx.sequences import first_step
+from edgepipe.onnx.tensor_types import declared
+from edgepipe.records.metrics import Audit, Measurements, OutputChange, Versus, WrongAnswer
+from edgepipe.records.quality import Score, TaskRecord
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,16 @@ class Measured:
     measurements: Measurements
     versus: Versus
     audit: Audit
-    predictions: Predictions | Values
+    answered: Answered
     wrong: list[WrongAnswer] = field(default_factory=list)
 
 
 def measure(
     onnx: Path,
     data: Dataset,
+    task: Task,
     baseline: Path | None,
-    baseline_predictions: Predictions | Values | None,
+    baseline_answered: Answered | None,
     settings: MeasureSettings,
     progress: Progress = lambda _share, _text: None,
     exclusive: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -52,47 +54,49 @@ def measure(
     """Measure one ONNX file, against the baseline if there is one.
 
     Args:
+        task: says what the outputs mean.
         baseline: ONNX file of the baseline; None when `onnx` is the baseline itself.
-        baseline_predictions: the baseline's answers; required with `baseline`.
+        baseline_answered: the baseline's answers; required with `baseline`.
         exclusive: entered while time is measured, to keep other measurements away.
         shown: what messages about its answers call the model; None: its file.
     Raises:
         MeasureError: the model cannot be run, or answers nonsense; names the file.
     """
-    if (baseline is None) != (baseline_predictions is None):
-        raise MeasureError(
-            f"{onnx}: the baseline's file and its predictions belong together; got one without the other"
-        )
+    if (baseline is None) != (baseline_answered is None):
+        raise MeasureError(f"{onnx}: the baseline's file and its answers belong together; got one without the other")
     progress(0.0, "size")
-    shape = data.signature.input_shape
     graph = Graph.load(onnx)
+    example = _one_run(graph, data)
+    shapes = {name: value.shape[1:] for name, value in example.items()}
     stored = size.parameters(graph)
-    own_layers = layers(graph, shape)
-    ask = accuracy.predict if data.signature.task == "classification" else accuracy.values
-    predictions: Predictions | Values = ask(
+    own_layers = layers(graph, shapes)
+    found = answered(
         onnx,
         data,
+        task,
         batch_size=settings.batch_size,
         progress=lambda share, text: progress(0.05 + 0.5 * share, text),
         shown=shown,
     )
-    example = next(data.batches(Split.EVALUATION, 1, [0])).only
     size_bytes = size.size_bytes(onnx)
     with exclusive():
-        own, versus = _speed(onnx, baseline, example, size_bytes, settings, progress)
+        own, speed = _speed(onnx, baseline, example, size_bytes, settings, progress)
         progress(0.85, "audit")
         audited, int8_share = audit(onnx, example, own_layers, threads=settings.threads, runs=settings.audit_runs)
         progress(0.92, "load time and memory")
-        fresh = probe(onnx, shape, threads=settings.threads, runs=settings.probe_runs)
-    answered, compared, wrong = _answers(predictions, baseline_predictions, data, settings, shown or str(onnx))
+        fresh = probe(onnx, graph.zeros(shapes), threads=settings.threads, runs=settings.probe_runs)
+    try:
+        quality, versus, wrong = _quality(found.answers, baseline_answered, data, task, settings.wrong_examples)
+    except MeasureError as error:
+        raise MeasureError(f"{shown or onnx}: {error}") from error
+    outputs: list[OutputChange] = []
     if baseline is not None:
         progress(0.97, "outputs")
-        compared = {**compared, "outputs": output_changes(onnx, baseline, data)}
-    versus = Versus.model_validate({**versus.model_dump(), **compared})
+        outputs = output_changes(onnx, baseline, data, task)
     progress(1.0, "measured")
     measurements = Measurements(
-        examples=len(predictions),
-        **answered,
+        examples=found.count,
+        quality=quality,
         size_bytes=size_bytes,
         gzip_bytes=size.gzip_bytes(onnx),
         parameters=stored.count,
@@ -104,62 +108,47 @@ def measure(
         peak_rss_bytes=fresh.peak_rss_bytes,
         int8_share=int8_share,
     )
-    return Measured(measurements, versus, audited, predictions, wrong)
+    return Measured(measurements, Versus(**speed, **versus, outputs=outputs), audited, found, wrong)
 
 
-def _answers(
-    predictions: Predictions | Values,
-    baseline: Predictions | Values | None,
-    data: Dataset,
-    settings: MeasureSettings,
-    artifact: str,
-) -> tuple[dict[str, Any], dict[str, Any], list[WrongAnswer]]:
-    """(measurements, comparison with the baseline, newly wrong answers) in the measure of the task."""
-    if isinstance(predictions, Values):
-        other = baseline if isinstance(baseline, Values) else None
-        if data.signature.task == "embedding":
-            return embedding(predictions, other, artifact), {"agreement": None}, []
-        measured, compared = regression(predictions, other, artifact)
-        return measured, {**compared, "agreement": None}, []
-    known = baseline if isinstance(baseline, Predictions) else None
-    top1 = accuracy.top1(predictions, known)
-    wrong: list[WrongAnswer] = []
-    versus: dict[str, Any] = {}
-    if known is not None:
-        drop = accuracy.paired_drop(predictions, known)
-        if drop is None and top1 is not None:  # without labels the baseline is right, every other answer a loss
-            low, high = wilson(round(top1 * len(predictions)), len(predictions))
-            drop = (1 - top1, (1 - high, 1 - low))
-        versus = {
-            "accuracy_drop": drop[0] if drop else None,
-            "accuracy_drop_ci95": drop[1] if drop else None,
-            "agreement": accuracy.agreement(predictions, known),
-        }
-        wrong = wrong_answers(predictions, known, data, most=settings.wrong_examples)
-    else:
-        versus = {"accuracy_drop": 0.0, "accuracy_drop_ci95": (0.0, 0.0)}
-    if top1 is None:
-        top1 = 1.0  # without labels the baseline is what is agreed with
-    n = len(predictions)
-    measured = {"top1": top1, "top1_ci95": wilson(round(top1 * n), n), "top5": accuracy.top5(predictions)}
-    return measured, versus, wrong
+def _one_run(graph: Graph, data: Dataset) -> dict[str, NDArray[Any]]:
+    """What one run takes of the first evaluation example, by input: (1, ...) each."""
+    signature, inputs = data.signature, inputs_of(graph.model.graph)
+    given = next(data.batches(Split.EVALUATION, 1, [0])).inputs
+    return first_step(list(map(declared, inputs)), given, signature.state, signature.steps or 1, graph.name)
+
+
+def _quality(
+    answers: Answers, baseline: Answered | None, data: Dataset, task: Task, most_wrong: int
+) -> tuple[dict[str, Score], dict[str, Any], list[WrongAnswer]]:
+    """(what the task measures, the same against the baseline, newly wrong answers)."""
+    record = TaskRecord.of(data.signature.task, task)
+    before = answers if baseline is None else baseline.answers
+    targets = targets_of(task, data, before)
+    measured = {} if targets is None else task.measured(answers, targets)
+    if baseline is None:
+        same = {name: Figure(0.0, (0.0, 0.0)) for name, figure in measured.items() if figure.value is not None}
+        return record.scores(measured), {"alike": 1.0, "quality": record.drops(same)}, []
+    compared = {} if targets is None else task.compared(answers, before, targets)
+    wrong = [] if targets is None else wrong_answers(task, answers, before, targets, data, most=most_wrong)
+    alike = float(task.alike(answers, before).mean())
+    return record.scores(measured), {"alike": alike, "quality": record.drops(compared)}, wrong
 
 
 def _speed(
     onnx: Path,
     baseline: Path | None,
-    example: NDArray[np.float32],
+    example: dict[str, NDArray[Any]],
     size_bytes: int,
     settings: MeasureSettings,
     progress: Progress,
-) -> tuple[tuple[float, float], Versus]:
+) -> tuple[tuple[float, float], dict[str, Any]]:
     """(p50, p90) in milliseconds, and the comparison with the baseline as far as speed and size go."""
     threads, seconds, warmup = settings.threads, settings.latency_seconds, settings.warmup
     if baseline is None:
         progress(0.6, "speed")
         alone = latency(onnx, example, threads=threads, seconds=seconds, warmup=warmup)
-        exact = Versus(times_smaller=1.0, times_faster=1.0, times_faster_ci95=(1.0, 1.0), agreement=1.0)
-        return (alone.p50_ms, alone.p90_ms), exact
+        return (alone.p50_ms, alone.p90_ms), _versus(1.0, 1.0, (1.0, 1.0))
     paired = paired_latency(
         baseline,
         onnx,
@@ -170,9 +159,9 @@ def _speed(
         seed=settings.seed,
         progress=lambda share, text: progress(0.6 + 0.25 * share, text),
     )
-    versus = Versus(
-        times_smaller=size.size_bytes(baseline) / size_bytes,
-        times_faster=paired.times_faster,
-        times_faster_ci95=paired.times_faster_ci95,
-    )
-    return (paired.step.p50_ms, paired.step.p90_ms), versus
+    smaller = size.size_bytes(baseline) / size_bytes
+    return (paired.step.p50_ms, paired.step.p90_ms), _versus(smaller, paired.times_faster, paired.times_faster_ci95)
+
+
+def _versus(times_smaller: float, times_faster: float, interval: Interval) -> dict[str, Any]:
+    return {"times_smaller": times_smaller, "times_faster": times_faster, "times_faster_ci95": interval}

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from edgepipe.base import children
 from edgepipe.errors import MeasureError
-from edgepipe.onnx.files import load_structure
-from edgepipe.onnx.inputs import only_input
 
 _PROBE = Path(__file__).with_name("probe.py")
 
@@ -26,32 +25,22 @@ class Probe(BaseModel):
     peak_rss_bytes: int
 
 
-@dataclass(frozen=True)
-class _Input:
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-
 def probe(
-    path: Path, example_shape: tuple[int, ...], *, threads: int = 1, runs: int = 3, timeout: float = 600
+    path: Path, inputs: Mapping[str, NDArray[Any]], *, threads: int = 1, runs: int = 3, timeout: float = 600
 ) -> Probe:
     """Open and run the model in two fresh processes; the shorter load time, the larger peak.
 
     The first of them may still pay for libraries that the system had dropped from memory.
 
     Args:
-        example_shape: shape of one example, without the batch axis.
+        inputs: what one run takes, by input; only their shapes and types are looked at.
         timeout: seconds after which the process is ended.
     Raises:
         MeasureError: the process failed or took too long; carries the end of its error output.
     """
-    wanted = _input(path, example_shape)
     request = {
         "model": str(path.resolve()),
-        "input": wanted.name,
-        "shape": wanted.shape,
-        "dtype": wanted.dtype,
+        "inputs": [{"name": name, "shape": value.shape, "dtype": value.dtype.name} for name, value in inputs.items()],
         "threads": threads,
         "runs": runs,
         "sys_path": [entry for entry in sys.path if entry],
@@ -72,13 +61,3 @@ def _fresh(path: Path, request: dict[str, object], timeout: float) -> Probe:
         raise MeasureError(f"{path}: a fresh process did not finish in {timeout:.0f} s") from error
     # The runtime may print warnings of its own on stdout first.
     return Probe.model_validate_json(ended.stdout.strip().splitlines()[-1])
-
-
-def _input(path: Path, example_shape: tuple[int, ...]) -> _Input:
-    import onnx
-
-    wanted = only_input(load_structure(path).graph, str(path), "measured")
-    tensor = wanted.type.tensor_type
-    batch = tensor.shape.dim[0].dim_value if len(tensor.shape.dim) else 1
-    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
-    return _Input(wanted.name, (batch or 1, *example_shape), dtype)

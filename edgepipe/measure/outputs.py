@@ -14,17 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.contract import Dataset, Split
-from edgepipe.onnx.session import Session
+from edgepipe.contract import Dataset, Split, Task
+from edgepipe.onnx.sequences import opened
 from edgepipe.onnx.session_options import measuring
 from edgepipe.records.metrics import OutputChange
 from edgepipe.targets.host import available_cores
 
 EXAMPLES = 128
 """Asked one at a time, as deployed."""
-_LEAST = {"embedding": 0.1, "regression": 5e-4, "classification": 5e-4}
-"""Range of a part, as a share of the widest one's, from which it is looked at: a score lies beside boxes of 1280
-pixels, while of a vector only what gives it its direction counts. Several rows are no vector, whatever the task."""
 _PARTS = 1024
 """Of an axis with more entries than these, none is told apart."""
 
@@ -58,33 +55,34 @@ class _Sums:
         self.low, self.high = np.minimum(self.low, a), np.maximum(self.high, a)
 
 
-def output_changes(onnx: Path, baseline: Path, data: Dataset) -> list[OutputChange]:
+def output_changes(onnx: Path, baseline: Path, data: Dataset, task: Task) -> list[OutputChange]:
     """Each output of a model against the baseline's, on examples spread over the evaluation split.
 
     Outputs that are no numbers, and those whose shape differs from example to example or from the baseline's, are left
-    out. A single output of a classifier is too: how often it answers alike is measured already.
+    out. The first one of a task whose measures cover it is too.
     """
-    sessions = [Session(path, measuring(available_cores())) for path in (baseline, onnx)]
+    signature = data.signature
+    sessions = [opened(path, signature, measuring(available_cores())) for path in (baseline, onnx)]
     names = [[item.name for item in session.outputs] for session in sessions]
-    if len(names[0]) != len(names[1]) or (data.signature.task == "classification" and len(names[0]) == 1):
-        return []
-    if any(session.only_input("measured").batch not in (None, 1) for session in sessions):
+    first = 1 if task.covers else 0
+    if len(names[0]) != len(names[1]) or len(names[0]) <= first:
         return []
     sums: dict[int, _Sums | None] = {index: _Sums() for index in range(len(names[0]))}
     shapes: dict[int, tuple[int, ...]] = {}
     count = data.count(Split.EVALUATION)
     chosen = np.unique(np.linspace(0, count - 1, min(EXAMPLES, count)).round().astype(int)).tolist()
     for batch in data.batches(Split.EVALUATION, 1, chosen):
-        before, now = (list(session.run(batch.only).values()) for session in sessions)
+        if any(session.places(batch.inputs).fixed not in (None, 1) for session in sessions):
+            return []
+        before, now = (list(session.ask(batch.inputs).values()) for session in sessions)
         for index, (wanted, got) in enumerate(zip(before, now, strict=True)):
             kept = sums[index]
             if kept is None or not _numbers(wanted, got) or shapes.setdefault(index, wanted.shape) != wanted.shape:
                 sums[index] = None
                 continue
             kept.add(np.squeeze(wanted), np.squeeze(got))
-    first = 1 if data.signature.task == "classification" else 0
     return [
-        _change(names[0][index], kept, _LEAST[data.signature.task])
+        _change(names[0][index], kept, task.least_range)
         for index, kept in sums.items()
         if kept is not None and index >= first
     ]
@@ -105,7 +103,8 @@ def _change(name: str, sums: _Sums, least: float) -> OutputChange:
     assert sums.plain is not None and sums.squares is not None and sums.noise is not None
     count = len(sums.errors)
     spread = float((sums.squares - sums.plain**2 / count).sum())
-    worst = min(_parts(sums, least if sums.plain.ndim < 2 else min(least, _LEAST["regression"])), default=None)
+    # Several rows are no vector, whatever the task.
+    worst = min(_parts(sums, least if sums.plain.ndim < 2 else min(least, Task.least_range)), default=None)
     same = np.array(sums.rows)
     few = max(1, count // 100)
     return OutputChange(

@@ -5,21 +5,15 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from edgepipe.base.files import MOST_RECORD, read_plain
-from edgepipe.errors import MeasureError
-from edgepipe.measure.accuracy import Predictions
+from edgepipe.contract import Task
+from edgepipe.measure.answers import Answered
 from edgepipe.measure.measure import Measured
-from edgepipe.measure.values import Values
 from edgepipe.records.metrics import Audit, Measurements, Versus, WrongAnswer
 
 _JSON = "measured.json"
-_ANSWERS = "predictions.npz"
-_MOST_CLASSES = 1 << 24
+_ANSWERS = "answers.npz"
 
 
 def save(measured: Measured, folder: Path) -> None:
@@ -31,13 +25,14 @@ def save(measured: Measured, folder: Path) -> None:
         "wrong": [answer.model_dump(mode="json") for answer in measured.wrong],
     }
     (folder / _JSON).write_text(json.dumps(content), encoding="utf-8")
-    measured.predictions.save(folder / _ANSWERS)
+    measured.answered.save(folder / _ANSWERS)
 
 
-def load(folder: Path, count: int) -> Measured:
+def load(folder: Path, task: Task, count: int) -> Measured:
     """Read what `save` wrote; the caller has verified its digests, which say nothing of who wrote it.
 
     Args:
+        task: whose answers they are.
         count: examples of the evaluation split.
     Raises:
         MeasureError: the answers are not those to so many examples.
@@ -45,14 +40,11 @@ def load(folder: Path, count: int) -> Measured:
     """
     text = read_plain(folder / _JSON, MOST_RECORD)
     content = json.loads(text, parse_constant=_finite, parse_float=_finite)
-    predictions = Predictions.load(folder / _ANSWERS)
-    if not _possible(predictions, count):
-        raise MeasureError(f"{folder / _ANSWERS}: no answers to {count} examples")
     return Measured(
         measurements=Measurements.model_validate(content["measurements"]),
         versus=Versus.model_validate(content["versus"]),
         audit=Audit.model_validate(content["audit"]),
-        predictions=predictions,
+        answered=Answered.load(folder / _ANSWERS, task, count),
         wrong=[WrongAnswer.model_validate(answer) for answer in content["wrong"]],
     )
 
@@ -62,21 +54,3 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text} is no finite number")
     return number
-
-
-def _possible(found: Predictions | Values, count: int) -> bool:
-    """Whether arrays have the types, shapes and ranges of answers to so many examples."""
-    kinds, axes, first = ("f", 2, found.values) if isinstance(found, Values) else ("iu", 1, found.answers)
-    arrays: list[tuple[NDArray[Any], int]] = [(first, axes)]
-    if found.labels is not None:
-        arrays.append((found.labels, axes))
-    if isinstance(found, Predictions):
-        arrays.append((found.top5, 2))
-    return all(
-        array.ndim == axes
-        and len(array) == count
-        and array.dtype.kind in kinds
-        and bool(np.isfinite(array).all())
-        and (kinds == "f" or not array.size or -1 <= int(array.min()) <= int(array.max()) <= _MOST_CLASSES)
-        for array, axes in arrays
-    )

@@ -4,44 +4,42 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.contract import Dataset, Signature, Split
-from edgepipe.measure.accuracy import Predictions
+from edgepipe.contract import Answers, Dataset, Signature, Split, Targets, Task
 from edgepipe.records.metrics import WrongAnswer
 
 
 def wrong_answers(
-    predictions: Predictions, baseline: Predictions, data: Dataset, *, most: int = 12
+    task: Task, answers: Answers, baseline: Answers, targets: Targets, data: Dataset, *, most: int = 12
 ) -> list[WrongAnswer]:
-    """Up to `most` newly wrong answers, spread evenly over the evaluation split; empty without labels."""
-    if predictions.labels is None or predictions.correct is None or baseline.correct is None or most == 0:
-        return []
-    lost = np.flatnonzero(~predictions.correct & baseline.correct)
+    """Up to `most` newly wrong answers, spread evenly over the evaluation split; none where the task tells none."""
+    lost = task.lost(answers, baseline, targets)
     if len(lost) > most:  # class folders come sorted: the first ones would all be of one class
         lost = lost[np.linspace(0, len(lost) - 1, most).astype(int)]
-    chosen = [int(index) for index in lost]
+    chosen = [int(index) for index in lost[:most]]
     if not chosen:
         return []
     signature = data.signature
-    pictures = [picture for batch in data.batches(Split.EVALUATION, most, chosen) for picture in batch.only]
     return [
         WrongAnswer(
             index=index,
-            label=class_name(signature, int(predictions.labels[index])),
-            answer=class_name(signature, int(predictions.answers[index])),
-            picture_png=picture_png(picture, signature),
+            label=task.say(targets, index, signature),
+            answer=task.say(answers, index, signature),
+            picture_png=None if picture is None else picture_png(picture, signature),
         )
-        for index, picture in zip(chosen, pictures, strict=True)
+        for index, picture in zip(chosen, _pictures(data, chosen), strict=True)
     ]
 
 
-def class_name(signature: Signature, index: int) -> str:
-    """Name of a class, its number where the data has no names."""
-    return signature.classes[index] if 0 <= index < len(signature.classes) else str(index)
+def _pictures(data: Dataset, chosen: list[int]) -> Iterator[NDArray[Any] | None]:
+    """Examples of one input each; None: of several, which are no picture."""
+    for batch in data.batches(Split.EVALUATION, len(chosen), chosen):
+        yield from batch.only if len(batch.inputs) == 1 else [None] * len(batch)
 
 
 def picture_png(values: NDArray[Any], signature: Signature) -> str | None:

@@ -7,6 +7,7 @@ and outputs is asked the same way, with all of its inputs at once and each of it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ Ask = Callable[[Rows], Mapping[str, NDArray[Any]]]
 MIXED = 0.01
 """Share of its answers' spread by which a model may answer an example otherwise among others than alone: kernels add up
 in another order, and a rounding to int8 may flip; a mean over the batch moves answers by tenths."""
+_RANGES_OF_BATCH = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
 _ONLY = ""
 """The name of the only input and output of a `Run`."""
 
@@ -68,6 +70,15 @@ def all_neighbours(ask: Ask, rows: Rows) -> float:
     axes = all_counting(ask, rows)
     share = max(_among_others(ask, rows, axes).values()) if axes else 0.0
     return share if share > MIXED else 0.0
+
+
+def ranges_of_the_batch(file: Path) -> bool:
+    """Whether a network takes ranges of values from the whole batch, so that an answer hangs on its neighbours."""
+    from edgepipe.onnx.files import load_structure  # converters, in processes of their own, need none of it
+
+    model = load_structure(file)
+    nodes = (*model.graph.node, *(node for function in model.functions for node in function.node))
+    return any(node.op_type in _RANGES_OF_BATCH for node in nodes)
 
 
 def counting(run: Run, rows: NDArray[Any]) -> int | None:

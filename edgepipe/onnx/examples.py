@@ -108,7 +108,10 @@ def _freest(found: _Able) -> int:
 
 
 def _able(item: Tensor, example: _Shape) -> _Able:
-    """Axes that may count examples of this shape, by what the graph says of them: the others are its sizes, or any."""
+    """Axes that may count examples of this shape, by what the graph says of them: the others are its sizes, or any.
+
+    Behind a first axis that takes any number none of a size written into the graph does: the examples do not fit.
+    """
     if item.shape is None:
         return {0: None}
     if len(item.shape) != len(example) + 1:
@@ -116,7 +119,8 @@ def _able(item: Tensor, example: _Shape) -> _Able:
     return {
         axis: label
         for axis, label in enumerate(item.shape)
-        if all(
+        if not (axis and isinstance(label, int) and label > 1 and not isinstance(item.shape[0], int))
+        and all(
             not isinstance(size, int) or size == given
             for size, given in zip(item.shape[:axis] + item.shape[axis + 1 :], example, strict=True)
         )

@@ -12,8 +12,8 @@ from edgepipe.base.files import read_record, write_text
 from edgepipe.base.marks import check, claim, ran_here
 from edgepipe.contract import Job, Split
 from edgepipe.contract.artifact import Artifact
-from edgepipe.data.task import with_task
-from edgepipe.engine.step import incoming
+from edgepipe.engine.step import Steps, incoming
+from edgepipe.engine.task import opened
 from edgepipe.errors import DataError, EdgepipeError, RecipeError
 from edgepipe.passes.prune_channels import PruneChannels
 from edgepipe.passes.prune_weights import PruneWeights
@@ -51,12 +51,13 @@ def sensitivity(recipe: Recipe, plan: Plan, *, most: int, ratio: float | None, f
     with LiveWatcher() as watcher:
         store = Store(Path(recipe.store.root), watcher.notice)
         with store.in_use():
-            data = with_task(recipe.data.settings.open(store.cache), recipe.task_name)
+            data, judged = opened(recipe, store)
             for split in (Split.CALIBRATION, Split.EVALUATION):
                 if data.count(split) == 0:
                     raise DataError(f"sensitivity needs {split} examples, and the recipe's data has none")
             steps = [step for step in (prune, quantize) if step is not None]
-            models = incoming(recipe, plan, store, data, {step.label for step in steps}, watcher)
+            run = Steps(recipe, plan, Path(), store, data, judged, watcher)
+            models, data = incoming(run, {step.label for step in steps}), run.data
             parts: dict[str, Any] = {
                 "steps": {step.label: step.settings.settings() for step in steps if step.settings is not None},
                 "models": {step.label: models[step.label].digest for step in steps},
@@ -69,7 +70,7 @@ def sensitivity(recipe: Recipe, plan: Plan, *, most: int, ratio: float | None, f
             }
 
             def work(space: Path) -> None:
-                job = Job(space, space, data, recipe.seed, quantize.label, watcher.progress)
+                job = Job(space, space, data, recipe.seed, quantize.label, watcher.progress, task=run.judged.task)
                 watcher.begin("sensitivity", len(plan.steps), len(plan.steps))
                 result = _measure(recipe.name, quantize, prune, models, job, most, ratio)
                 for path in space.iterdir():  # what passes have written meanwhile

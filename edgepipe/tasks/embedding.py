@@ -26,6 +26,7 @@ class Embedding(Task):
         Measure("cosine_p01", "worst 1%", "higher", "cosine that 99% of the examples reach", worse_by=0.02),
     )
     labelled: ClassVar[bool] = False
+    least_range: ClassVar[float] = 0.1
 
     def targets(self, raw: NDArray[Any], signature: Signature) -> Targets:
         return {}

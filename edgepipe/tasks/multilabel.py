@@ -30,6 +30,8 @@ class Multilabel(Task):
         ),
     )
 
+    covers: ClassVar[bool] = True
+
     scores: Literal["auto", "probabilities", "logits"] = Field(
         "auto", description="what the model gives; auto: probabilities where all of the baseline's lie in [0, 1]"
     )

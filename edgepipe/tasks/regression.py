@@ -86,6 +86,16 @@ class Regression(Task):
         far = np.abs(answers["values"].astype(np.float64) - baseline["values"])
         return np.asarray((far <= _ALIKE * spread + 1e-6 * np.abs(baseline["values"])).all(axis=1))
 
+    def notes(
+        self, answers: Answers, baseline: Answers | None, targets: Targets | None, signature: Signature
+    ) -> list[str]:
+        if targets is None or self.measured(answers, targets)["r2"].value is not None:
+            return []
+        return [
+            "no R2 is given: what the answers are compared with is nearly the same for all examples, so that any error "
+            "is many times its variance. The mean absolute error says how far they are"
+        ]
+
 
 def _r2(
     values: NDArray[np.float32], truth: NDArray[np.float32]

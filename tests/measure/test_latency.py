@@ -45,14 +45,14 @@ def test_openings_that_disagree_widen_the_interval_though_their_rounds_agree() -
 
 
 def test_the_probe_reports_load_time_and_peak_memory_of_a_fresh_process(tmp_path: Path) -> None:
-    found = probe(small_network(tmp_path / "m.onnx"), (3, 16, 16), runs=1)
+    found = probe(small_network(tmp_path / "m.onnx"), {"x": np.zeros((1, 3, 16, 16), np.float32)}, runs=1)
     assert 0 < found.load_ms < 60_000
     assert 10e6 < found.peak_rss_bytes < 2e9
 
 
 def test_a_model_that_a_fresh_process_cannot_run_is_explained(tmp_path: Path) -> None:
     with pytest.raises(MeasureError, match=r"m\.onnx: a fresh process could not load and run it: (.|\n)*"):
-        probe(small_network(tmp_path / "m.onnx"), (4, 16, 16))
+        probe(small_network(tmp_path / "m.onnx"), {"x": np.zeros((1, 4, 16, 16), np.float32)})
 
 
 def test_the_settings_and_the_machine_import_neither_onnx_nor_a_runtime() -> None:

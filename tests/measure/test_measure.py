@@ -10,19 +10,21 @@ from PIL import Image
 from pydantic import ValidationError
 
 from edgepipe.errors import MeasureError
-from edgepipe.measure.accuracy import Predictions, predict
+from edgepipe.measure.answers import Answered, answered, targets_of
 from edgepipe.measure.measure import measure
 from edgepipe.measure.settings import MeasureSettings
 from edgepipe.measure.wrong import picture_png, wrong_answers
+from edgepipe.tasks.classification import Classification
 from tests.measure.graphs import SMALL_MACS, SMALL_PARAMETERS, Arrays, pictures, quantized, small_network
 
+TASK = Classification()
 QUICK = MeasureSettings(latency_seconds=0.1, audit_runs=2, probe_runs=1)
 
 
 def labelled_by(model: Path, count: int = 40) -> Arrays:
     """Pictures labelled with what the model answers, so that its accuracy is 1."""
     data = pictures(count)
-    return Arrays(data.inputs, predict(model, data).answers)
+    return Arrays(data.inputs, answered(model, data, TASK).answers["answers"])
 
 
 def test_a_baseline_and_its_int8_step_give_consistent_records(tmp_path: Path) -> None:
@@ -30,14 +32,14 @@ def test_a_baseline_and_its_int8_step_give_consistent_records(tmp_path: Path) ->
     step = quantized(source, tmp_path / "q.onnx")
     data = labelled_by(source)
     seen: list[float] = []
-    base = measure(source, data, None, None, QUICK, lambda share, _text: seen.append(share))
+    base = measure(source, data, TASK, None, None, QUICK, lambda share, _text: seen.append(share))
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
     assert base.measurements.top1 == 1.0
     assert base.measurements.macs == SMALL_MACS
     assert base.measurements.parameters == SMALL_PARAMETERS
     assert (base.versus.times_faster, base.versus.times_smaller, base.versus.accuracy_drop) == (1.0, 1.0, 0.0)
-    found = measure(step, data, source, base.predictions, QUICK)
+    found = measure(step, data, TASK, source, base.answered, QUICK)
     assert found.measurements.int8_share.conv == 1.0
     assert found.versus.times_smaller == pytest.approx(source.stat().st_size / step.stat().st_size)
     assert found.measurements.top1 is not None
@@ -48,7 +50,7 @@ def test_a_baseline_and_its_int8_step_give_consistent_records(tmp_path: Path) ->
 
 def test_without_labels_the_baseline_agrees_with_itself(tmp_path: Path) -> None:
     source = small_network(tmp_path / "f.onnx")
-    base = measure(source, pictures(20, labelled=False), None, None, QUICK)
+    base = measure(source, pictures(20, labelled=False), TASK, None, None, QUICK)
     assert base.measurements.top1 == 1.0
     assert base.measurements.top5 is None
     assert base.versus.accuracy_drop == 0.0
@@ -56,9 +58,10 @@ def test_without_labels_the_baseline_agrees_with_itself(tmp_path: Path) -> None:
 
 def test_without_labels_every_disagreement_is_an_accuracy_drop(tmp_path: Path) -> None:
     source, data = small_network(tmp_path / "f.onnx"), pictures(20, labelled=False)
-    base = predict(source, data)
-    other = Predictions(np.concatenate([base.answers[:15], base.answers[15:] + 1]), base.top5, None)
-    found = measure(source, data, source, other, QUICK)
+    base = answered(source, data, TASK).answers
+    changed = np.concatenate([base["answers"][:15], base["answers"][15:] + 1])
+    other = Answered({**base, "answers": changed}, 20)
+    found = measure(source, data, TASK, source, other, QUICK)
     assert found.measurements.top1 == found.versus.agreement == 0.75
     assert found.versus.accuracy_drop == 0.25
     assert found.versus.accuracy_drop_ci95 is not None
@@ -66,24 +69,26 @@ def test_without_labels_every_disagreement_is_an_accuracy_drop(tmp_path: Path) -
     assert 0.05 < low < 0.25 < high < 0.5
 
 
-def test_a_baseline_without_its_predictions_is_refused(tmp_path: Path) -> None:
+def test_a_baseline_without_its_answers_is_refused(tmp_path: Path) -> None:
     source = small_network(tmp_path / "f.onnx")
     with pytest.raises(MeasureError, match="belong together"):
-        measure(source, pictures(4), source, None, QUICK)
+        measure(source, pictures(4), TASK, source, None, QUICK)
 
 
 def test_wrong_answers_carry_names_and_the_denormalised_picture(tmp_path: Path) -> None:
     source = small_network(tmp_path / "f.onnx")
     data = labelled_by(source)
-    base = predict(source, data)
-    shifted = predict(source, Arrays(np.roll(data.inputs, 1, axis=0), data.given))
-    assert base.labels is not None
-    found = wrong_answers(shifted, base, data, most=3)
-    changed = [index for index in range(40) if shifted.answers[index] != base.labels[index]]
+    base = answered(source, data, TASK).answers
+    shifted = answered(source, Arrays(np.roll(data.inputs, 1, axis=0), data.given), TASK).answers
+    targets = targets_of(TASK, data, base)
+    assert targets is not None
+    labels = targets["labels"]
+    found = wrong_answers(TASK, shifted, base, targets, data, most=3)
+    changed = [index for index in range(40) if shifted["answers"][index] != labels[index]]
     assert len(found) == min(3, len(changed))
     for item in found:
         assert item.index in changed
-        assert item.label == f"class{base.labels[item.index]}"
+        assert item.label == f"class{labels[item.index]}"
         assert item.picture_png is not None
         shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(item.picture_png))), np.float32) / 255
         expected = np.clip(data.inputs[item.index] * 0.25 + 0.5, 0, 1).transpose(1, 2, 0)

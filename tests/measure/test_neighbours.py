@@ -11,12 +11,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgepipe.__main__ import main
 from edgepipe.contract import Split
-from edgepipe.measure.accuracy import Predictions, hangs_on_neighbours, predict, values
-from edgepipe.measure.values import Values
+from edgepipe.measure.answers import Answered, answered, hangs_on_neighbours
 from edgepipe.onnx.answers import session_answers
 from edgepipe.onnx.batch_axis import neighbours
 from edgepipe.quant.study.answers import batch_of
 from edgepipe.records.metrics import read_metrics
+from edgepipe.tasks.classification import Classification
+from edgepipe.tasks.embedding import Embedding
 from tests.measure.graphs import Arrays, pictures, small_network
 
 CLASSES = 10
@@ -54,26 +55,24 @@ class _Both(Arrays):
         return len(self.inputs) if split is not Split.TRAIN else 0
 
 
-def data(task: str = "classification") -> _Both:
+def data() -> _Both:
     found = _Both(X, LABELS)
-    found.signature = found.signature.model_copy(update={"task": task, "classes": ()})
+    found.signature = found.signature.model_copy(update={"classes": ()})
     return found
 
 
 def test_a_mean_over_the_batch_is_measured_one_example_at_a_time_and_told(tmp_path: Path) -> None:
-    found = predict(centred(tmp_path / "m.onnx"), data())
-    assert found.correct is not None
-    assert found.correct.mean() == pytest.approx(0.1)  # alone every answer is class 0; among others all are right
+    found = answered(centred(tmp_path / "m.onnx"), data(), Classification())
+    assert (found.answers["answers"] == 0).all()  # alone; among others all are right
     said = hangs_on_neighbours(found)
     assert said is not None
     assert "hangs on the other examples" in said
-    numbers = values(centred(tmp_path / "m.onnx"), data("embedding"))
-    assert np.abs(numbers.values).max() == 0
+    numbers = answered(centred(tmp_path / "m.onnx"), data(), Embedding())
+    assert np.abs(numbers.answers["values"]).max() == 0
     assert hangs_on_neighbours(numbers) == said
-    for kept in (found, numbers):
+    for kept, task in ((found, Classification()), (numbers, Embedding())):
         kept.save(tmp_path / "kept.npz")
-        assert isinstance(again := Predictions.load(tmp_path / "kept.npz"), (Predictions, Values))
-        assert again.neighbours == kept.neighbours
+        assert Answered.load(tmp_path / "kept.npz", task, 80).neighbours == kept.neighbours
 
 
 def test_parity_and_calibration_take_single_examples_of_it(tmp_path: Path) -> None:
@@ -84,14 +83,16 @@ def test_parity_and_calibration_take_single_examples_of_it(tmp_path: Path) -> No
 
 def test_a_network_of_its_own_statistics_keeps_its_batches(tmp_path: Path) -> None:
     plain = centred(tmp_path / "m.onnx", mixing=False)
-    found = predict(plain, data())
+    found = answered(plain, data(), Classification())
     assert found.neighbours == 0
     assert hangs_on_neighbours(found) is None
     assert batch_of(onnx.load(plain), data(), 25) == 25
     drawn = pictures()
     small = small_network(tmp_path / "s.onnx")
     assert batch_of(onnx.load(small), _Both(drawn.inputs, drawn.given), 25) == 25
-    assert predict(centred(tmp_path / "f.onnx", 1), data()).neighbours == 0  # one at a time whatever it does
+    assert (
+        answered(centred(tmp_path / "f.onnx", 1), data(), Classification()).neighbours == 0
+    )  # one at a time whatever it does
 
 
 def test_alike_examples_do_not_hide_it() -> None:

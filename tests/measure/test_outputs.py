@@ -10,13 +10,14 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepipe.measure.accuracy import Predictions, one_class
+from edgepipe.contract import Task
 from edgepipe.measure.findings import findings
 from edgepipe.measure.outputs import output_changes
-from edgepipe.measure.values import Values, regression
 from edgepipe.records.metrics import Audit, OutputChange, StepRecord
-from edgepipe.records.quality import quality
 from edgepipe.report.html import _outputs
+from edgepipe.tasks.classification import Classification
+from edgepipe.tasks.embedding import Embedding
+from edgepipe.tasks.regression import Regression
 from tests.measure.graphs import Arrays
 from tests.measure.test_findings import against, seen
 
@@ -42,24 +43,24 @@ def adding(path: Path, shape: tuple[int, ...], *added: NDArray[np.float32], gate
     return path
 
 
-def data(inputs: NDArray[np.float64], task: str = "regression") -> Arrays:
-    found = Arrays(inputs.astype(np.float32), None)
-    found.signature = found.signature.model_copy(update={"task": task})
-    return found
+def data(inputs: NDArray[np.float64]) -> Arrays:
+    return Arrays(inputs.astype(np.float32), None)
 
 
 def said(changes: list[OutputChange]) -> list[str]:
-    return findings(seen(), against(1.0).model_copy(update={"outputs": changes}), Audit(), previous=seen())
+    return findings(
+        seen(), against(1.0).model_copy(update={"outputs": changes}), Audit(), Regression(), previous=seen()
+    )
 
 
-@pytest.mark.parametrize("task", ["regression", "embedding"])
-def test_scores_that_are_lost_among_large_boxes_are_named(tmp_path: Path, task: str) -> None:
+@pytest.mark.parametrize("task", [Regression(), Embedding()])
+def test_scores_that_are_lost_among_large_boxes_are_named(tmp_path: Path, task: Task) -> None:
     x = DRAW.uniform(0, 640, (60, 30, 5))
     x[..., 4] = DRAW.uniform(0, 1, (60, 30))
     lost = np.zeros((30, 5))
     lost[::2, 4] = -0.9  # half of the scores
     base = adding(tmp_path / "a.onnx", (30, 5), np.zeros((30, 5)))
-    (found,) = output_changes(adding(tmp_path / "b.onnx", (30, 5), lost), base, data(x, task))
+    (found,) = output_changes(adding(tmp_path / "b.onnx", (30, 5), lost), base, data(x), task)
     assert found.r2 is not None and found.r2 > 0.999 and found.cosine > 0.999
     assert (found.worst_part, found.values, found.examples) == ("[…, 4]", 150, 60)
     assert found.worst_part_r2 == pytest.approx(1 - 0.5 * 0.81 / x[..., 4].var(), abs=0.01)
@@ -73,7 +74,7 @@ def test_letters_that_change_at_a_few_steps_are_counted_by_example(tmp_path: Pat
     changed = np.zeros((20, 10))
     changed[0, 7] = 1.0  # wins where the letter 2 was at 0.2: every other string
     base = adding(tmp_path / "a.onnx", (20, 10), np.zeros((20, 10)))
-    (found,) = output_changes(adding(tmp_path / "b.onnx", (20, 10), changed), base, data(x, "embedding"))
+    (found,) = output_changes(adding(tmp_path / "b.onnx", (20, 10), changed), base, data(x), Embedding())
     assert found.cosine > 0.99
     assert (found.rows_alike, found.examples_alike) == (pytest.approx(1 - 0.5 / 20), 0.5)
     assert (
@@ -86,7 +87,9 @@ def test_a_ruin_of_few_examples_is_told_by_the_worst_percent(tmp_path: Path) -> 
     x = DRAW.uniform(0.5, 1, (100, 8))
     x[50, 0] = 2.0  # the one that the step ruins
     base = adding(tmp_path / "a.onnx", (8,), np.zeros(8))
-    (found,) = output_changes(adding(tmp_path / "b.onnx", (8,), np.full(8, -2.0), gate=1.5), base, data(x))
+    (found,) = output_changes(
+        adding(tmp_path / "b.onnx", (8,), np.full(8, -2.0), gate=1.5), base, data(x), Regression()
+    )
     assert found.cosine > 0.97 and found.cosine_worst < 0 and found.relative_error_worst > 1
     assert any(text.startswith("output 'y0' moved much in few examples: mean cosine 0.9") for text in said([found]))
 
@@ -95,45 +98,14 @@ def test_every_output_is_told_and_equal_ones_need_no_word(tmp_path: Path) -> Non
     x = DRAW.standard_normal((12, 6))
     base = adding(tmp_path / "a.onnx", (6,), np.zeros(6), np.zeros(6))
     step = adding(tmp_path / "b.onnx", (6,), np.zeros(6), np.full(6, 9.0))
-    first, second = output_changes(step, base, data(x))
+    first, second = output_changes(step, base, data(x), Regression())
     assert (first.name, first.relative_error, first.cosine) == ("y0", 0.0, pytest.approx(1))
     assert (first.r2, first.worst_part_r2) == (1.0, 1.0)
     assert second.name == "y1" and second.relative_error > 1
     assert said([first]) == []
-    assert [item.name for item in output_changes(step, base, data(x, "classification"))] == ["y1"]
+    assert [item.name for item in output_changes(step, base, data(x), Classification())] == ["y1"]
     alone = adding(tmp_path / "c.onnx", (6,), np.zeros(6))
-    assert output_changes(alone, alone, data(x, "classification")) == []  # agreement says it
-
-
-def test_labels_that_are_nearly_alike_have_no_r2_but_an_error() -> None:
-    truth = np.float32([[3.1], [3.1001], [3.1], [3.1]])
-    got = Values(truth + np.float32([[0.02], [0.03], [-0.01], [0.02]]), None)
-    measured, _ = regression(got, Values(truth, None), "m")
-    assert measured["r2"] is None and measured["mae"] == pytest.approx(0.02, rel=0.01)
-    assert regression(Values(truth, None), Values(truth, None), "m")[0]["r2"] == 1
-    wide = np.float32([[1], [2], [3], [4]])
-    assert regression(Values(wide[::-1].copy(), wide), None, "m")[0]["r2"] == pytest.approx(-3)  # that one is true
-    found = findings(seen(mae=0.02), None, Audit())
-    assert found[0].startswith("no R2 is given: what the answers are compared with is nearly the same")
-    answers = quality(seen(mae=0.02))
-    assert answers is not None and (answers.name, answers.text) == ("MAE", "0.0200")
-
-
-def test_one_answer_for_all_pictures_is_said_unless_the_labels_are_as_poor() -> None:
-    def given(answers: list[int], labels: list[int] | None = None) -> Predictions:
-        array = np.array(answers)
-        return Predictions(array, array[:, None], None if labels is None else np.array(labels))
-
-    mixed = [0, 1] * 10
-    text = one_class(given([1] * 20, mixed), None, ("cat", "dog"))
-    assert text is not None and text.startswith("all 20 examples are answered with one class, 'dog': ")
-    assert "channels" in text
-    lost = one_class(given([1] * 20), given(mixed), ())
-    assert lost is not None and "this step lost the model" in lost and "'1'" in lost
-    assert one_class(given([1] * 20, [1] * 20), None, ()) is None
-    assert one_class(given([1] * 20), given([1] * 20), ()) is None  # said of the baseline
-    assert one_class(given([1] * 5, [0, 1, 0, 1, 0]), None, ()) is None
-    assert one_class(given(mixed, mixed), None, ()) is None
+    assert output_changes(alone, alone, data(x), Classification()) == []  # agreement says it
 
 
 def test_the_report_shows_each_output_with_its_worst_part() -> None:

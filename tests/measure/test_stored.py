@@ -14,8 +14,11 @@ from edgepipe.__main__ import main
 from edgepipe.measure.stored import load
 from edgepipe.search.sensitivity import _read as read_sensitivity
 from edgepipe.store.store import Store
+from edgepipe.tasks.classification import Classification
 from edgepipe.verify.prove import _read as read_proof
 from tests.small import arguments
+
+TASK = Classification()
 
 
 def sealed(folder: Path) -> None:
@@ -31,9 +34,9 @@ def _top1(folder: Path, value: object) -> None:
 
 
 def _answers(folder: Path, change: Callable) -> None:
-    with np.load(folder / "predictions.npz") as arrays:
-        changed = {name: change(arrays[name]) for name in arrays.files}
-    np.savez(folder / "predictions.npz", **changed)
+    with np.load(folder / "answers.npz") as arrays:
+        changed = {name: change(arrays[name]) if name.startswith("answers") else arrays[name] for name in arrays.files}
+    np.savez(folder / "answers.npz", **changed)
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
@@ -45,7 +48,9 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "no mapping": lambda folder: (folder / "measured.json").write_text("[]"),
     "deep": lambda folder: (folder / "measured.json").write_text("[" * 100_000),
     "no file": lambda folder: (folder / "measured.json").unlink(),
-    "no archive": lambda folder: (folder / "predictions.npz").write_text("x"),
+    "other names": lambda folder: np.savez(folder / "answers.npz", names=np.array(["a"]), neighbours=0, answers0=[1]),
+    "no names": lambda folder: np.savez(folder / "answers.npz", names=3, neighbours=0, answers0=[1]),
+    "no archive": lambda folder: (folder / "answers.npz").write_text("x"),
     "words": lambda folder: _answers(folder, lambda value: np.full(value.shape, "a")),
     "no numbers": lambda folder: _answers(folder, lambda value: np.full(value.shape, np.nan)),
     "one number": lambda folder: _answers(folder, lambda _: np.float64(3)),
@@ -62,16 +67,16 @@ def test_what_edgepipe_did_not_measure_is_set_aside_and_measured_again(tmp_path:
     whole = {path.name: path.read_bytes() for path in entry.iterdir()}
     notes: list[str] = []
     store = Store(tmp_path / "store", notes.append)
-    count = len(load(entry, _count(entry)).predictions)
+    count = load(entry, TASK, _count(entry)).answered.count
     for what, change in CHANGES.items():
         entry.mkdir(exist_ok=True)
         for name, content in whole.items():
             (entry / name).write_bytes(content)
-        assert store.read_measurement(entry.name, lambda folder: load(folder, count)) is not None, what
+        assert store.read_measurement(entry.name, lambda folder: load(folder, TASK, count)) is not None, what
         change(entry)
         sealed(entry)
         assert store.find_measurement(entry.name) == entry, what  # its digests are right
-        assert store.read_measurement(entry.name, lambda folder: load(folder, count)) is None, what
+        assert store.read_measurement(entry.name, lambda folder: load(folder, TASK, count)) is None, what
         assert "it does not hold what edgepipe measures" in notes.pop(), what
         assert not entry.exists(), what
     entry.mkdir()
@@ -82,12 +87,12 @@ def test_what_edgepipe_did_not_measure_is_set_aside_and_measured_again(tmp_path:
     capfd.readouterr()
     assert main(argv) == 0
     assert "it does not hold what edgepipe measures" in capfd.readouterr().err
-    assert load(entry, count).measurements.top1 is not None
+    assert load(entry, TASK, count).measurements.top1 is not None
 
 
 def _count(entry: Path) -> int:
-    with np.load(entry / "predictions.npz") as arrays:
-        return len(arrays["answers"])
+    with np.load(entry / "answers.npz") as arrays:
+        return len(arrays["answers0"])
 
 
 @pytest.mark.parametrize("read", [read_sensitivity, read_proof])

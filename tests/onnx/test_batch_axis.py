@@ -17,10 +17,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgepipe.errors import MeasureError
 from edgepipe.formats.parity import compare
-from edgepipe.measure.accuracy import values
+from edgepipe.measure import answers as measuring
 from edgepipe.onnx.answers import check_parity, session_answers
 from edgepipe.onnx.batch_axis import answered, batch_axis
 from edgepipe.quant.study.answers import answers
+from edgepipe.tasks.embedding import Embedding
 from edgepipe.verify.browser import WEB, _prepare
 from edgepipe.verify.processes import answer_in_processes
 from tests.measure.graphs import Arrays
@@ -55,6 +56,11 @@ class Steps(Arrays):
         self.signature = self.signature.model_copy(update={"task": task, "classes": ()})
 
 
+def values(path: Path) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = measuring.answered(path, Steps(X), Embedding()).answers["values"]
+    return found
+
+
 @pytest.mark.parametrize("perm", [(1, 0, 2), (1, 2, 0), (0, 1, 2)])
 @pytest.mark.parametrize("batch", ["n", 1, 3, 20])
 def test_all_steps_of_an_example_are_its_answer_whatever_axis_counts_examples(
@@ -62,14 +68,14 @@ def test_all_steps_of_an_example_are_its_answer_whatever_axis_counts_examples(
 ) -> None:
     path = recognizer(tmp_path / "m.onnx", batch, perm)
     expected = np.stack([np.squeeze(np.transpose(x[None] @ W, perm), perm.index(0)) for x in X])
-    got = values(path, Steps(X)).values
+    got = values(path)
     np.testing.assert_allclose(got, expected.reshape(7, -1), atol=1e-5)
     np.testing.assert_allclose(session_answers(path)(X).reshape(7, -1), expected.reshape(7, -1), atol=1e-5)
 
 
 def test_a_batch_of_one_that_is_written_into_the_graph_is_asked_one_at_a_time(tmp_path: Path) -> None:
     path = recognizer(tmp_path / "m.onnx", "n", written=True)
-    np.testing.assert_allclose(values(path, Steps(X)).values, (X @ W).reshape(7, -1), atol=1e-5)
+    np.testing.assert_allclose(values(path), (X @ W).reshape(7, -1), atol=1e-5)
 
 
 def test_parity_and_sensitivity_take_whole_examples(tmp_path: Path) -> None:
@@ -113,7 +119,7 @@ def test_an_output_that_counts_no_examples_in_a_fixed_batch_is_refused(tmp_path:
     path = tmp_path / "m.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     with pytest.raises(MeasureError, match="takes 3 examples at once, and no axis of its first output counts them"):
-        values(path, Steps(X))
+        values(path)
 
 
 def test_two_axes_that_grow_with_the_batch_count_no_examples() -> None:

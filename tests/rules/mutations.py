@@ -104,9 +104,9 @@ MUTATIONS = (
     # What is measured.
     Mutation(
         "the interval of a drop counts all examples as answered wrongly by both",
-        "newcombe(both, lost, won, n - both - lost - won)",
+        "newcombe(both, lost, won, neither)",
         "newcombe(both, lost, won, n)",
-        "tests/measure/test_accuracy.py::test_the_interval_of_a_drop_is_of_all_examples_once",
+        "tests/tasks/test_classification.py::test_the_interval_of_a_drop_is_of_all_examples_once",
     ),
     Mutation(
         "the interval of a share is that of a tenth of the examples",
@@ -115,16 +115,16 @@ MUTATIONS = (
         "tests/tasks/test_intervals.py::test_wilson_of_857_in_1000_is_the_published_formula",
     ),
     Mutation(
-        "agreement with the baseline is counted against the labels",
-        "return float((predictions.answers == baseline.answers).mean())",
-        "return float((predictions.answers == baseline.labels).mean())",
-        "tests/measure/test_accuracy.py::test_agreement_is_with_the_baselines_answers_right_or_wrong",
+        "agreement with the baseline is counted against the first class",
+        'return np.asarray(answers["answers"] == baseline["answers"])',
+        'return np.asarray(answers["answers"] == 0)',
+        "tests/tasks/test_classification.py::test_agreement_is_with_the_baselines_answers_right_or_wrong",
     ),
     Mutation(
         "a dynamically quantized model is asked in batches",
-        "alone = _depends_on_batch(onnx)",
+        "alone = ranges_of_the_batch(onnx)",
         "alone = False",
-        "tests/measure/test_accuracy.py::test_a_first_few_of_one_range_do_not_hide_that_ranges_are_those_of_the_batch",
+        "tests/measure/test_answers.py::test_a_first_few_of_one_range_do_not_hide_that_ranges_are_those_of_the_batch",
     ),
     # What comes in.
     Mutation(

@@ -7,6 +7,7 @@ import pytest
 
 from edgepipe.errors import DataError, MeasureError, ModelError
 from edgepipe.tasks.classification import Classification
+from edgepipe.tasks.intervals import newcombe
 from tests.tasks.drawn import DRAWN, SIGNATURE, answers
 
 
@@ -28,6 +29,25 @@ def test_the_share_of_right_classes_has_wilsons_interval_and_the_paired_drop_new
     assert task.alike(answers(task, worse), answers(task, good)).sum() == 180
     assert task.lost(answers(task, worse), answers(task, good), targets).tolist() == list(range(20))
     assert task.say(targets, 0, SIGNATURE) == SIGNATURE.classes[labels[0]]
+
+
+def test_the_interval_of_a_drop_is_of_all_examples_once() -> None:
+    right = {"both": (0, 0, 70), "lost": (0, 1, 15), "won": (1, 0, 5), "neither": (1, 1, 10)}  # 0 is the label
+    base, step = (
+        np.concatenate([np.full(count, pair[side]) for *pair, count in right.values()]).astype(np.int64)
+        for side in (0, 1)
+    )
+    before, now = ({"answers": each, "top5": each[:, None]} for each in (base, step))
+    found = Classification().compared(now, before, {"labels": np.zeros(100, np.int64)})["top1"]
+    assert found == (pytest.approx(0.1), newcombe(70, 15, 5, 10))
+
+
+def test_agreement_is_with_the_baselines_answers_right_or_wrong() -> None:
+    wrong = np.array([1, 1, 1, 0])
+    given = {"answers": wrong, "top5": wrong[:, None]}
+    task = Classification()
+    assert task.alike(given, given).tolist() == [True] * 4
+    assert task.measured(given, {"labels": np.zeros(4, np.int64)})["top1"].value == 0.25
 
 
 def test_without_labels_a_classifier_is_measured_against_the_baseline() -> None:

@@ -1,15 +1,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
+from edgepipe.contract import Answers, Dataset
 from edgepipe.errors import DataError, MeasureError, ModelError
-from edgepipe.measure.accuracy import Predictions, agreement, paired_drop, predict, top1, top5, unknown_classes
-from edgepipe.tasks.intervals import newcombe
+from edgepipe.measure.answers import Answered, answered, targets_of
+from edgepipe.tasks.agreement import Agreement
+from edgepipe.tasks.classification import Classification
 from tests.measure.graphs import Arrays, dynamic, pictures, save, small_network
+
+TASK = Classification()
+
+
+def predict(path: Path, data: Dataset, **how: Any) -> Answers:
+    return answered(path, data, TASK, **how).answers
+
+
+def top1(answers: Answers, data: Dataset) -> float | None:
+    targets = targets_of(TASK, data, answers)
+    assert targets is not None
+    return TASK.measured(answers, targets)["top1"].value
 
 
 def identity_scores(path: Path) -> Path:
@@ -19,11 +34,12 @@ def identity_scores(path: Path) -> Path:
 
 def test_answers_top5_and_accuracy_follow_from_the_scores(tmp_path: Path) -> None:
     scores = np.array([[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [1, 1, 1, 1, 1, 1]], np.float32)
-    found = predict(identity_scores(tmp_path / "m.onnx"), Arrays(scores, np.array([5, 5, 1])), batch_size=2)
-    assert found.answers.tolist() == [5, 0, 0]
-    assert found.top5.tolist() == [[5, 4, 3, 2, 1], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
-    assert top1(found) == pytest.approx(1 / 3)
-    assert top5(found) == pytest.approx(2 / 3)
+    data = Arrays(scores, np.array([5, 5, 1]))
+    found = predict(identity_scores(tmp_path / "m.onnx"), data, batch_size=2)
+    assert found["answers"].tolist() == [5, 0, 0]
+    assert found["top5"].tolist() == [[5, 4, 3, 2, 1], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
+    assert top1(found, data) == pytest.approx(1 / 3)
+    assert TASK.measured(found, {"labels": np.array([5, 5, 1])})["top5"].value == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -38,15 +54,15 @@ def test_a_fixed_batch_answers_as_a_dynamic_one_with_the_last_batch_padded(tmp_p
     data = pictures(30)
     free = predict(small_network(tmp_path / "free.onnx"), data)
     fixed = predict(small_network(tmp_path / "fixed.onnx", batch=7), data)
-    assert len(fixed) == 30
-    assert fixed.answers.tolist() == free.answers.tolist()
+    assert len(fixed["answers"]) == 30
+    assert fixed["answers"].tolist() == free["answers"].tolist()
 
 
 def test_a_dynamically_quantized_model_answers_the_same_whatever_the_batch(tmp_path: Path) -> None:
     model = dynamic(small_network(tmp_path / "f.onnx"), tmp_path / "d.onnx", "Conv", "MatMul")
     data = pictures(20)
     one, many = predict(model, data, batch_size=1), predict(model, data, batch_size=20)
-    assert one.top5.tolist() == many.top5.tolist()
+    assert one["top5"].tolist() == many["top5"].tolist()
 
 
 def test_a_first_few_of_one_range_do_not_hide_that_ranges_are_those_of_the_batch(tmp_path: Path) -> None:
@@ -59,58 +75,30 @@ def test_a_first_few_of_one_range_do_not_hide_that_ranges_are_those_of_the_batch
     inputs[:4] = inputs[0]
     inputs[-1] *= 100  # beside it, all others are a few steps
     one, many = (predict(model, Arrays(inputs, None), batch_size=size) for size in (1, 60))
-    assert one.top5.tolist() == many.top5.tolist()
+    assert one["top5"].tolist() == many["top5"].tolist()
 
 
-def test_without_labels_accuracy_is_agreement_with_the_baseline() -> None:
-    ours = Predictions(np.array([1, 2, 3, 4]), np.array([[1], [2], [3], [4]]), None)
-    theirs = Predictions(np.array([1, 2, 3, 0]), np.array([[1], [2], [3], [0]]), None)
-    assert ours.correct is None
-    assert top1(ours) is None
-    assert top1(ours, theirs) == agreement(ours, theirs) == 0.75
-    assert paired_drop(ours, theirs) is None
-    assert top5(ours) is None
-
-
-def test_the_drop_is_baseline_minus_step() -> None:
-    labels = np.zeros(10, np.int64)
-    base = Predictions(np.zeros(10, np.int64), np.zeros((10, 1), np.int64), labels)
-    step = Predictions(np.array([1, 1, 0, 0, 0, 0, 0, 0, 0, 0]), np.zeros((10, 1), np.int64), labels)
-    found = paired_drop(step, base)
-    assert found is not None
-    assert found[0] == pytest.approx(0.2)
-    assert found[1][0] < 0.2 < found[1][1]
-
-
-def test_the_interval_of_a_drop_is_of_all_examples_once() -> None:
-    right = {"both": (0, 0, 70), "lost": (0, 1, 15), "won": (1, 0, 5), "neither": (1, 1, 10)}  # 0 is the label
-    base, step = (
-        np.concatenate([np.full(count, pair[side]) for *pair, count in right.values()]).astype(np.int64)
-        for side in (0, 1)
-    )
-    labels = np.zeros(100, np.int64)
-    found = paired_drop(Predictions(step, step[:, None], labels), Predictions(base, base[:, None], labels))
-    assert found == (pytest.approx(0.1), newcombe(70, 15, 5, 10))
-
-
-def test_agreement_is_with_the_baselines_answers_right_or_wrong() -> None:
-    wrong = np.array([1, 1, 1, 0])
-    ours, theirs = (Predictions(wrong.copy(), wrong[:, None], np.zeros(4, np.int64)) for _ in range(2))
-    assert agreement(ours, theirs) == 1.0
-    assert top1(ours, theirs) == 0.25
-
-
-def test_predictions_survive_saving_and_damage_is_named(tmp_path: Path) -> None:
-    saved = Predictions(np.array([1, 2]), np.array([[1, 0], [2, 0]]), np.array([1, 1]))
+def test_answers_survive_saving_and_damage_is_named(tmp_path: Path) -> None:
+    saved = Answered({"answers": np.array([1, 2]), "top5": np.array([[1, 0], [2, 0]])}, 2, neighbours=0.5)
     saved.save(tmp_path / "p.npz")
-    loaded = Predictions.load(tmp_path / "p.npz")
-    assert loaded.answers.tolist() == [1, 2]
-    assert loaded.labels is not None
-    assert loaded.correct is not None
-    assert loaded.correct.tolist() == [True, False]
+    loaded = Answered.load(tmp_path / "p.npz", TASK, 2)
+    assert loaded.answers["answers"].tolist() == [1, 2]
+    assert (loaded.count, loaded.neighbours) == (2, 0.5)
+    with pytest.raises(MeasureError, match=r"p\.npz: no answers to 3 examples"):
+        Answered.load(tmp_path / "p.npz", TASK, 3)
     (tmp_path / "p.npz").write_bytes(b"no archive")
-    with pytest.raises(MeasureError, match=r"p\.npz: not saved predictions"):
-        Predictions.load(tmp_path / "p.npz")
+    with pytest.raises(MeasureError, match=r"p\.npz: not saved answers"):
+        Answered.load(tmp_path / "p.npz", TASK, 2)
+
+
+def test_outputs_may_be_called_anything_when_they_are_saved(tmp_path: Path) -> None:
+    names = ["file", "names", "a/b:0"]
+    answers: Answers = {name: np.arange(4, dtype=np.float32) for name in names}
+    answers |= {f"{name}:size": np.full(2, 2) for name in names}
+    Answered(answers, 2).save(tmp_path / "p.npz")
+    loaded = Answered.load(tmp_path / "p.npz", Agreement(), 2).answers
+    assert list(loaded) == list(answers)
+    assert all((loaded[name] == answers[name]).all() for name in answers)
 
 
 def test_a_wrong_input_shape_is_explained(tmp_path: Path) -> None:
@@ -124,7 +112,8 @@ def test_a_wrong_input_shape_is_explained(tmp_path: Path) -> None:
 def test_labels_that_the_model_cannot_answer_are_refused(tmp_path: Path) -> None:
     model = identity_scores(tmp_path / "m.onnx")
     scores = np.eye(6, dtype=np.float32)
-    assert top1(predict(model, Arrays(scores, np.arange(6)))) == 1.0
+    data = Arrays(scores, np.arange(6))
+    assert top1(predict(model, data), data) == 1.0
     with pytest.raises(DataError, match=r"a label 6, but .*m\.onnx scores 6 classes, 0 to 5\. Labels count from 0"):
         predict(model, Arrays(scores, np.arange(1, 7)))
 
@@ -165,17 +154,7 @@ def test_a_float16_model_is_fed_float16(tmp_path: Path) -> None:
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
     )
     scores = np.eye(6, dtype=np.float32)
-    assert predict(path, Arrays(scores, np.arange(6))).answers.tolist() == [0, 1, 2, 3, 4, 5]
-
-
-def test_answers_beyond_the_classes_of_the_data_are_told(tmp_path: Path) -> None:
-    scores = np.eye(6, dtype=np.float32)[[0, 1, 5, 4]]
-    found = predict(identity_scores(tmp_path / "m.onnx"), Arrays(scores, np.array([0, 1, 1, 0])))
-    assert unknown_classes(found, ("a", "b", "c", "d", "e", "f")) is None
-    assert unknown_classes(found, ()) is None
-    said = unknown_classes(found, ("a", "b"))
-    assert said is not None
-    assert said.startswith("50% of the answers name a class beyond the 2 of the data")
+    assert predict(path, Arrays(scores, np.arange(6)))["answers"].tolist() == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +176,8 @@ def test_values_that_a_graph_of_bytes_cannot_take_are_refused_before_they_are_ca
     inputs = np.zeros((6, 3), np.float32)
     inputs[np.arange(6), np.arange(6) % 3] = 7.9999995  # a whole number but for its last bit
     labels = np.arange(6, dtype=np.int64) % 3
-    assert top1(predict(tmp_path / "m.onnx", Arrays(inputs, labels), batch_size=4)) == 1.0
+    data = Arrays(inputs, labels)
+    assert top1(predict(tmp_path / "m.onnx", data, batch_size=4), data) == 1.0
     inputs[:] = 0
     inputs[0, 0] = value
     with pytest.raises(
