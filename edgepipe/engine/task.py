@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edgepipe.contract import Dataset, Split, Task, Tensor
+from edgepipe.data import coded
 from edgepipe.data.task import with_task
 from edgepipe.plugins import find
 from edgepipe.recipe.schema import Recipe
@@ -39,7 +40,7 @@ def opened(recipe: Recipe, store: Store) -> tuple[Dataset, Judged]:
     Raises:
         DataError: the examples cannot be used, or their labels are none of the task that the recipe names.
     """
-    data = with_task(recipe.data.settings.open(store.cache), recipe.task_name)
+    data = with_task(coded.opened(recipe.data.settings, store.cache), recipe.task_name)
     if recipe.task is None:
         return data, named(data.signature.task)
     judged = Judged(recipe.task.name, recipe.task.settings)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgepipe.base.files import is_file, is_there
 from edgepipe.contract.artifact import ONNX_FILE, file_sha256
+from edgepipe.data import coded
 from edgepipe.data.arrays import NAMES
 from edgepipe.data.npz_file import read_npz
 from edgepipe.data.task import with_task
@@ -104,7 +105,7 @@ def examples_for(inputs: Path | None, what: Path, ran: Ran, store: Store, count:
         data = find("data", settings.pop("source", None)).model_validate(settings)
     except ValueError as error:
         raise InputError(f"{what / 'recipe.yaml'}: data: {error}") from None
-    return examples_of(with_task(data.open(store.cache), ran.task_name), count)
+    return examples_of(with_task(coded.opened(data, store.cache), ran.task_name), count)
 
 
 def _arrays(path: Path) -> tuple[Any, Any]:
