@@ -65,7 +65,6 @@ def test_the_task_of_the_page_keeps_its_contract(followed: Path) -> None:
     assert "1 passed" in run(_commands("pytest"), followed)
 
 
-@pytest.mark.xfail(reason="recipes name tasks by the registry soon")
 def test_the_task_of_the_page_runs_to_a_verified_bundle(followed: Path) -> None:
     run(_commands("make_example"), followed)
     run(_commands("recipe=ptq"), followed)
