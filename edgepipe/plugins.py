@@ -98,7 +98,17 @@ NOUNS: Mapping[str, Noun] = {
             "torchvision": "edgepipe.sources.torchvision:TorchvisionModel",
         },
     ),
-    "formats": Noun("format", Format, (), {}),
+    "formats": Noun(
+        "format",
+        Format,
+        (),
+        {
+            "openvino": "edgepipe.formats.openvino:OpenVino",
+            "ort": "edgepipe.formats.ort:Ort",
+            "pte": "edgepipe.formats.pte:Pte",
+            "tflite": "edgepipe.formats.tflite:TfLite",
+        },
+    ),
     "places": Noun("place", Place, (), {}),
 }
 

@@ -104,6 +104,10 @@ class Pass(Settings):
         """Splits that these settings depend on; `data` unless a subclass needs fewer for some settings."""
         return self.data
 
+    def uses(self) -> tuple[Settings, ...]:
+        """Plug-ins that these settings name, as formats: their code and libraries enter the cache key too."""
+        return ()
+
     def learns(self) -> bool:
         """Whether these settings need the train split's labels, of classes; asked before the first computed step."""
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,10 @@ def local(settings: Pass) -> dict[str, Any]:
         if isinstance(part, TrainingSettings):
             found |= part.local()
     return found
+
+
+def _libraries(plug_ins: Iterable[Any]) -> list[str]:
+    return [name for each in plug_ins for name in getattr(each, "libraries", ())]
 
 
 @dataclass
@@ -141,8 +145,8 @@ class Steps:
             "settings": settings.settings(),
             "data": {str(split): self.data.digest(split) for split in settings.splits()},
             "seed": self.recipe.seed,
-            "code": code_digest(type(settings)),
-            "libraries": library_versions((*settings.libraries, "numpy")),
+            "code": [code_digest(type(each)) for each in (settings, *settings.uses())],
+            "libraries": library_versions((*settings.libraries, *_libraries(settings.uses()), "numpy")),
             **local(settings),
             "teacher": teacher.digest if teacher else None,
         }

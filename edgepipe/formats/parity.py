@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any, NamedTuple
 
-from edgepipe.contract import Dataset, Split
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepipe.contract import Asked, Dataset, Split
 from edgepipe.errors import ParityError
 from edgepipe.onnx.alike import alike
-from edgepipe.onnx.answers import Answers, rows_together
+from edgepipe.onnx.answers import NamedAnswers, rows_together
+
+
+class Kept(NamedTuple):
+    """How much of one output another runtime keeps: `largest_difference` is a share of the largest value."""
+
+    largest_difference: float
+    agreement: float
+    cosine: float
+    r2: float
+
+    def measured_by(self, task: str) -> float:
+        """The figure that must reach `export.agreement`."""
+        return {"classification": self.agreement, "regression": self.r2}.get(task, self.cosine)
 
 
 def compare(
-    source: Answers,
-    other: Answers,
+    source: NamedAnswers,
+    other: Asked,
     data: Dataset,
     *,
     int8: bool,
@@ -21,35 +37,59 @@ def compare(
     examples: int,
     what: str,
 ) -> dict[str, float | int]:
-    """Compare on real examples.
+    """Compare on real examples, output by output.
 
     A float file answers within `tolerance` (share of the largest answer). An int8 file may round otherwise in every
     layer: it must agree on `agreement` of the classes; vectors must have that mean cosine, and single values that R2.
 
     Returns:
-        `examples`, `largest_difference`, `agreement` (of the largest value), `cosine` and `r2`.
+        `examples`, `largest_difference`, `agreement` (of the largest value), `cosine` and `r2`, each of the output
+        that keeps least.
     Raises:
         ParityError: it does not; says which figure.
     """
     count = min(examples, data.count(Split.EVALUATION))
-    batches = list(rows_together(data, count, source))
-    wanted = np.concatenate([source(inputs).reshape(len(inputs), -1) for inputs in batches])
-    got = np.concatenate([other(inputs).reshape(len(inputs), -1) for inputs in batches])
+    parts = [(source(rows), other(source.session.named(rows))) for rows in rows_together(data, count, source)]
+    kept: dict[str, Kept] = {}
+    for name in source.outputs:
+        of = f"of its output '{name}' " if len(source.outputs) > 1 else ""
+        wanted, got = (_flat([part[side][name] for part in parts]) for side in (0, 1))
+        if wanted is None or got is None or wanted.shape != got.shape or not np.isfinite(got).all():
+            shapes = [None if each is None else each.shape for each in (got, wanted)]
+            raise ParityError(f"{what}: {of}answers have shape {shapes[0]} against {shapes[1]}, or are not finite")
+        kept[name] = _kept(wanted, got)
+        task = data.signature.task if wanted.shape[1] > 1 else "regression"
+        figures = kept[name]
+        if figures.measured_by(task) < agreement if int8 else figures.largest_difference > tolerance:
+            raise ParityError(
+                f"{what} does not answer as the ONNX file it was made from: {of}{figures.agreement:.1%} of {count} "
+                f"answers agree, mean cosine {figures.cosine:.4f}, R2 {figures.r2:.4f}, largest difference "
+                f"{figures.largest_difference:.2g} of the largest. Leave this format out of `formats`"
+            )
+    columns = zip(*kept.values(), strict=True)
+    return {
+        "examples": count,
+        **{
+            name: max(values) if name == "largest_difference" else min(values)
+            for name, values in zip(Kept._fields, columns, strict=True)
+        },
+    }
+
+
+def _flat(parts: list[NDArray[Any]]) -> NDArray[Any] | None:
+    """(n, values), or None where answers of different examples have different sizes."""
+    rows = [part.reshape(len(part), -1) for part in parts]
+    if len({row.shape[1] for row in rows}) != 1:
+        return None
+    whole = np.concatenate(rows)
+    return whole if whole.dtype.kind == "f" else whole.astype(np.float64)
+
+
+def _kept(wanted: NDArray[Any], got: NDArray[Any]) -> Kept:
     found = alike(wanted, got)
-    if not found.one_shape or not np.isfinite(got).all():
-        raise ParityError(f"{what}: answers have shape {got.shape} against {wanted.shape}, or are not finite")
-    largest, same = found.share, found.agreement
     norms = np.linalg.norm(wanted, axis=1) * np.linalg.norm(got, axis=1)
     cosine = float(((wanted * got).sum(axis=1) / np.maximum(norms, 1e-30)).mean())
     spread = float(((wanted - wanted.mean(axis=0)) ** 2).sum())
     # Where all answers are one, their size is the measure.
     r2 = 1 - float(((wanted - got) ** 2).sum()) / max(spread, 1e-6 * float((wanted**2).sum()), 1e-30)
-    task = data.signature.task if wanted.shape[1] > 1 else "regression"
-    reached = {"classification": same, "embedding": cosine, "regression": r2}[task]
-    if (int8 and reached < agreement) or (not int8 and largest > tolerance):
-        raise ParityError(
-            f"{what} does not answer as the ONNX file it was made from: {same:.1%} of {count} answers agree, mean "
-            f"cosine {cosine:.4f}, R2 {r2:.4f}, largest difference {largest:.2g} of the largest. Leave this format "
-            "out of `formats`"
-        )
-    return {"examples": count, "largest_difference": largest, "agreement": same, "cosine": cosine, "r2": r2}
+    return Kept(found.share, found.agreement, cosine, r2)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,14 +20,15 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from pydantic import JsonValue
 from torch import Tensor
 from torch.nn import functional
 
+from edgepipe.contract import Format, Written
 from edgepipe.errors import PassError
-from edgepipe.onnx.answers import Answers
-from edgepipe.onnx.batch_axis import stacked
+from edgepipe.formats.asking import Arrays, Ends, example_shape, one_by_one
 from edgepipe.onnx.files import load
-from edgepipe.onnx.inputs import only_input
+from edgepipe.onnx.inputs import inputs_of
 from edgepipe.onnx.wiring import Wiring, attribute
 from edgepipe.torch.from_onnx import Call, OnnxNetwork
 from edgepipe.torch.onnx_operators import OPERATORS, Attributes, Operator
@@ -38,42 +39,47 @@ _SHIFT = 128
 """uint8 with zero point z says the same as int8 with zero point z - 128."""
 
 
-def write(onnx_file: Path, out: Path, int8_layers: int) -> tuple[list[Path], Answers, dict[str, Any]]:
-    """Write the file and open it again.
+class Pte(Format):
+    """ExecuTorch with XNNPACK, for Android and iOS; needs the extra `pte`."""
 
-    Returns:
-        The file, a function that answers as it does, and what is worth recording.
-    Raises:
-        PassError: an operator has no counterpart here, or int8 layers would run in float.
-    """
-    model = load(onnx_file)
-    shape = (1, *_input_shape(model))
-    _fold(model)
-    network, example = _Network(model).eval(), torch.zeros(shape)
-    with _quiet():
-        exported = _exported(network, example)
-        int8, layers, method = _settle(exported, out / FILE)
-    if int8 < int8_layers:
-        raise PassError(
-            f"pte: {int8_layers} layers run in int8 in ONNX Runtime, {int8} of {layers} in XNNPACK: the rest would "
-            "quietly run in float. Leave pte out of `formats`"
-        )
+    needs: ClassVar[Mapping[str, str]] = {"executorch": "pip install 'edgepipe[pte]'"}
+    libraries: ClassVar[tuple[str, ...]] = ("executorch",)
+    fixed_shapes: ClassVar[bool] = True
 
-    def answers(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        rows = [method.execute([torch.from_numpy(np.ascontiguousarray(row[None]))])[0].numpy() for row in inputs]
-        return stacked(np.array(row, np.float32) for row in rows)
+    def write(self, onnx: Path, out: Path, int8_layers: int) -> Written:
+        model = load(onnx)
+        shape = (1, *_input_shape(model))
+        _fold(model)
+        network, example = _Network(model).eval(), torch.zeros(shape)
+        with _quiet():
+            exported = _exported(network, example)
+            int8, layers, method = _settle(exported, out / FILE)
+        if int8 < int8_layers:
+            raise PassError(
+                f"pte: {int8_layers} layers run in int8 in ONNX Runtime, {int8} of {layers} in XNNPACK: the rest "
+                "would quietly run in float. Leave pte out of `formats`"
+            )
+        ends = Ends.of(onnx)
 
-    return [out / FILE], answers, {"int8_layers": int8, "layers": layers, "input_shape": list(shape)}
+        def run(row: Arrays) -> list[NDArray[np.float32]]:
+            fed = [torch.from_numpy(np.ascontiguousarray(row[tensor.name][None], np.float32)) for tensor in ends.inputs]
+            return [np.array(answer.numpy(), np.float32) for answer in method.execute(fed)]
+
+        facts: dict[str, JsonValue] = {"int8_layers": int8, "layers": layers, "input_shape": list(shape)}
+        return Written((out / FILE,), one_by_one(ends, run), facts)
 
 
 def _input_shape(model: onnx.ModelProto) -> list[int]:
-    given = only_input(model.graph, "pte", "written")
+    for what, items in (("inputs", inputs_of(model.graph)), ("outputs", model.graph.output)):
+        if len(items) != 1:
+            raise PassError(
+                f"pte: the model has {len(items)} {what} ({', '.join(item.name for item in items)}), and only models "
+                "with one are written here. Leave pte out of `formats`"
+            )
+    given = inputs_of(model.graph)[0]
     if given.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
         raise PassError("pte: only models that take float32 can be written")
-    shape = [int(dim.dim_value) for dim in given.type.tensor_type.shape.dim][1:]
-    if 0 in shape:
-        raise PassError("pte: the input has no fixed shape")
-    return shape
+    return example_shape(given, "pte")
 
 
 def _is_quantized(wiring: Wiring, name: str) -> bool:

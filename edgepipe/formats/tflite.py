@@ -8,53 +8,57 @@ Source: LiteRT 8-bit quantization specification.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
+from edgepipe.contract import Format, Written
 from edgepipe.errors import PassError
+from edgepipe.formats.asking import Arrays, Ends, example_shape, one_by_one
 from edgepipe.formats.tflite_graph import Graph
-from edgepipe.onnx.answers import Answers
-from edgepipe.onnx.batch_axis import stacked
 from edgepipe.onnx.files import load
 from edgepipe.quant.place.placement import Wiring, attribute
 
 FILE = "model.tflite"
 
 
-def write(onnx_file: Path, out: Path, int8_layers: int) -> tuple[list[Path], Answers, dict[str, Any]]:
-    """Write the file and open it again.
+class TfLite(Format):
+    """LiteRT, for Android and microcontrollers; needs the extra `tflite`. Pictures go in with channels last."""
 
-    Returns:
-        The file, a function that answers as it does, and what is worth recording.
-    Raises:
-        PassError: an operator has no counterpart here.
-    """
-    model = load(onnx_file)
-    network = _Network(model)
-    (out / FILE).write_bytes(network.build())
-    if network.int8 < int8_layers:
-        raise PassError(f"tflite: only {network.int8} of {int8_layers} int8 layers could be kept int8")
-    from ai_edge_litert.interpreter import Interpreter
+    needs: ClassVar[Mapping[str, str]] = {"ai_edge_litert": "pip install 'edgepipe[tflite]'"}
+    libraries: ClassVar[tuple[str, ...]] = ("ai-edge-litert",)
+    fixed_shapes: ClassVar[bool] = True
 
-    interpreter = Interpreter(model_path=str(out / FILE), num_threads=1)
-    interpreter.allocate_tensors()
-    given, wanted = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    def write(self, onnx: Path, out: Path, int8_layers: int) -> Written:
+        network = _Network(load(onnx))
+        (out / FILE).write_bytes(network.build())
+        if network.int8 < int8_layers:
+            raise PassError(f"tflite: only {network.int8} of {int8_layers} int8 layers could be kept int8")
+        from ai_edge_litert.interpreter import Interpreter
 
-    def answers(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        rows = []
-        for row in inputs:
-            fed = row.transpose(1, 2, 0) if row.ndim == 3 else row
-            interpreter.set_tensor(given["index"], np.ascontiguousarray(fed[None], np.float32))
+        interpreter = Interpreter(model_path=str(out / FILE), num_threads=1)
+        interpreter.allocate_tensors()
+        ends = Ends.of(onnx)
+        given, wanted = interpreter.get_input_details(), interpreter.get_output_details()
+
+        def run(example: Arrays) -> list[NDArray[Any]]:
+            for tensor, place in zip(ends.inputs, given, strict=True):
+                row = example[tensor.name]
+                fed = row.transpose(1, 2, 0) if row.ndim == 3 else row
+                interpreter.set_tensor(place["index"], np.ascontiguousarray(fed[None], np.float32))
             interpreter.invoke()
-            rows.append(interpreter.get_tensor(wanted["index"]).copy())
-        return stacked(rows)
+            return [interpreter.get_tensor(place["index"]).copy() for place in wanted]
 
-    facts = {"int8_layers": network.int8, "layers": network.layers, "input_shape": [int(n) for n in given["shape"]]}
-    return [out / FILE], answers, facts
+        shapes: list[JsonValue] = [[int(n) for n in place["shape"]] for place in given]
+        facts: dict[str, JsonValue] = {"int8_layers": network.int8, "layers": network.layers, "input_shape": shapes[0]}
+        if len(shapes) > 1:
+            facts["input_shape"] = shapes
+        return Written((out / FILE,), one_by_one(ends, run), facts)
 
 
 class _Network:
@@ -73,17 +77,16 @@ class _Network:
 
     def build(self) -> bytes:
         """The whole file."""
-        (given,) = [item for item in self.model.graph.input if item.name in self.wiring.inputs]
-        shape = [1, *[dim.dim_value for dim in given.type.tensor_type.shape.dim][1:]]
-        if 0 in shape:
-            raise PassError("tflite: the input has no fixed shape")
-        last = [shape[0], *shape[2:], shape[1]] if len(shape) == 4 else shape
-        self.at[given.name] = self.graph.tensor(given.name, last)
+        inputs = [item for item in self.model.graph.input if item.name in self.wiring.inputs]
+        for given in inputs:
+            shape = [1, *example_shape(given, "tflite")]
+            last = [shape[0], *shape[2:], shape[1]] if len(shape) == 4 else shape
+            self.at[given.name] = self.graph.tensor(given.name, last)
         for node in self.model.graph.node:
             if id(node) not in self.done:
                 self._node(node)
         outputs = [item.name for item in self.model.graph.output]
-        return self.graph.finish([self.at[given.name]], [self._float(name) for name in outputs])
+        return self.graph.finish([self.at[item.name] for item in inputs], [self._float(name) for name in outputs])
 
     def _node(self, node: onnx.NodeProto) -> None:
         if node.op_type == "DequantizeLinear" and node.input[0] in self.wiring.constants:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.contract import Dataset, Split
 from edgepipe.errors import MeasureError, ParityError
-from edgepipe.onnx.alike import Alike, alike
+from edgepipe.onnx.alike import Alike, all_alike
 from edgepipe.onnx.batch_axis import Rows, all_answered, batch_axes, count_of, cut
 from edgepipe.onnx.session import Given, Session
 from edgepipe.onnx.session_options import asking
@@ -84,44 +85,62 @@ def session_answers(file: Path) -> FirstAnswer:
     return FirstAnswer(file)
 
 
-def rows_together(data: Dataset, count: int, answers: Answers) -> Iterator[NDArray[np.float32]]:
+def named_answers(file: Path) -> NamedAnswers:
+    """What asks an ONNX (or ORT format) file for all outputs of numbers, whatever number of inputs it takes."""
+    session = Session(file, asking(), name=file.name)
+    numbers = [item.name for item in session.outputs if item.dtype is not None]
+    return NamedAnswers(session, numbers or None)
+
+
+def rows_together(data: Dataset, count: int, answers: object) -> Iterator[Given]:
     """The first evaluation examples, as many at once as a file answers in its first axis."""
     for batch in data.batches(Split.EVALUATION, 32, range(count)):
-        step = answers.together(batch.only) if isinstance(answers, FirstAnswer) else len(batch.only)
-        yield from (batch.only[start : start + step] for start in range(0, len(batch.only), step))
+        given: Given = batch.only if len(batch.inputs) == 1 else batch.inputs
+        step = answers.together(given) if isinstance(answers, (FirstAnswer, NamedAnswers)) else len(batch)  # type: ignore[arg-type]
+        for start in range(0, len(batch), step):
+            yield given[start : start + step] if isinstance(given, np.ndarray) else cut(given, start, start + step)
 
 
 def check_parity(
-    source: Answers, file: Path, data: Dataset, *, tolerance: float, examples: int, what: str
+    source: Callable[[Any], Any], file: Path, data: Dataset, *, tolerance: float, examples: int, what: str
 ) -> dict[str, float | int]:
     """Compare a file with the model it came from on real examples.
 
+    Args:
+        source: asked for examples it answers outputs by their names, or the first output alone.
     Returns:
-        `examples`, `largest_difference` (share of the largest logit) and `agreement` in [0, 1].
+        `examples`, `largest_difference` (share of the largest value of its output) and `agreement` in [0, 1].
     Raises:
-        ParityError: a logit differs by more than `tolerance` times the largest logit, or is not finite.
+        ParityError: a value differs by more than `tolerance` times the largest of its output, or is not finite.
     """
-    answers = session_answers(file)
-    found: Alike | None = None
+    answers = named_answers(file)
+    found: dict[str, Alike] = {}
     count = min(examples, data.count(Split.EVALUATION))
-    worst: NDArray[np.float32] = np.empty(0, np.float32)
+    worst: Given = np.empty(0, np.float32)
     for inputs in rows_together(data, count, answers):
-        wanted, got = (asked(inputs).reshape(len(inputs), -1) for asked in (source, answers))
-        part = alike(wanted, got)
-        if not (part.one_shape and part.finite):
-            raise ParityError(
-                f"{what}: answers have shape {got.shape} against {wanted.shape}, or are not finite. "
-                "The model it came from may hold NaN weights or divide by zero"
-            )
-        if found is None or part.largest_difference > found.largest_difference:
-            worst = inputs
-        found = part if found is None else found.and_then(part)
-    found = found or alike(np.empty((0, 1)), np.empty((0, 1)))  # there were no examples
-    seen, same = len(found.same), int(found.same.sum())
-    if found.share > tolerance:
+        wanted = _flat(source(inputs), answers, count_in(inputs))
+        got = {
+            name: value for name, value in _flat(answers(inputs), answers, count_in(inputs)).items() if name in wanted
+        }
+        for name, part in all_alike(wanted, got).items():
+            if not (part.one_shape and part.finite):
+                raise ParityError(
+                    f"{what}: {_of(name, wanted)}answers have shape {part.shapes[1]} against {part.shapes[0]}, or are "
+                    "not finite. The model it came from may hold NaN weights or divide by zero"
+                )
+            known = found.get(name)
+            if known is None or part.largest_difference > known.largest_difference:
+                worst = inputs
+            found[name] = part if known is None else known.and_then(part)
+    seen = len(next(iter(found.values())).same) if found else 0
+    same = np.logical_and.reduce([each.same for each in found.values()]) if found else np.ones(0, np.bool_)
+    name = max(found, key=lambda name: found[name].share, default="")
+    share = found[name].share if found else 0.0
+    if share > tolerance:
         for who, asked in (("the model it was made from", source), ("it", answers)):
+            first, again = (_flat(asked(worst), answers, count_in(worst))[name] for _ in range(2))
             with np.errstate(all="ignore"):
-                off = alike(asked(worst), asked(worst)).largest_difference / max(found.largest, 1e-12)
+                off = float(np.abs(first - again).max()) / max(found[name].largest, 1e-12)
             if off > tolerance:
                 raise ParityError(
                     f"{what} cannot be compared: {who} answers the same examples differently each time, by {off:.2g} "
@@ -129,8 +148,23 @@ def check_parity(
                     "dropout that is always on, RandomUniform): draw them in training only"
                 )
         raise ParityError(
-            f"{what} does not answer as the model it was made from: the largest logit difference is {found.share:.2g} "
-            f"of the largest logit on {seen} examples (allowed: {tolerance:g}), {same} of {seen} answers agree. A "
-            "layer was converted wrongly: replace that layer, or raise the tolerance"
+            f"{what} does not answer as the model it was made from: {_of(name, found)}the largest logit difference is "
+            f"{share:.2g} of the largest logit on {seen} examples (allowed: {tolerance:g}), {int(same.sum())} of "
+            f"{seen} answers agree. A layer was converted wrongly: replace that layer, or raise the tolerance"
         )
-    return {"examples": seen, "largest_difference": found.share, "agreement": found.agreement}
+    return {"examples": seen, "largest_difference": share, "agreement": float(same.mean()) if seen else 1.0}
+
+
+def _of(name: str, outputs: Mapping[str, object]) -> str:
+    return f"of its output '{name}' " if len(outputs) > 1 else ""
+
+
+def count_in(given: Given) -> int:
+    """The number of examples."""
+    return count_of(given) if isinstance(given, Mapping) else len(given)
+
+
+def _flat(found: Any, answers: NamedAnswers, count: int) -> dict[str, NDArray[Any]]:
+    """Outputs by their names, (n, values) each; an array alone is the first output."""
+    outputs = found if isinstance(found, Mapping) else {answers.outputs[0]: np.asarray(found)}
+    return {name: value.reshape(count, -1) for name, value in outputs.items()}

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import shutil
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, field_validator
 
-from edgepipe.contract import Job, Pass, Split
+from edgepipe.contract import Format, Job, Pass, Settings, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
-from edgepipe.errors import PassError
+from edgepipe.errors import PassError, RecipeError
 from edgepipe.onnx.clean import clean
 from edgepipe.onnx.written import write
+from edgepipe.plugins import find
+
+if TYPE_CHECKING:
+    from edgepipe.onnx.answers import NamedAnswers
+
+_ONNX = "onnx"
+"""What every run writes; no format of the registry."""
+
+
+def _formats(chosen: Sequence[str | Mapping[str, JsonValue]]) -> dict[str, Format]:
+    """The formats beside ONNX, by name.
+
+    Raises:
+        ValueError: one is unknown, named twice, or has settings that it does not take.
+    """
+    found: dict[str, Format] = {}
+    for each in chosen:
+        settings = dict(each) if isinstance(each, Mapping) else {"name": each}
+        name = settings.pop("name", None)
+        if name == _ONNX and not settings:
+            continue
+        try:
+            kind = find("formats", name)
+        except RecipeError as error:
+            raise ValueError(str(error)) from None
+        if str(name) in found:
+            raise ValueError(f"'{name}' is named twice")
+        found[str(name)] = kind.model_validate(settings)
+    return found
 
 
 class Export(Pass):
@@ -28,12 +57,13 @@ class Export(Pass):
     reads: ClassVar[Kind] = Kind.ONNX
     writes: ClassVar[Kind] = Kind.ONNX
     data: ClassVar[tuple[Split, ...]] = (Split.EVALUATION,)  # inputs only, for the parity gate
-    libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime", "openvino", "ai-edge-litert", "executorch")
+    libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
 
-    formats: tuple[Literal["onnx", "ort", "openvino", "tflite", "pte"], ...] = Field(
-        ("onnx",),
+    formats: tuple[str | dict[str, JsonValue], ...] = Field(
+        (_ONNX,),
         min_length=1,
-        description="onnx; ort: model.ort and the operator list for a minimal build; openvino, tflite, pte: extras",
+        description="onnx is always written; the others as `edgepipe list formats` shows them, by name or as "
+        "{name: ..., its settings}",
     )
     batch: Literal["keep", "dynamic"] | Annotated[int, Field(ge=1)] = Field(
         "keep", description="batch axis: keep, dynamic, or a fixed number"
@@ -48,12 +78,24 @@ class Export(Pass):
         "mean cosine, of single values R2",
     )
 
+    @field_validator("formats")
+    @classmethod
+    def _known_formats(cls, value: tuple[str | dict[str, JsonValue], ...]) -> tuple[str | dict[str, JsonValue], ...]:
+        _formats(value)
+        return value
+
+    def uses(self) -> tuple[Settings, ...]:
+        return tuple(_formats(self.formats).values())
+
     def apply(self, model: Artifact, job: Job) -> Artifact:
         from onnx import version_converter
 
-        from edgepipe.onnx.answers import check_parity, session_answers
+        from edgepipe.onnx.answers import named_answers, session_answers
         from edgepipe.onnx.files import load
         from edgepipe.onnx.fixed_batch import set_batch
+        from edgepipe.onnx.sequences import SequenceSession
+        from edgepipe.onnx.session_options import asking
+        from edgepipe.onnx.unrolled import Unrolled
 
         network = load(model.onnx)
         if self.opset is not None:
@@ -63,92 +105,57 @@ class Export(Pass):
                 raise PassError(
                     f"{job.label}: cannot be converted to opset {self.opset}: {str(error)[:200]}"
                 ) from error
-        source = session_answers(model.onnx)
+        signature = job.data.signature
+        if signature.state:  # each run of an example is compared, with the state that the model came to
+            steps = SequenceSession(model.onnx, signature.state, signature.steps or 1, asking())
+            job = replace(job, data=Unrolled(job.data, steps))
+        source = named_answers(model.onnx)
         if self.batch != "keep":
             count = min(4, job.data.count(Split.EVALUATION))
             rows = next(job.data.batches(Split.EVALUATION, count, range(count))).only
-            told = set_batch(network, self.batch, source, rows, job.label)
+            told = set_batch(network, self.batch, session_answers(model.onnx), rows, job.label)
             if told:
                 job.add("notes", *told)
         clean(network)
         file = job.out / ONNX_FILE
         write(network, file, job.label)
-        written = [file]
-        if "ort" in self.formats:
-            written.append(_write_ort(job))
-        parity: dict[str, float | int] = {}
-        for path in written:
-            job.progress(0.5, f"comparing {path.name}")
-            parity = check_parity(
-                source, path, job.data, tolerance=self.tolerance, examples=256, what=f"{job.label}: {path.name}"
-            )
-        job.facts["parity"] = dict(parity)
-        others: dict[str, JsonValue] = {
-            str(name): self._other(name, file, job) for name in self.formats if name not in ("onnx", "ort")
-        }
+        job.facts["parity"] = self._exact(source, file, job)
+        others: dict[str, JsonValue] = {}
+        for name, form in _formats(self.formats).items():
+            others |= self._other(name, form, source, file, job)
         if others:
             job.facts["formats"] = others
         return job.seal(Kind.ONNX, model.signature)
 
-    def _other(self, name: str, file: Path, job: Job) -> dict[str, JsonValue]:
-        """Write the file of another runtime, compare it there, and say what is worth recording."""
-        import importlib
-        import importlib.util
+    def _exact(self, source: NamedAnswers, file: Path, job: Job) -> dict[str, JsonValue]:
+        """Compare a file that rounds as the model does with that model."""
+        from edgepipe.onnx.answers import check_parity
 
+        job.progress(0.5, f"comparing {file.name}")
+        what = f"{job.label}: {file.name}"
+        return dict(check_parity(source, file, job.data, tolerance=self.tolerance, examples=256, what=what))
+
+    def _other(self, name: str, form: Format, source: NamedAnswers, file: Path, job: Job) -> dict[str, JsonValue]:
+        """Write the file of another runtime, compare it there, and say what is worth recording, by its name."""
         from edgepipe.formats.parity import compare
-        from edgepipe.onnx.answers import session_answers
+        from edgepipe.onnx.answers import named_answers
         from edgepipe.quant.place.layers import int8_layers
 
-        module = {"openvino": "openvino", "tflite": "ai_edge_litert", "pte": "executorch"}[name]
-        if importlib.util.find_spec(module) is None:
-            raise PassError(f"{job.label}: {name} needs {module}, not installed here: pip install 'edgepipe[{name}]'")
+        for module, remedy in form.needs.items():
+            if importlib.util.find_spec(module) is None:
+                raise PassError(f"{job.label}: {name} needs {module}, not installed here: {remedy}")
         job.progress(0.7, f"writing {name}")
-        expected = int8_layers(file)
-        # Imported by their names, for the code of a format is part of this pass's key in the store.
-        if name == "openvino":
-            from edgepipe.formats.openvino import write
-        elif name == "tflite":
-            from edgepipe.formats.tflite import write
-        else:
-            from edgepipe.formats.pte import write
-        files, answers, facts = write(file, job.out, expected)
+        int8 = int8_layers(file)
+        written = form.write(file, job.out, int8)
         parity = compare(
-            session_answers(file),
-            answers,
+            source if form.exact else named_answers(file),
+            written.answers,
             job.data,
-            int8=expected > 0,
+            int8=int8 > 0 and not form.exact,
             tolerance=self.tolerance,
             agreement=self.agreement,
             examples=256,
-            what=f"{job.label}: {files[0].name}",
+            what=f"{job.label}: {written.files[0].name}",
         )
-        return {"files": {path.name: path.stat().st_size for path in files}, **facts, "parity": dict(parity)}
-
-
-def _write_ort(job: Job):  # type: ignore[no-untyped-def]
-    """`model.ort`, optimized for any processor, and `required_operators.config`."""
-
-    import onnxruntime as ort
-    from onnxruntime.tools.ort_format_model import create_config_from_models
-
-    from edgepipe.onnx.session import Session
-    from edgepipe.onnx.session_options import quiet_options
-
-    target = job.out / "model.ort"
-    options = quiet_options()
-    # A minimal build cannot optimize when it loads: what is not fused here (a Q/DQ convolution to an int8
-    # one) would run in float there. Only the layout that this processor prefers stays out of the file.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.optimized_model_filepath = str(target)
-    options.add_session_config_entry("session.save_model_format", "ORT")
-    Session(job.out / ONNX_FILE, options, disabled_optimizers=["NchwcTransformer"])
-    with contextlib.redirect_stdout(io.StringIO()):
-        create_config_from_models([target], job.out / "required_operators.config", True)
-    stray = job.out / "required_operators_and_types.config"
-    if stray.exists():
-        shutil.move(stray, job.out / "required_operators.config")
-    text = (job.out / "required_operators.config").read_text(encoding="utf-8")
-    # The tool writes the path of the model it read; the artifact must not depend on where it was made.
-    kept = [line for line in text.splitlines() if not line.startswith("#")]
-    (job.out / "required_operators.config").write_text("\n".join(kept).strip() + "\n", encoding="utf-8")
-    return target
+        files: dict[str, JsonValue] = {path.name: path.stat().st_size for path in written.files}
+        return {name: {"files": files, **written.facts, "parity": dict(parity)}}

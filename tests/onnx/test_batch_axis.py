@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepipe.errors import MeasureError
+from edgepipe.formats.openvino import OpenVino
 from edgepipe.formats.parity import compare
 from edgepipe.measure import answers as measuring
-from edgepipe.onnx.answers import check_parity, session_answers
+from edgepipe.onnx.answers import check_parity, named_answers, session_answers
 from edgepipe.onnx.batch_axis import answered, batch_axis
 from edgepipe.quant.study.answers import answers
 from edgepipe.tasks.embedding import Embedding
@@ -91,8 +93,13 @@ def test_parity_and_sensitivity_take_whole_examples(tmp_path: Path) -> None:
     def one_bad(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         return steps_first(inputs) * (-1 if (inputs == X[3]).all() else 1)
 
-    source = session_answers(path)
-    figures = compare(source, one_bad, Steps(X), int8=True, tolerance=1, agreement=-9, examples=7, what="m")
+    source = named_answers(path)
+
+    def other(rows: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        (inputs,) = rows.values()
+        return {source.outputs[0]: np.moveaxis(one_bad(inputs), 1, 0)}
+
+    figures = compare(source, other, Steps(X), int8=True, tolerance=1, agreement=-9, examples=7, what="m")
     assert figures["cosine"] == pytest.approx(5 / 7, abs=1e-5)  # one example of seven turned round
 
 
@@ -168,8 +175,7 @@ def test_the_job_of_the_browser_says_which_axis_counts_examples(tmp_path: Path) 
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="pip install 'edgepipe[openvino]'")
 @pytest.mark.parametrize("batch", ["n", 3])
 def test_a_file_of_openvino_is_asked_along_the_axis_that_counts_examples(tmp_path: Path, batch: int | str) -> None:
-    from edgepipe.formats.openvino import write
-
     path = recognizer(tmp_path / "m.onnx", batch)
-    _, answers_of_file, _ = write(path, tmp_path, 0)
-    np.testing.assert_allclose(answers_of_file(X), session_answers(path)(X), atol=1e-5)
+    source = named_answers(path)
+    (found,) = OpenVino().write(path, tmp_path, 0).answers(source.session.named(X)).values()
+    np.testing.assert_allclose(found, session_answers(path)(X), atol=1e-5)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from edgepipe.contract import Written
 from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.errors import ParityError, PassError
+from edgepipe.formats.tflite import TfLite
 from edgepipe.passes.export import Export
 from edgepipe.passes.quantize_dynamic import QuantizeDynamic
 from edgepipe.passes.quantize_static import QuantizeStatic
@@ -148,15 +154,17 @@ def test_what_litert_cannot_keep_is_refused_not_turned_into_float(bench: Workben
 
 @TFLITE
 def test_answers_that_differ_fail_the_export(bench: Workbench, small: Artifact, monkeypatch) -> None:
-    from edgepipe.formats import tflite
+    write = TfLite.write
 
-    write = tflite.write
+    def wrong(self: TfLite, onnx: Path, out: Path, int8_layers: int) -> Written:
+        written = write(self, onnx, out, int8_layers)
 
-    def wrong(onnx_file: Path, out: Path, int8_layers: int):
-        files, answers, facts = write(onnx_file, out, int8_layers)
-        return files, lambda inputs: answers(inputs)[:, ::-1], facts
+        def turned(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+            return {name: value[:, ::-1] for name, value in written.answers(inputs).items()}
 
-    monkeypatch.setattr(tflite, "write", wrong)
+        return replace(written, answers=turned)
+
+    monkeypatch.setattr(TfLite, "write", wrong)
     with pytest.raises(ParityError, match=r"model\.tflite does not answer as the ONNX file"):
         bench.do(Export(formats=("tflite",)), small)
 
