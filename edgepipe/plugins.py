@@ -109,7 +109,16 @@ NOUNS: Mapping[str, Noun] = {
             "tflite": "edgepipe.formats.tflite:TfLite",
         },
     ),
-    "places": Noun("place", Place, (), {}),
+    "places": Noun(
+        "place",
+        Place,
+        (),
+        {
+            "x86_avx2": "edgepipe.verify.places.x86:X86Avx2",
+            "arm64": "edgepipe.verify.places.arm64:Arm64",
+            "browser_wasm": "edgepipe.verify.places.browser:BrowserWasm",
+        },
+    ),
 }
 
 MOVED: Mapping[str, str] = {"edgepipe.artifact": "edgepipe.contract", "edgepipe.settings": "edgepipe.contract"}

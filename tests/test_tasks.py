@@ -17,7 +17,7 @@ from edgepipe.__main__ import main
 from edgepipe.records.gate import accept, compare
 from edgepipe.records.metrics import Metrics, read_metrics
 from edgepipe.report.table import markdown_table
-from edgepipe.verify.x86 import X86Avx2
+from edgepipe.verify.places.x86 import X86Avx2
 
 RNG = np.random.default_rng(0)
 WIDE = RNG.standard_normal((13, 64)).astype(np.float32) / 4

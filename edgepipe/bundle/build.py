@@ -18,8 +18,8 @@ from edgepipe.errors import MeasureError
 from edgepipe.onnx.session import Session
 from edgepipe.onnx.session_options import measuring
 from edgepipe.targets.host import versions
-from edgepipe.verify.browser import BrowserWasm, runtime_files
 from edgepipe.verify.int8_graph import float_operators
+from edgepipe.verify.places.browser import BrowserWasm, runtime_files
 
 GOLDEN = 8
 FILES = Path(__file__).with_name("files")

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgepipe.errors import RecipeError
+from edgepipe.plugins import find
 from edgepipe.recipe.lacking import lacking_of
 from edgepipe.recipe.schema import Recipe
 from edgepipe.report.terminal import print_error, wide_console
@@ -54,12 +55,10 @@ def main_plan(argv: list[str]) -> int:
 
 def _preflight(recipe: Recipe, console: Console) -> None:
     """What will be slow, unsupported or unproven on the target."""
-    from edgepipe.verify.targets import target_of
-
     console.print(f"target: {recipe.target.name}: {recipe.target.description}", markup=False)
     steps = [(label, step.name, step.settings.settings()) for label, step in recipe.passes.items()]
     for text in warnings(recipe.target, steps, recipe.verify):
         console.print(f"  note: {text}", markup=False)
     for name in recipe.verify:
-        lacking = target_of(name).lacking()
+        lacking = find("places", name)().lacking()
         console.print(f"verify: {name}: {f'will be skipped: {lacking}' if lacking else 'ready'}", markup=False)

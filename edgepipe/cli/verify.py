@@ -9,23 +9,27 @@ from edgepipe.base.files import is_file
 from edgepipe.base.suggest import did_you_mean
 from edgepipe.engine.verified import examples_for, model_of, ran_of, record_proofs, refuse_changed
 from edgepipe.errors import RecipeError
+from edgepipe.plugins import entries
 from edgepipe.records.metrics import read_metrics
 from edgepipe.report.table import goal_line, rich_proofs
 from edgepipe.report.terminal import Arguments, LiveWatcher, output_console, print_note
 from edgepipe.store.store import Store
-from edgepipe.verify.settings import AGREEMENT, EXAMPLES, TARGETS
+from edgepipe.verify.settings import AGREEMENT, EXAMPLES
 
 
 def main_verify(argv: list[str]) -> int:
     """`edgepipe verify RUN_OR_FOLDER --on x86_avx2,...`."""
+    known = list(entries("places"))
     parser = Arguments(
         "edgepipe verify",
         description="Run a deployed file on other processors and runtimes, and compare its answers with those of this "
         "machine. Of a run, the results go into its metrics.json and report.",
     )
     parser.add_argument("what", type=Path, help="a run's folder, a folder with model.onnx, or an ONNX file")
-    parser.add_argument("--on", default=",".join(TARGETS), help=f"targets, with commas; of {', '.join(TARGETS)}")
-    parser.add_argument("--inputs", type=Path, help=".npz with `images` and `labels`, where there is no run's data")
+    parser.add_argument("--on", default=",".join(known), help=f"targets, with commas; of {', '.join(known)}")
+    parser.add_argument(
+        "--inputs", type=Path, help=".npz with an array for each input and `labels`, where there is no run's data"
+    )
     parser.add_argument("--examples", type=int, help=f"examples to run, at most (default: as the run, or {EXAMPLES})")
     parser.add_argument("--agreement", type=float, help=f"share that must agree (default: as the run, or {AGREEMENT})")
     parser.add_argument("--require-verify", action="store_true", help="what this machine cannot run has failed")
@@ -35,10 +39,10 @@ def main_verify(argv: list[str]) -> int:
         return 0
     wanted = [name.strip() for name in args.on.split(",") if name.strip()]
     if not wanted:
-        raise RecipeError(f"command line: verify: --on: name at least one of {', '.join(TARGETS)}")
+        raise RecipeError(f"command line: verify: --on: name at least one of {', '.join(known)}")
     for name in wanted:
-        if name not in TARGETS:
-            raise RecipeError(f"command line: verify: --on: unknown '{name}'.{did_you_mean(name, TARGETS)}")
+        if name not in known:
+            raise RecipeError(f"command line: verify: --on: unknown '{name}'.{did_you_mean(name, known)}")
     if args.examples is not None and args.examples < 1:
         raise RecipeError(f"command line: verify: --examples must be at least 1, found {args.examples}")
     if args.agreement is not None and not 0 <= args.agreement <= 1:  # neither is NaN

@@ -41,12 +41,14 @@ class Format(Settings):
         needs: modules that must be importable, each with what installs it.
         libraries: distributions whose versions the file depends on; they enter the cache key.
         fixed_shapes: whether every axis must be a number: `export.shapes` gives those that have names.
+        stable: whether the same model gives the same bytes every time.
         exact: whether an int8 file rounds as ONNX Runtime does: it is then held to the tolerance of a float file.
     """
 
     needs: ClassVar[Mapping[str, str]] = {}
     libraries: ClassVar[tuple[str, ...]] = ()
     fixed_shapes: ClassVar[bool] = False
+    stable: ClassVar[bool] = True
     exact: ClassVar[bool] = False
 
     @abstractmethod

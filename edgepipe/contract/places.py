@@ -56,7 +56,9 @@ class Processor(Protocol):
         """Run the model on the first `count` examples.
 
         Args:
-            inputs: folder of one `N.npy` for each input, (n, ...), and `inputs.json`: [{"name", "file"}, ...].
+            inputs: folder of one `N.npy` for each input, (n, ...), and `inputs.json`: `inputs`, [{"name", "file",
+                "type", "axis" (that counts examples, null: none), "stepped"}, ...]; `outputs`, [{"name", "axis"}, ...];
+                `batch`, examples of a run; `steps`, runs of an example; `state`, {input: output that feeds it}.
             work: an empty folder.
         Raises:
             VerifyError: it cannot run there; says what the runtime said.
@@ -69,9 +71,15 @@ class Place(Settings):
 
     Class attributes:
         installs: whether `edgepipe targets install` prepares it.
+        timed: whether a processor of it has real times, so that a budget of them can be judged.
+        page: whether it runs the page of a bundle, so that one made for it brings the page's runtime.
+        remedy: what to say where outputs that must be bit-identical are not; "": nothing.
     """
 
     installs: ClassVar[bool] = False
+    timed: ClassVar[bool] = False
+    page: ClassVar[bool] = False
+    remedy: ClassVar[str] = ""
 
     @abstractmethod
     def lacking(self) -> str | None:

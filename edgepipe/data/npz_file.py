@@ -14,10 +14,11 @@ from edgepipe.base.files import is_file, unpacks_to_too_much
 from edgepipe.errors import DataError
 
 
-def read_npz(path: Path, names: Iterable[str], where: str | None = None) -> dict[str, NDArray[Any]]:
+def read_npz(path: Path, names: Iterable[str] | None = None, where: str | None = None) -> dict[str, NDArray[Any]]:
     """Those of the named arrays that the file has: numbers, of any shape.
 
     Args:
+        names: None: all.
         where: how messages name the file; its path unless given.
 
     Raises:
@@ -34,7 +35,7 @@ def read_npz(path: Path, names: Iterable[str], where: str | None = None) -> dict
     found: dict[str, NDArray[Any]] = {}
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            for name in (name for name in names if name in arrays.files):
+            for name in (name for name in (arrays.files if names is None else names) if name in arrays.files):
                 found[name] = arrays[name]
     except Exception as error:  # numpy, zipfile and zlib raise what they happen to stumble over
         said = " ".join(str(error).split())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from edgepipe.base.files import is_folder
+from edgepipe.plugins import find
 from edgepipe.records.metrics import Metrics, StepRecord
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class Bundle(Hook):
     def deployed(self, recipe: Recipe, artifact: Artifact, data: Dataset, final: Path) -> None:
         from edgepipe.bundle.build import build
 
-        browser = "browser_wasm" in (*recipe.verify, recipe.target.name)
+        places = (*recipe.verify, *filter(None, [recipe.target.verify]))
+        browser = any(find("places", name).page for name in places)
         build(final, recipe.name, artifact.signature, data, browser=browser, libraries=recipe.model.settings.libraries)
 
 

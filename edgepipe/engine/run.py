@@ -203,7 +203,7 @@ def _verify(steps: Steps, artifact: Artifact) -> list[Proof]:
     recipe = steps.recipe
     return prove(
         artifact.onnx,
-        examples_of(steps.data, recipe.verify_examples),
+        examples_of(steps.data, recipe.verify_examples, steps.judged.task),
         recipe.verify,
         steps.store,
         agreement=recipe.verify_agreement,

@@ -46,6 +46,11 @@ class Ran(BaseModel):
         """Name of the task, where the recipe names one."""
         return str(self.task.get("name")) if isinstance(self.task, dict) else self.task
 
+    @property
+    def task_settings(self) -> dict[str, Any]:
+        """Its settings."""
+        return {key: value for key, value in self.task.items() if key != "name"} if isinstance(self.task, dict) else {}
+
 
 def ran_of(what: Path) -> Ran:
     """The recipe of a run; the defaults where there is none.
@@ -96,8 +101,9 @@ def examples_for(inputs: Path | None, what: Path, ran: Ran, store: Store, count:
     from edgepipe.verify.prove import examples_of, examples_of_arrays
 
     if inputs is not None:
-        images, labels = _arrays(inputs)
-        return examples_of_arrays(images[:count], None if labels is None else labels[:count])
+        arrays, labels = _arrays(inputs)
+        some = {name: value[:count] for name, value in arrays.items()}
+        return examples_of_arrays(some, None if labels is None else labels[:count])
     if ran.data is None:
         raise InputError(f"{what}: no run's recipe.yaml beside it, so there are no examples: add --inputs FILE.npz")
     settings = dict(ran.data)
@@ -105,26 +111,41 @@ def examples_for(inputs: Path | None, what: Path, ran: Ran, store: Store, count:
         data = find("data", settings.pop("source", None)).model_validate(settings)
     except ValueError as error:
         raise InputError(f"{what / 'recipe.yaml'}: data: {error}") from None
-    return examples_of(with_task(coded.opened(data, store.cache), ran.task_name), count)
+    try:
+        task = None if ran.task_name is None else find("tasks", ran.task_name).model_validate(ran.task_settings)
+    except ValueError as error:
+        raise InputError(f"{what / 'recipe.yaml'}: task: {error}") from None
+    return examples_of(with_task(coded.opened(data, store.cache), ran.task_name), count, task)
 
 
-def _arrays(path: Path) -> tuple[Any, Any]:
-    """`images` of an .npz, (n, ...), and its labels, int64 (n,), where it has any."""
+def _arrays(path: Path) -> tuple[dict[str, Any], Any]:
+    """Arrays of an .npz by name, (n, ...), and its labels where it has any.
 
-    arrays = read_npz(path, (*NAMES, "labels"))
+    `images` (or `inputs`) alone where it has that, else all but the labels.
+    """
+    arrays = read_npz(path)
+    labels = arrays.pop("labels", None)
     name = next((name for name in NAMES if name in arrays), None)
-    if name is None:
-        raise InputError(f"{path}: no array `images` in it")
-    images, labels = arrays[name], arrays.get("labels")
-    if images.ndim < 2 or 0 in images.shape:
-        raise InputError(f"{path}: `{name}` has shape {images.shape}: give (examples, ...), as in (200, 3, 224, 224)")
+    inputs = arrays if name is None else {name: arrays[name]}
+    if not inputs:
+        raise InputError(f"{path}: no array in it but the labels: give it one for each input of the model")
+    for name, value in inputs.items():
+        if value.ndim < 1 or 0 in value.shape:
+            raise InputError(
+                f"{path}: `{name}` has shape {value.shape}: give (examples, ...), as in (200, 3, 224, 224)"
+            )
+    counts = {name: len(value) for name, value in inputs.items()}
+    count = next(iter(counts.values()))
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{number} of `{name}`" for name, number in counts.items())
+        raise InputError(f"{path}: as many examples of each array are needed, and there are {told}")
     if labels is None:
-        return images, None
-    if labels.shape != images.shape[:1]:
-        raise InputError(f"{path}: `labels` have shape {labels.shape}, but there are {len(images)} examples")
+        return inputs, None
+    if labels.shape != (count,):
+        raise InputError(f"{path}: `labels` have shape {labels.shape}, but there are {count} examples")
     if labels.dtype.kind == "f" and not (labels % 1 == 0).all():  # NaN and infinity are not either
         raise InputError(f"{path}: `labels` are no classes: give whole numbers, or leave them out")
-    return images, labels.astype("int64")
+    return inputs, labels.astype("int64")
 
 
 def record_proofs(run: Path, proofs: list[Proof], target: Target | None) -> list[GoalResult]:

@@ -24,6 +24,7 @@ class Ort(Format):
     """
 
     libraries: ClassVar[tuple[str, ...]] = ("onnxruntime",)
+    stable: ClassVar[bool] = False  # the runtime writes tables of its file in any order
     exact: ClassVar[bool] = True
 
     def write(self, onnx: Path, out: Path, int8_layers: int) -> Written:

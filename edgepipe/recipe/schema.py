@@ -27,7 +27,7 @@ from edgepipe.data.settings import PictureSettings
 from edgepipe.errors import RecipeError
 from edgepipe.measure.settings import MeasureSettings
 from edgepipe.passes.lower import Lower
-from edgepipe.plugins import find
+from edgepipe.plugins import entries, find
 from edgepipe.recipe.goals import (
     Goal,
     Named,
@@ -41,7 +41,7 @@ from edgepipe.recipe.goals import (
 )
 from edgepipe.records.metrics import Tolerance
 from edgepipe.targets.profile import Budget, Target
-from edgepipe.verify.settings import AGREEMENT, EXAMPLES, TARGETS
+from edgepipe.verify.settings import AGREEMENT, EXAMPLES
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -185,7 +185,9 @@ def _known(target: Target, name: str) -> bool:
     if name in ("storage_mb", "memory_mb") or (name == "latency_ms" and target.name == "host"):
         return True
     facts = (target.clock_ghz, target.int8_macs_per_cycle, target.float32_macs_per_cycle, target.share_of_peak)
-    timed = target.verify == "browser_wasm" or all(fact is not None for fact in facts)
+    timed = (target.verify is not None and find("places", target.verify).timed) or all(
+        fact is not None for fact in facts
+    )
     return timed and (name == "latency_ms" or target.active_watts is not None)
 
 
@@ -230,8 +232,9 @@ def _goal(value: Any, info: ValidationInfo) -> Any:
 
 
 def _verify_target(value: Any) -> Any:
-    if value not in TARGETS:
-        raise ValueError(f"no target of verification: {value!r}.{did_you_mean(str(value), TARGETS)}")
+    known = entries("places")
+    if value not in known:
+        raise ValueError(f"no target of verification: {value!r}.{did_you_mean(str(value), known)}")
     return value
 
 
@@ -258,7 +261,7 @@ class Recipe(Settings):
     verify: Annotated[
         tuple[Annotated[str, BeforeValidator(_verify_target)], ...],
         BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
-    ] = Field((), description=f"run the deployed file there too: {', '.join(TARGETS)}")
+    ] = Field((), description="run the deployed file there too: `edgepipe list places` shows where")
     verify_examples: int = Field(EXAMPLES, ge=1, description="evaluation examples that `verify` runs, at most")
     verify_agreement: float = Field(
         AGREEMENT, ge=0, le=1, description="share of them that must be answered as on this machine"
@@ -284,8 +287,9 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _target_can_be_verified(self) -> Recipe:
-        if self.target.verify is not None and self.target.verify not in TARGETS:
-            text = f"target.verify: no target of verification.{did_you_mean(self.target.verify, TARGETS)}"
+        if self.target.verify is not None and self.target.verify not in entries("places"):
+            known = did_you_mean(self.target.verify, entries("places"))
+            text = f"target.verify: no target of verification.{known}"
             raise PydanticCustomError("baseline", "{text}", {"text": text})
         return self
 

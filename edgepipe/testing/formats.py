@@ -40,7 +40,8 @@ def check_format(checked: type[Format] | Format) -> None:
         first = _written(it, who, toy, Path(folder) / "one", SIGNATURE)
         second = _written(it, who, toy, Path(folder) / "two", SIGNATURE)
         contents = [[file_sha256(path) for path in written.files] for written in (first, second)]
-        must(contents[0] == contents[1], f"{who}.write", "the same model gives other bytes the second time")
+        same = contents[0] == contents[1] or not it.stable
+        must(same, f"{who}.write", "the same model gives other bytes the second time")
         try:
             _written(it, who, two_ends(Path(folder) / "two.onnx"), Path(folder) / "three", _TWO, refusable=True)
         except PassError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from unittest import SkipTest
@@ -15,6 +14,7 @@ from edgepipe.onnx.session import Session
 from edgepipe.testing.broken import call, made, must
 from edgepipe.testing.runs import inputs_of
 from edgepipe.testing.toys import SIGNATURE, classifier
+from edgepipe.verify.inputs import write_inputs
 
 _COUNT = 5
 _NEAR = 1e-3
@@ -61,8 +61,7 @@ def _check_processor(processor: Processor) -> None:
         inputs.mkdir()
         work.mkdir()
         given = inputs_of(SIGNATURE, _COUNT + 2)
-        np.save(inputs / "0.npy", given["input"])
-        (inputs / "inputs.json").write_text(json.dumps([{"name": "input", "file": "0.npy"}]), encoding="utf-8")
+        write_inputs(inputs, model, SIGNATURE, [given], _COUNT + 2)
         before = file_sha256(model), file_sha256(inputs / "0.npy")
         told: list[int] = []
         found = call(where, processor.answer, model, inputs, _COUNT, work, told.append)

@@ -8,27 +8,21 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgepipe.base import children
+from edgepipe.contract import Done, PlaceAnswers
 from edgepipe.errors import VerifyError
-from edgepipe.onnx.batch_axis import batch_axis
-from edgepipe.onnx.session import Session
-from edgepipe.verify.place import Answers, Done
+from edgepipe.targets.host import available_cores
+from edgepipe.verify.inputs import Plan
 
 SILENCE_SECONDS = 600  # a single picture takes seconds at most; an emulator that hangs would wait for ever
 
 WORKER = Path(__file__).with_name("worker.py")
-
-
-def counting_axis(session: Session, examples: NDArray[Any]) -> int | None:
-    """The axis of the first output that counts the examples of a fixed batch; None: one example a run, or none does."""
-    fixed = session.only_input("verified").batch
-    return None if fixed in (None, 1) else batch_axis(session.first, np.asarray(examples[:4]), fixed)
 
 
 def version_of(command: Sequence[str]) -> str:
@@ -86,47 +80,55 @@ def stream(command: Sequence[str], env: Mapping[str, str] | None, name: str, don
     return last
 
 
-def answer_in_processes(
-    command: Sequence[str],
-    env: Mapping[str, str],
-    name: str,
-    model: Path,
-    inputs: Path,
-    count: int,
-    work: Path,
-    done: Done,
-    *,
-    processes: int,
-    exact: bool = False,
-) -> Answers:
-    """Answers of `command worker.py ...`, the examples dealt out to several processes of one thread each."""
-    bounds = np.linspace(0, count, min(processes, count) + 1).astype(int).tolist()
-    shares = list(itertools.pairwise(bounds))
-    axis = counting_axis(Session(model), np.load(inputs, mmap_mode="r"))
-    so_far = [0] * len(shares)
+@dataclass(frozen=True)
+class Command:
+    """How a worker is started.
 
-    def one(index: int) -> tuple[Path, dict[str, Any]]:
-        first, last = shares[index]
-        target = work / f"outputs-{index}.npy"
+    Attributes:
+        command: the interpreter, with what stands in front of it.
+        env: its environment; None: this process's.
+        name: of the processor, for messages.
+        exact: whether it is asked for int8 kernels that cannot saturate.
+    """
 
-        def count_up(number: int) -> None:
-            so_far[index] = number
-            done(sum(so_far))
+    command: Sequence[str]
+    env: Mapping[str, str] | None
+    name: str
+    exact: bool = False
 
-        arguments = [
-            str(WORKER),
-            str(model),
-            str(inputs),
-            str(target),
-            str(first),
-            str(last),
-            *(["exact"] if exact else []),
-            *([] if axis is None else [f"axis={axis}"]),
-        ]
-        return target, stream([*command, *arguments], env, name, count_up)
+    def answer(
+        self, model: Path, inputs: Path, count: int, work: Path, done: Done, processes: int | None = None
+    ) -> PlaceAnswers:
+        """Answers of `command worker.py ...`, the examples dealt out to processes of one thread each.
 
-    with ThreadPoolExecutor(len(shares)) as pool:
-        results = list(pool.map(one, range(len(shares))))
-    outputs = np.concatenate([np.load(target) for target, _ in results])
-    milliseconds = [value for _, said in results for value in said["milliseconds"]]
-    return Answers(outputs, str(results[0][1]["runtime"]), milliseconds)
+        Args, and raises: as for `Processor.answer`.
+            processes: None: one for each core.
+        """
+        plan = Plan.read(inputs)
+        bounds = np.linspace(0, count, min(processes or available_cores(), count) + 1).astype(int).tolist()
+        shares = list(itertools.pairwise(bounds))
+        so_far = [0] * len(shares)
+
+        def one(index: int) -> tuple[Path, dict[str, Any]]:
+            first, last = shares[index]
+            target = work / f"outputs-{index}"
+            target.mkdir()
+
+            def count_up(number: int) -> None:
+                so_far[index] = number
+                done(sum(so_far))
+
+            arguments = [str(path) for path in (WORKER, model, inputs, target)]
+            arguments += [str(first), str(last), *(["exact"] if self.exact else [])]
+            return target, stream([*self.command, *arguments], self.env, self.name, count_up)
+
+        with ThreadPoolExecutor(len(shares)) as pool:
+            results = list(pool.map(one, range(len(shares))))
+        outputs = {}
+        for index, output in enumerate(plan.outputs):
+            parts = [np.load(target / f"{index}.npy") for target, _ in results]
+            if len({part.shape[1:] for part in parts}) != 1:
+                raise VerifyError(f"{self.name}: output '{output['name']}' has another shape for each example")
+            outputs[str(output["name"])] = np.concatenate(parts)
+        milliseconds = [value for _, said in results for value in said["milliseconds"]]
+        return PlaceAnswers(outputs, str(results[0][1]["runtime"]), milliseconds)

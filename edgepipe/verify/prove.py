@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,78 +13,93 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.base.files import read_record, reserve, write_text
-from edgepipe.contract import Dataset, Progress, Split
+from edgepipe.base.files import read_record, write_text
+from edgepipe.contract import Dataset, Place, PlaceAnswers, Processor, Progress, Signature, Split, Task, Tensor
 from edgepipe.contract.artifact import file_sha256
 from edgepipe.errors import EdgepipeError, VerifyError
+from edgepipe.plugins import find
 from edgepipe.records.metrics import Proof
 from edgepipe.sources.first_run import TRIED, tried_file
 from edgepipe.store import memo
-from edgepipe.store.digests import module_digest, package_digest
+from edgepipe.store.digests import code_digest, module_digest, package_digest
 from edgepipe.store.store import Store
 from edgepipe.targets.host import fingerprint
-from edgepipe.verify.compare import compare, judge
+from edgepipe.tasks.agreement import Agreement
+from edgepipe.verify.compare import Judge, compare, judge
+from edgepipe.verify.inputs import write_inputs
 from edgepipe.verify.int8_graph import float_operators
-from edgepipe.verify.place import Answers, Place
+from edgepipe.verify.native import Here
 from edgepipe.verify.settings import AGREEMENT, EXAMPLES
-from edgepipe.verify.targets import target_of
-from edgepipe.verify.x86 import Here
 
 _FILE = "proof.json"
 
 
 @dataclass(frozen=True)
 class Examples:
-    """What every place answers. `write` puts the inputs, (count, ...), into an .npy file.
+    """What every place answers.
 
     Attributes:
         count: number of examples.
         digest: hex SHA-256 of all that the answers depend on, inputs and labels.
-        labels: int64, (count,), or None.
-        classes: whether the outputs are scores of classes; otherwise values are compared.
+        signature: of the data.
+        batches: the examples by name, (n, ...) each, in their order; asked for where a place has to run.
+        labels: as the task's `targets` takes them; None: there are none.
+        task: what the answers mean; None: classes where the only output is one vector of scores, else agreement.
     """
 
     count: int
     digest: str
-    labels: NDArray[np.int64] | None
-    write: Callable[[Path], None]
-    classes: bool = True
+    signature: Signature
+    batches: Callable[[], Iterable[Mapping[str, NDArray[Any]]]]
+    labels: NDArray[Any] | None = None
+    task: Task | None = None
+
+    def judge(self, outputs: Mapping[str, NDArray[Any]]) -> Judge:
+        """What judges answers of such outputs."""
+        task = self.task
+        if task is None:
+            tensors = [
+                Tensor(name=name, dtype=value.dtype.name, shape=value.shape[1:]) for name, value in outputs.items()
+            ]
+            fits: Task = find("tasks", self.signature.task)()
+            sure = self.labels is not None or len(tensors) == 1
+            task = fits if sure and fits.misfit(tensors) is None else Agreement()
+        if self.labels is None or not task.labelled:
+            return Judge(task, self.signature)
+        return Judge(task, self.signature, task.targets(self.labels, self.signature))
 
 
-def examples_of(data: Dataset, wanted: int) -> Examples:
+def examples_of(data: Dataset, wanted: int, task: Task | None = None) -> Examples:
     """The first `wanted` evaluation examples, in the order of the data: pictures are dealt out by class already.
 
+    Args:
+        task: the recipe's; None: that of the data.
     Raises:
         VerifyError: there are none.
     """
     count = min(wanted, data.count(Split.EVALUATION))
     if count == 0:
         raise VerifyError("verify: the data has no evaluation examples to run")
-    classes = data.signature.task == "classification"
-    labels = data.labels(Split.EVALUATION) if classes else None
+    labels = data.labels(Split.EVALUATION)
 
-    def write(path: Path) -> None:
-        shape = (count, *data.signature.input_shape)
-        rows: Any = None
-        start = 0
-        for batch in data.batches(Split.EVALUATION, 64, range(count)):
-            if rows is None:
-                shape = (count, *batch.only.shape[1:])
-                rows = np.lib.format.open_memmap(path, mode="w+", dtype=batch.only.dtype, shape=shape)
-                reserve(path, path.stat().st_size)
-            rows[start : start + len(batch.only)] = batch.only
-            start += len(batch.only)
-        rows.flush()
+    def batches() -> Iterator[Mapping[str, NDArray[Any]]]:
+        return (batch.inputs for batch in data.batches(Split.EVALUATION, 64, range(count)))
 
     digest = hashlib.sha256(f"{data.digest(Split.EVALUATION)} {count}".encode()).hexdigest()
-    return Examples(count, digest, None if labels is None else np.asarray(labels[:count], np.int64), write, classes)
+    return Examples(count, digest, data.signature, batches, None if labels is None else labels[:count], task)
 
 
-def examples_of_arrays(inputs: NDArray[Any], labels: NDArray[np.int64] | None) -> Examples:
-    """Examples that are in memory already, (n, ...)."""
-    digest = hashlib.sha256(np.ascontiguousarray(inputs).tobytes())
-    digest.update(b"" if labels is None else labels.astype(np.int64).tobytes())
-    return Examples(len(inputs), digest.hexdigest(), labels, lambda path: np.save(path, inputs))
+def examples_of_arrays(inputs: Mapping[str, NDArray[Any]], labels: NDArray[Any] | None) -> Examples:
+    """Examples that are in memory already, (n, ...) by name."""
+    digest = hashlib.sha256()
+    for name, value in inputs.items():
+        digest.update(f"{name} {value.dtype} {value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+    digest.update(b"" if labels is None else np.ascontiguousarray(labels).tobytes())
+    signature = Signature(
+        inputs=tuple(Tensor(name=name, dtype=value.dtype.name, shape=value.shape[1:]) for name, value in inputs.items())
+    )
+    count = len(next(iter(inputs.values())))
+    return Examples(count, digest.hexdigest(), signature, lambda: [inputs], labels)
 
 
 @dataclass
@@ -96,15 +111,19 @@ class _Work:
     folder: Path
     progress: Progress
     alone: Callable[[], AbstractContextManager[None]]
-    _here: Answers | None = None
+    _here: PlaceAnswers | None = None
     _floats: list[str] | None = None
     _inputs: Path | None = field(default=None)
 
-    def run(self, place: Place) -> Answers:
+    def run(self, place: Processor) -> PlaceAnswers:
         if self._inputs is None:
-            self._inputs = self.folder / "inputs.npy"
-            self.examples.write(self._inputs)
-            tried_file(self.model, np.load(self._inputs, mmap_mode="r")[:TRIED], str(self.model))
+            folder = self.folder / "inputs"
+            folder.mkdir()
+            given, few = self.examples, next(iter(self.examples.batches()))
+            tried = {name: value[:TRIED] for name, value in few.items()}
+            tried_file(self.model, tried, str(self.model), given.signature)
+            write_inputs(folder, self.model, given.signature, given.batches(), given.count)
+            self._inputs = folder
         work = self.folder / f"place-{len(list(self.folder.iterdir()))}"
         work.mkdir()
         count = self.examples.count
@@ -114,19 +133,20 @@ class _Work:
 
         with self.alone() if place.timed else nullcontext():
             found = place.answer(self.model, self._inputs, count, work, done)
-        if len(found.outputs) != count:
-            raise VerifyError(f"{place.name}: answered {len(found.outputs)} of {count} examples")
+        for name, value in found.outputs.items():
+            if len(value) != count:
+                raise VerifyError(f"{place.name}: answered {len(value)} of {count} examples in its output '{name}'")
         return found
 
-    def proof(self, target: str, place: Place) -> Proof:
+    def proof(self, target: str, place: Processor) -> Proof:
         started = time.perf_counter()
         if self._here is None:
             self._here = self.run(Here())
             self._floats = float_operators(self.model)
         there = self.run(place)
         seconds = time.perf_counter() - started
-        labels, classes = self.examples.labels, self.examples.classes
-        return compare(target, place, there, self._here, labels, self._floats or [], seconds, classes=classes)
+        judge = self.examples.judge(self._here.outputs)
+        return compare(target, place, there, self._here, judge, self._floats or [], seconds)
 
 
 def prove(
@@ -149,18 +169,20 @@ def prove(
     with store.workspace() as folder:
         work = _Work(model, examples, folder, progress, store.machine)
         for name in dict.fromkeys(targets):
-            target = target_of(name)
+            target: Place = find("places", name)()
             lacking = target.lacking()
             if lacking is not None:
                 proofs.append(
                     Proof(target=name, place="", status="failed" if require else "skipped", why=lacking, examples=0)
                 )
                 continue
-            proofs += [judge(_stored(work, store, name, place), agreement) for place in target.places()]
+            proofs += [
+                judge(_stored(work, store, name, place), agreement, target.remedy) for place in target.processors()
+            ]
     return proofs
 
 
-def _stored(work: _Work, store: Store, target: str, place: Place) -> Proof:
+def _stored(work: _Work, store: Store, target: str, place: Processor) -> Proof:
     parts = {
         "proof": target,
         "place": place.name,
@@ -169,7 +191,12 @@ def _stored(work: _Work, store: Store, target: str, place: Place) -> Proof:
         "model": file_sha256(work.model),
         "examples": work.examples.digest,
         "machine": fingerprint(),
-        "code": [package_digest("verify"), module_digest(__name__)],  # a worker is run by its path
+        "task": None if (task := work.examples.task) is None else [type(task).__name__, task.model_dump(mode="json")],
+        "code": [
+            package_digest("verify", "tasks"),
+            module_digest(__name__),
+            code_digest(find("places", target)),
+        ],  # a worker is run by its path
     }
 
     def compute(space: Path) -> None:

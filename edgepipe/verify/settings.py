@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-TARGETS = ("x86_avx2", "arm64", "browser_wasm")
-
 EXAMPLES = 200
 """Evaluation examples that every place answers, unless a recipe says otherwise; a wrong answer is 0.5%."""
 

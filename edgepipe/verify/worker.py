@@ -2,41 +2,46 @@
 
 Runs alone, on the interpreter of another processor too: it needs numpy and onnxruntime, not edgepipe.
 
-    python worker.py MODEL.onnx INPUTS.npy OUTPUTS.npy FIRST LAST [exact] [axis=N]
+    python worker.py MODEL.onnx INPUTS OUTPUTS FIRST LAST [exact]
 
-INPUTS: (n, ...). Writes float32 (LAST - FIRST, ...), the model's first output. Standard output: the
-number of examples done, a line each; last, `{"runtime": version, "milliseconds": [...]}`.
-`axis`: of the output, counts the examples of a fixed batch; by default the first one of its size.
+INPUTS: a folder with inputs.json, as `edgepipe.verify.inputs` writes it, and an .npy file, (n, ...), for each input.
+OUTPUTS: a folder; writes N.npy, (LAST - FIRST, ...), for output number N, behind the examples an axis of steps where an
+example has several. Standard output: the number of examples done, a line each; last, `{"runtime": version,
+"milliseconds": [...]}`, an entry for each run of the model.
 `exact`: on x86 without VNNI, the slower int8 kernels that cannot saturate; elsewhere it changes nothing.
 """
 
 import json
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
-TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(bool)": "bool"}
-TYPES |= {f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
-
-def main(model: str, inputs: str, outputs: str, first: int, last: int, exact: bool, axis: int | None = None) -> None:
+def main(model: str, inputs: Path, outputs: Path, first: int, last: int, exact: bool) -> None:
     """Answer the examples from `first` up to, not including, `last`."""
+    plan = json.loads((inputs / "inputs.json").read_text(encoding="utf-8"))
     try:
-        answers, milliseconds = run(model, inputs, first, last, exact, axis)
+        answers, milliseconds = run(model, inputs, plan, first, last, exact)
     except Exception:  # ONNX Runtime 1.31 mixes the exact kernels up beside an If or a Loop
         if not exact:
             raise
-        answers, milliseconds = run(model, inputs, first, last, False, axis)
-    np.save(outputs, np.concatenate(answers))
+        answers, milliseconds = run(model, inputs, plan, first, last, False)
+    for index, output in enumerate(plan["outputs"]):
+        shapes = {part.shape[1:] for part in answers[index]}
+        if len(shapes) > 1:
+            raise ValueError(f"output {output['name']!r} has another shape for each example: {sorted(shapes)[:2]} ...")
+        np.save(outputs / f"{index}.npy", np.concatenate(answers[index]))
     print(json.dumps({"runtime": f"onnxruntime {ort.__version__}", "milliseconds": milliseconds}), flush=True)
 
 
 def run(
-    model: str, inputs: str, first: int, last: int, exact: bool, axis: int | None = None
-) -> tuple[list[np.ndarray], list[float]]:
-    """The answers and the milliseconds of each run."""
+    model: str, inputs: Path, plan: "dict[str, Any]", first: int, last: int, exact: bool
+) -> "tuple[list[list[np.ndarray]], list[float]]":
+    """By output the answers, (n, ...) of each run, and the milliseconds of each run."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -44,26 +49,44 @@ def run(
     if exact:
         options.add_session_config_entry("session.x64quantprecision", "1")
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    wanted = session.get_inputs()[0]
-    shape = wanted.shape or [None]
-    batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else 1
-    examples = np.load(inputs, mmap_mode="r")
-    kind = np.dtype(TYPES[wanted.type])
-    rounded = kind.kind in "iub" and examples.dtype.kind == "f"  # what they lose was asked for where they came from
-    answers, milliseconds = [], []
+    given = [(item, np.load(inputs / item["file"], mmap_mode="r")) for item in plan["inputs"]]
+    names, batch = [item["name"] for item in plan["outputs"]], plan["batch"]
+    asked = list(dict.fromkeys([*names, *plan["state"].values()]))
+    answers: list[list[np.ndarray]] = [[] for _ in names]
+    milliseconds = []
     for start in range(first, last, batch):
-        some = examples[start : min(start + batch, last)]
-        some = np.asarray(np.rint(some) if rounded else some, dtype=kind)
-        fed = np.concatenate([some, np.repeat(some[-1:], batch - len(some), axis=0)])  # a fixed batch is filled up
-        began = time.perf_counter()
-        answer = session.run(None, {wanted.name: fed})[0]
-        milliseconds.append(1000 * (time.perf_counter() - began))
-        answers.append(examples_first(np.asarray(answer), batch, axis)[: len(some)].astype(np.float32))
-        print(start + len(some) - first, flush=True)
+        count = min(batch, last - start)
+        rows = {item["name"]: filled_up(array[start : start + count], batch) for item, array in given}
+        steps: list[list[np.ndarray]] = [[] for _ in names]
+        state: dict[str, np.ndarray] = {}
+        for step in range(plan["steps"]):
+            fed = {item["name"]: placed(rows[item["name"]], item, step) for item, _ in given}
+            fed.update(state)
+            began = time.perf_counter()
+            found = dict(zip(asked, session.run(asked, fed)))  # noqa: B905  Python 3.9 on a device has no strict
+            milliseconds.append(1000 * (time.perf_counter() - began))
+            for index, item in enumerate(plan["outputs"]):
+                steps[index].append(examples_first(np.asarray(found[item["name"]]), batch, item["axis"])[:count])
+            state = {name: found[output] for name, output in plan["state"].items()}
+        for index, parts in enumerate(steps):
+            answers[index].append(np.stack(parts, axis=1) if plan["state"] else parts[0])
+        print(start + count - first, flush=True)
     return answers, milliseconds
 
 
-def examples_first(answer: np.ndarray, batch: int, axis: int | None = None) -> np.ndarray:
+def filled_up(some: np.ndarray, batch: int) -> np.ndarray:
+    """A fixed batch, the last example repeated."""
+    return np.concatenate([some, np.repeat(some[-1:], batch - len(some), axis=0)])
+
+
+def placed(rows: np.ndarray, item: "dict[str, Any]", step: int) -> np.ndarray:
+    """The rows of one run, (n, ...), as the graph takes them."""
+    rows = rows[:, step] if item["stepped"] else rows
+    placed = rows[0] if item["axis"] is None else np.moveaxis(rows, 0, item["axis"])
+    return np.ascontiguousarray(placed)
+
+
+def examples_first(answer: np.ndarray, batch: int, axis: "int | None" = None) -> np.ndarray:
     """The answer with the axis in front that counts the examples; of a batch of 1 all of it is one example's."""
     if batch == 1:
         return answer if answer.shape[:1] == (1,) else answer[None]
@@ -74,7 +97,5 @@ def examples_first(answer: np.ndarray, batch: int, axis: int | None = None) -> n
 
 
 if __name__ == "__main__":
-    more = sys.argv[6:]
-    counted = [int(word[5:]) for word in more if word.startswith("axis=")]
-    bounds = int(sys.argv[4]), int(sys.argv[5])
-    main(sys.argv[1], sys.argv[2], sys.argv[3], *bounds, "exact" in more, counted[0] if counted else None)
+    places = Path(sys.argv[2]), Path(sys.argv[3])
+    main(sys.argv[1], *places, int(sys.argv[4]), int(sys.argv[5]), "exact" in sys.argv[6:])

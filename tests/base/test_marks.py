@@ -13,7 +13,7 @@ from edgepipe.base.marks import MARK, check, ran_here
 from edgepipe.errors import InputError
 from edgepipe.store.collection import collect, verify
 from edgepipe.store.store import Store
-from edgepipe.verify.places_folder import install_into
+from edgepipe.verify.installed import install_into
 from tests.small import arguments
 
 SWEPT = "trust_code: false\nmodel:\n  source: onnx\ndata: {}\nhydra:\n  job: {}\n"

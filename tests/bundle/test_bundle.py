@@ -22,7 +22,7 @@ from PIL import Image
 
 from edgepipe.__main__ import main
 from edgepipe.bundle.manifest import Bundle, read_bundle, seal_bundle, seal_more
-from edgepipe.verify.browser import BrowserWasm
+from edgepipe.verify.places.browser import BrowserWasm
 from tests.bundle.digits import digits_run
 from tests.bundle.webdriver import Browser
 from tests.small import arguments

@@ -22,7 +22,7 @@ from PIL import Image
 from edgepipe.bundle.build import FILES
 from edgepipe.bundle.files.serve import Handler
 from edgepipe.data.decode import Frame, Work, decode, upright
-from edgepipe.verify.chromium import chromium
+from edgepipe.verify.places.chromium import chromium
 from tests.bundle.webdriver import Browser
 from tests.data.files import HEIGHT, RGB, TURNS, WIDTH, readable, refused, turned
 from tests.measure.graphs import save

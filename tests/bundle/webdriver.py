@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from edgepipe.verify.chromium import chromium
+from edgepipe.verify.places.chromium import chromium
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the protocol's name for "this is an element"
 

@@ -224,7 +224,7 @@ def test_a_strangers_bundle_that_never_ends_is_refused(tmp_path: Path, monkeypat
     assert "took longer than 0.03 minutes" in said
     examples = np.ones((8, 3, 16, 16), np.float32)
     work = prove._Work(
-        bundle / "model.onnx", prove.examples_of_arrays(examples, None), tmp_path, lambda *_: None, nullcontext
+        bundle / "model.onnx", prove.examples_of_arrays({"x": examples}, None), tmp_path, lambda *_: None, nullcontext
     )
     with pytest.raises(ModelError, match=r"longer than 0\.03 minutes"):  # the first thing that `verify` does
         work.run(prove.Here())

@@ -15,7 +15,7 @@ from edgepipe.__main__ import main
 from edgepipe.base.leftovers import take_away
 from edgepipe.errors import VerifyError
 from edgepipe.store.store import Store
-from edgepipe.verify.places_folder import install_into
+from edgepipe.verify.installed import install_into
 
 HOLDER = """
 import sys, tempfile

@@ -24,8 +24,9 @@ from edgepipe.onnx.answers import check_parity, named_answers, session_answers
 from edgepipe.onnx.batch_axis import answered, batch_axis
 from edgepipe.quant.study.answers import answers
 from edgepipe.tasks.embedding import Embedding
-from edgepipe.verify.browser import WEB, _prepare
-from edgepipe.verify.processes import answer_in_processes
+from edgepipe.verify.inputs import write_inputs
+from edgepipe.verify.places.browser import WEB, _prepare
+from edgepipe.verify.processes import Command
 from tests.measure.graphs import Arrays
 
 W = np.random.default_rng(3).standard_normal((4, 5)).astype(np.float32)
@@ -107,11 +108,9 @@ def test_parity_and_sensitivity_take_whole_examples(tmp_path: Path) -> None:
 def test_another_processor_hands_back_whole_examples(tmp_path: Path, batch: int | str) -> None:
     """Of a batch of 20, two axes have its size: which one counts examples is found here, and told."""
     path = recognizer(tmp_path / "m.onnx", batch)
-    np.save(tmp_path / "x.npy", X)
-    found = answer_in_processes(
-        [sys.executable], None, "here", path, tmp_path / "x.npy", 7, tmp_path, lambda _: None, processes=1
-    )
-    together = found.outputs
+    write_inputs(tmp_path, path, Steps(X).signature, [{"x": X}], 7)
+    found = Command([sys.executable], None, "here").answer(path, tmp_path, 7, tmp_path, lambda _: None, processes=1)
+    (together,) = found.outputs.values()
     assert len(together) == 7
     np.testing.assert_allclose(together.reshape(7, -1), (X @ W).reshape(7, -1), atol=1e-5)
 
@@ -166,10 +165,11 @@ def test_the_browser_s_script_takes_an_example_s_answer_from_any_axis(tmp_path: 
 
 
 def test_the_job_of_the_browser_says_which_axis_counts_examples(tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", X)
-    for batch, perm, axis in ((3, (1, 0, 2), 1), (3, (0, 1, 2), 0), ("n", (1, 0, 2), 0)):
-        _, job = _prepare(recognizer(tmp_path / "m.onnx", batch, perm), tmp_path / "x.npy", 5, tmp_path, 1)
-        assert (job["axis"], job["batch"]) == (axis, 3 if batch == 3 else 1)
+    for batch, perm, axis in ((3, (1, 0, 2), 1), (3, (0, 1, 2), 0), ("n", (1, 0, 2), None)):
+        path = recognizer(tmp_path / "m.onnx", batch, perm)
+        write_inputs(tmp_path, path, Steps(X).signature, [{"x": X[:5]}], 5)
+        job = json.loads(_prepare(tmp_path, 5, tmp_path, 1).job.read_text())
+        assert (job["outputs"], job["batch"]) == ([{"name": "y", "axis": axis}], 3 if batch == 3 else 1)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="pip install 'edgepipe[openvino]'")

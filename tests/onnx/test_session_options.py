@@ -45,8 +45,10 @@ def test_a_node_that_fails_writes_nothing_to_the_terminal(tmp_path: Path, capfd,
         elif how == "answered":
             session_answers(file)(inputs)
         else:
-            np.save(tmp_path / "i.npy", inputs)
-            worker.run(str(file), str(tmp_path / "i.npy"), 0, 2, False)
+            np.save(tmp_path / "0.npy", inputs)
+            given = {"name": "x", "file": "0.npy", "axis": 0, "stepped": False}
+            plan = {"inputs": [given], "outputs": [{"name": "y", "axis": None}], "batch": 1, "steps": 1, "state": {}}
+            worker.run(str(file), tmp_path, plan, 0, 2, False)
     assert capfd.readouterr().err == ""
 
 

@@ -12,13 +12,14 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgepipe.bundle.build import FILES
+from edgepipe.contract import Signature
 from edgepipe.errors import ModelError
 from edgepipe.onnx.answers import session_answers
 from edgepipe.onnx.session import Session
 from edgepipe.onnx.tensor_types import TYPES, cast
 from edgepipe.quant.calibrate.run import open_probe
 from edgepipe.verify import worker
-from edgepipe.verify.processes import WORKER
+from edgepipe.verify.inputs import write_inputs
 
 PIXELS = np.arange(256, dtype=np.float32).reshape(1, -1)
 
@@ -86,7 +87,7 @@ def test_one_table_of_types(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"m: its input 'x' is tensor\(string\); expected one of tensor\(float\)"):
         _ = session.inputs
     # What runs elsewhere stands alone, and so has the table once more.
-    for file in (FILES / "example.py", WORKER):
+    for file in (FILES / "example.py",):
         code = ast.parse(file.read_text())
         lines = [
             node for node in code.body if isinstance(node, (ast.Assign, ast.AugAssign)) and "TYPES" in ast.unparse(node)
@@ -101,6 +102,7 @@ def test_one_table_of_types(tmp_path: Path) -> None:
 def test_an_emulated_processor_is_given_what_this_one_is_given(tmp_path: Path) -> None:
     onnx.save(network(TensorProto.UINT8), tmp_path / "m.onnx")
     inputs = np.float32([[0, 7.9999995, 254, 255], [1, 2, 3, 2.9999998]])
-    np.save(tmp_path / "x.npy", inputs)
-    answers, _ = worker.run(str(tmp_path / "m.onnx"), str(tmp_path / "x.npy"), 0, 2, False)
+    signature = Signature(input_shape=(4,))
+    plan = write_inputs(tmp_path, tmp_path / "m.onnx", signature, [{"x": inputs}], 2)
+    (answers,), _ = worker.run(str(tmp_path / "m.onnx"), tmp_path, vars(plan), 0, 2, False)
     assert np.array_equal(np.concatenate(answers), np.rint(inputs))

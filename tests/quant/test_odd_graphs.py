@@ -28,6 +28,7 @@ from edgepipe.passes.to_float16 import ToFloat16
 from edgepipe.quant.place.placement import Wiring, clip_behind
 from edgepipe.sources.onnx_file import OnnxModel
 from edgepipe.verify import worker
+from edgepipe.verify.inputs import write_inputs
 
 node = helper.make_node
 
@@ -126,9 +127,12 @@ def test_what_a_subgraph_reads_is_neither_removed_nor_rescaled(desk: Desk, prese
     small, _ = desk.run(model, QuantizeStatic(preset=preset, keep_float="never"))
     assert desk.error(model, small) < 0.05
     assert np.isfinite(answers(small.onnx, desk.inputs[:2], exact=True)).all(), "golden outputs of a bundle"
-    np.save(desk.folder / "in.npy", desk.inputs[:2])
-    worker.main(str(small.onnx), str(desk.folder / "in.npy"), str(desk.folder / "out.npy"), 0, 2, True)
-    assert np.isfinite(np.load(desk.folder / "out.npy")).all(), "the reference of `verify`"
+    verified = desk.folder / "verified"
+    verified.mkdir()
+    signature = Signature(input_shape=desk.inputs.shape[1:])
+    write_inputs(verified, small.onnx, signature, [{"x": desk.inputs[:2].astype(np.float32)}], 2)
+    worker.main(str(small.onnx), verified, verified, 0, 2, True)
+    assert np.isfinite(np.load(verified / "0.npy")).all(), "the reference of `verify`"
     for one in (QuantizeDynamic(), QuantizeWeights(smallest=16, bits=8)):
         assert desk.error(model, desk.run(model, one)[0]) < 0.1
 

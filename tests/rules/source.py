@@ -46,6 +46,6 @@ PLACES = {"arm64": "arm64", "browser_wasm": "browser", "x86_avx2": "x86"}
 REGISTERED: dict[str, str] = {
     **{name: _own(target) for noun in NOUNS.values() for name, target in noun.built_in.items()},
     **{name: f"edgepipe/formats/{name}*.py" for name in FORMATS},
-    **{name: f"edgepipe/verify/{file}.py" for name, file in PLACES.items()},
+    **{name: f"edgepipe/verify/places/{file}.py" for name, file in PLACES.items()},
 }
 """Names of passes, model and data sources, tasks, formats and places, each with a pattern of the files that know it."""

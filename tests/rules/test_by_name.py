@@ -103,7 +103,7 @@ def test_a_name_is_known_to_its_own_file() -> None:
         ("edgepipe/passes/quantize_static.py", "quantize_static"),
         ("edgepipe/sources/sklearn/to_onnx.py", "sklearn"),
         ("edgepipe/formats/tflite_graph.py", "tflite"),
-        ("edgepipe/verify/x86.py", "x86_avx2"),
+        ("edgepipe/verify/places/x86.py", "x86_avx2"),
     ):
         assert module in modules()
         assert fnmatch(module, REGISTERED[name])

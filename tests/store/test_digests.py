@@ -15,7 +15,7 @@ import pytest
 
 import edgepipe
 from edgepipe.contract import Artifact, Job, Kind, Pass
-from edgepipe.plugins import NOUNS
+from edgepipe.plugins import NOUNS, find
 from edgepipe.store import digests
 
 HERE = Path(edgepipe.__file__).parent
@@ -87,7 +87,7 @@ def test_a_changed_byte_in_any_file_that_a_pass_imports_changes_its_key(name: st
 def test_what_a_pass_does_not_import_is_no_part_of_its_key(home: Path) -> None:
     kind = class_of(PASSES["train"])
     assert not changes(home, "quant/write/qdq.py", kind)
-    assert not changes(home, "verify/browser.py", kind)
+    assert not changes(home, "verify/places/browser.py", kind)
     assert not changes(home, "store/store.py", kind)
 
 
@@ -147,8 +147,11 @@ def test_what_measuring_imports_is_part_of_the_key_of_a_measurement() -> None:
 
 
 def test_the_code_of_a_format_is_part_of_the_key_of_export() -> None:
-    seen = digests.sources("edgepipe.passes.export")
-    assert {f"edgepipe.formats.{name}" for name in ("openvino", "tflite", "pte")} <= set(seen)
+    used = find("passes", "export")(formats=("onnx", "openvino", "tflite", "pte", "ort")).uses()
+    assert [type(each).__module__ for each in used] == [
+        f"edgepipe.formats.{name}" for name in ("openvino", "tflite", "pte", "ort")
+    ]
+    assert "edgepipe.formats.tflite_graph" in digests.sources("edgepipe.formats.tflite")
 
 
 class Elsewhere(Pass):

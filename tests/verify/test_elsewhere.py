@@ -17,10 +17,11 @@ import yaml
 from edgepipe.__main__ import main
 from edgepipe.errors import VerifyError
 from edgepipe.records.metrics import Metrics
-from edgepipe.verify import arm64, places_folder
-from edgepipe.verify.arm64 import CORES, Arm64
-from edgepipe.verify.browser import BrowserWasm
-from edgepipe.verify.x86 import X86Avx2
+from edgepipe.verify import installed
+from edgepipe.verify.places import arm64
+from edgepipe.verify.places.arm64 import CORES, Arm64
+from edgepipe.verify.places.browser import BrowserWasm
+from edgepipe.verify.places.x86 import X86Avx2
 from tests.measure.graphs import small_network
 from tests.small import arguments
 from tests.verify.saturating import saturating
@@ -38,7 +39,7 @@ def verified(tmp_path: Path, target: str, *more: str) -> Metrics:
 def test_even_weights_that_saturate_on_x86_are_bit_identical_on_arm(tmp_path: Path) -> None:
     proofs = verified(tmp_path, "arm64").proofs
     assert [proof.place for proof in proofs] == ["ARM Cortex-A72, emulated", "ARM Cortex-A76, emulated"]
-    assert all(proof.identical and proof.agreement == 1.0 and proof.examples == 6 for proof in proofs)
+    assert all(proof.identical and proof.alike == 1.0 and proof.examples == 6 for proof in proofs)
     assert all(proof.latency_p50_ms is None for proof in proofs)
     assert all(proof.top1 == proof.top1_here for proof in proofs)
 
@@ -117,7 +118,8 @@ X = np.zeros((5, 1, 8, 8), np.float32)
         ({"images": X, "labels": np.array(["a"] * 5)}, "`labels` holds no numbers, but <U1"),
         ({"images": X, "labels": np.full(5, 0.5)}, "`labels` are no classes: give whole numbers"),
         ({"images": X, "labels": np.full(5, np.nan)}, "`labels` are no classes: give whole numbers"),
-        ({"pictures": X}, "no array `images` in it"),
+        ({"labels": np.zeros(5, np.int64)}, "no array in it but the labels"),
+        ({"ids": X, "mask": X[:3]}, "there are 5 of `ids`, 3 of `mask`"),
         (None, "not an .npz file: write it with numpy.savez"),
     ],
 )
@@ -146,7 +148,7 @@ def test_an_arm_cpuinfo_names_the_core_that_is_emulated() -> None:
 
 def test_an_installation_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEPIPE_CACHE", str(tmp_path))
-    old = places_folder.installed("arm64")
+    old = installed.installed("arm64")
     old.mkdir()
     (old / "wheels.txt").write_text("old")
 
@@ -155,7 +157,7 @@ def test_an_installation_that_fails_leaves_the_old_one(tmp_path: Path, monkeypat
         raise VerifyError("no network")
 
     with pytest.raises(VerifyError, match="no network"):
-        places_folder.install_into(old, broken)
+        installed.install_into(old, broken)
     assert [path.name for path in tmp_path.iterdir()] == ["arm64"]
     assert (old / "wheels.txt").read_text() == "old"
 
@@ -235,7 +237,7 @@ def test_a_killed_verification_leaves_no_browser(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("<p>it says nothing</p>")
     script = f"""
 from pathlib import Path
-from edgepipe.verify.chromium import open_page
+from edgepipe.verify.places.chromium import open_page
 here = Path({str(tmp_path)!r})
 open_page({{"/page.html": here / "page.html"}}, here / "none", 1, "page", here / "work", print)
 """

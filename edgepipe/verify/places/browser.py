@@ -5,23 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from edgepipe.contract import Done, Place, PlaceAnswers, Processor
 from edgepipe.errors import VerifyError
-from edgepipe.onnx.session import Session
-from edgepipe.onnx.tensor_types import cast
-from edgepipe.verify.chromium import chromium, open_page
-from edgepipe.verify.place import Answers, Done, Place
-from edgepipe.verify.places_folder import install_into, installed, run_or_say
-from edgepipe.verify.processes import counting_axis, stream, version_of
+from edgepipe.verify.inputs import Plan
+from edgepipe.verify.installed import install_into, installed, run_or_say
+from edgepipe.verify.places.chromium import chromium, open_page
+from edgepipe.verify.processes import stream, version_of
 
 PACKAGE = "onnxruntime-web"
-WEB = Path(__file__).with_name("web")
+WEB = Path(__file__).parents[1] / "web"
 
 
 def distribution() -> Path:
@@ -43,36 +42,52 @@ def _identity(program: str) -> dict[str, str]:
     return {"runtime": runtime_version(), "program": version_of([program, "--version"]), "javascript": code}
 
 
-def _prepare(model: Path, inputs: Path, count: int, work: Path, threads: int) -> tuple[Path, dict[str, Any]]:
-    """Raw bytes of the inputs in the type that the model wants, and what the script must know of them."""
-    session = Session(model)
-    wanted = session.only_input("verified in a browser")
-    assert wanted.dtype is not None
-    examples = np.load(inputs, mmap_mode="r")
+@dataclass(frozen=True)
+class Prepared:
+    """What the script is given: raw bytes of all inputs of an example, one behind the other, and `job.json`."""
+
+    raw: Path
+    job: Path
+    example_bytes: int
+
+
+def _prepare(inputs: Path, count: int, work: Path, threads: int) -> Prepared:
+    plan = Plan.read(inputs)
+    arrays = [np.load(inputs / item["file"], mmap_mode="r") for item in plan.inputs]
     raw = work / "inputs.bin"
     with raw.open("wb") as file:
         for row in range(count):
-            file.write(cast(np.asarray(examples[row]), wanted.dtype, session.name).tobytes())
-    shape = list(examples.shape[1:])
+            for array in arrays:
+                file.write(np.ascontiguousarray(array[row]).tobytes())
+    sizes = [array[0].nbytes for array in arrays]
     job = {
         "count": count,
-        "shape": shape,
-        "type": wanted.dtype.name,
-        "batch": wanted.batch or 1,
-        "axis": counting_axis(session, examples) or 0,
+        "inputs": [
+            {**item, "shape": list(array.shape[1:]), "bytes": size}
+            for item, array, size in zip(plan.inputs, arrays, sizes, strict=True)
+        ],
+        "outputs": list(plan.outputs),
+        "batch": plan.batch,
+        "steps": plan.steps,
+        "state": dict(plan.state),
         "threads": threads,
-        "bytes": raw.stat().st_size // count,
+        "bytes": sum(sizes),
     }
     (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
-    return raw, job
+    return Prepared(raw, work / "job.json", sum(sizes))
 
 
-def _answers(raw: bytes, said: dict[str, Any], count: int, name: str) -> Answers:
+def _answers(raw: bytes, said: dict[str, Any], count: int, name: str) -> PlaceAnswers:
+    """`said["outputs"]`: of each its name, type, the bytes of all examples, and the shape of one."""
+    outputs, at = {}, 0
     try:
-        outputs = np.frombuffer(raw, np.dtype(said["type"])).astype(np.float32).reshape(count, -1)
+        for each in said["outputs"]:
+            values = np.frombuffer(raw[at : at + each["bytes"]], np.dtype(each["type"]))
+            outputs[str(each["name"])] = values.reshape(count, *each["shape"])
+            at += each["bytes"]
     except (TypeError, ValueError, KeyError) as error:
         raise VerifyError(f"{name}: its answers cannot be read: {error}") from None
-    return Answers(outputs, said["runtime"], said["milliseconds"])
+    return PlaceAnswers(outputs, said["runtime"], said["milliseconds"])
 
 
 @dataclass(frozen=True)
@@ -91,13 +106,13 @@ class Node:
         """Node, the runtime and the script."""
         return _identity("node")
 
-    def answer(self, model: Path, inputs: Path, count: int, work: Path, done: Done) -> Answers:
+    def answer(self, model: Path, inputs: Path, count: int, work: Path, done: Done) -> PlaceAnswers:
         """Answers and real milliseconds."""
-        raw, _ = _prepare(model, inputs, count, work, self.threads)
+        given = _prepare(inputs, count, work, self.threads)
         out = work / "outputs.bin"
         script = [str(WEB / "node_worker.mjs"), str(distribution()), str(model.absolute())]
         said = stream(
-            ["node", *script, str(work / "job.json"), str(raw), str(out), str(self.threads)], None, self.name, done
+            ["node", *script, str(given.job), str(given.raw), str(out), str(self.threads)], None, self.name, done
         )
         return _answers(out.read_bytes(), said, count, self.name)
 
@@ -118,17 +133,17 @@ class Chromium:
         """Chromium, the runtime and the page."""
         return _identity(chromium() or "chromium")
 
-    def answer(self, model: Path, inputs: Path, count: int, work: Path, done: Done) -> Answers:
+    def answer(self, model: Path, inputs: Path, count: int, work: Path, done: Done) -> PlaceAnswers:
         """Answers and real milliseconds."""
-        raw, job = _prepare(model, inputs, count, work, self.threads)
+        given = _prepare(inputs, count, work, self.threads)
         files = {
             "/page.html": WEB / "page.html",
             "/answers.mjs": WEB / "answers.mjs",
             "/model.onnx": model,
-            "/job.json": work / "job.json",
+            "/job.json": given.job,
             **{f"/ort/{path.name}": path for path in runtime_files()},
         }
-        outputs, said = open_page(files, raw, job["bytes"], self.name, work, done)
+        outputs, said = open_page(files, given.raw, given.example_bytes, self.name, work, done)
         return _answers(outputs, said, count, self.name)
 
 
@@ -138,8 +153,12 @@ def runtime_files() -> list[Path]:
     return [distribution() / name for name in names]
 
 
-class BrowserWasm:
+class BrowserWasm(Place):
     """WebAssembly with SIMD, as browsers run it."""
+
+    installs: ClassVar[bool] = True
+    timed: ClassVar[bool] = True
+    page: ClassVar[bool] = True
 
     def lacking(self) -> str | None:
         """Node, Chromium or the runtime."""
@@ -151,25 +170,24 @@ class BrowserWasm:
             return f"{PACKAGE} is not installed: edgepipe targets install browser_wasm"
         return None
 
-    def places(self) -> list[Place]:
+    def processors(self) -> Sequence[Processor]:
         """Node and Chromium, one thread and two."""
         return [Node(1), Node(2), Chromium(1), Chromium(2)]
 
+    def install(self, say: Callable[[str], None]) -> Path:
+        """Fetch onnxruntime-web with npm, as npm is configured; scripts of packages are not run.
 
-def install(say: Callable[[str], None]) -> Path:
-    """Fetch onnxruntime-web with npm, as npm is configured; scripts of packages are not run.
+        Raises:
+            VerifyError: npm is missing or could not fetch it.
+        """
+        if shutil.which("npm") is None:
+            raise VerifyError("targets install browser_wasm: npm is missing: apt-get install nodejs npm")
+        home = installed("browser_wasm")
 
-    Raises:
-        VerifyError: npm is missing or could not fetch it.
-    """
-    if shutil.which("npm") is None:
-        raise VerifyError("targets install browser_wasm: npm is missing: apt-get install nodejs npm")
-    home = installed("browser_wasm")
+        def fill(part: Path) -> None:
+            say(f"fetching {PACKAGE}")
+            options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(part)]
+            run_or_say(["npm", "install", *options, PACKAGE], "targets install browser_wasm")
 
-    def fill(part: Path) -> None:
-        say(f"fetching {PACKAGE}")
-        options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(part)]
-        run_or_say(["npm", "install", *options, PACKAGE], "targets install browser_wasm")
-
-    install_into(home, fill)
-    return home
+        install_into(home, fill)
+        return home

@@ -15,8 +15,8 @@ from threading import Thread
 from typing import Any
 
 from edgepipe.base import children
+from edgepipe.contract import Done
 from edgepipe.errors import VerifyError
-from edgepipe.verify.place import Done
 from edgepipe.verify.processes import SILENCE_SECONDS
 
 ISOLATED = {

@@ -8,12 +8,12 @@ import pytest
 
 from edgepipe.__main__ import main
 from edgepipe.records.metrics import Metrics, Proof
-from edgepipe.verify.x86 import X86Avx2
+from edgepipe.verify.places.x86 import X86Avx2
 from tests.small import arguments
 from tests.verify.saturating import saturating
 
 LACKING = X86Avx2().lacking()
-SHARED = Path(__file__).parents[3] / "shared"
+SHARED = Path(__file__).parents[4] / "shared"
 
 needs_emulator = pytest.mark.skipif(LACKING is not None, reason=str(LACKING))
 
@@ -34,8 +34,8 @@ def test_weights_that_saturate_fail_the_run_and_safe_ones_are_bit_identical(
     assert metrics.status == "not_verified"
     assert metrics.final is not None  # all measurements are kept
     assert (proof.status, proof.identical, proof.float_operators) == ("failed", False, [])
-    assert proof.agreement is not None
-    assert proof.agreement < 0.995
+    assert proof.alike is not None
+    assert proof.alike < 0.995
     assert "saturation_safe: true" in proof.why
     assert proof.latency_p50_ms is None
     out = capfd.readouterr().out
@@ -45,7 +45,7 @@ def test_weights_that_saturate_fail_the_run_and_safe_ones_are_bit_identical(
 
     assert main([*argv, f"hydra.run.dir={tmp_path}/safe"]) == 0
     metrics, proof = proofs(tmp_path / "safe")
-    assert (metrics.status, proof.status, proof.identical, proof.agreement) == ("ok", "ok", True, 1.0)
+    assert (metrics.status, proof.status, proof.identical, proof.alike) == ("ok", "ok", True, 1.0)
     assert proof.top1 == proof.top1_here
     assert proof.examples == 60
     assert "bit-identical" in capfd.readouterr().out
@@ -93,8 +93,8 @@ def test_a_real_resnet18_saturates_without_safe_weights(tmp_path: Path, safe: bo
     assert main(argv) == (0 if safe else 1)
     _, proof = proofs(tmp_path / "run")
     assert (proof.status, proof.identical) == (("ok", True) if safe else ("failed", False))
-    assert proof.agreement is not None
-    assert (proof.agreement == 1.0) if safe else (proof.agreement < 0.97)
+    assert proof.alike is not None
+    assert (proof.alike == 1.0) if safe else (proof.alike < 0.97)
 
 
 def test_what_is_lacking_is_skipped_with_a_remedy_and_required_it_fails(

@@ -10,17 +10,17 @@ import os
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from edgepipe.base.scratch import scratch
+from edgepipe.contract import Done, Place, PlaceAnswers, Processor
 from edgepipe.errors import VerifyError
-from edgepipe.targets.host import available_cores, versions
-from edgepipe.verify.place import Answers, Done, Place
-from edgepipe.verify.places_folder import install_into, installed, run_or_say
-from edgepipe.verify.processes import answer_in_processes, version_of
+from edgepipe.targets.host import versions
+from edgepipe.verify.installed import install_into, installed, run_or_say
+from edgepipe.verify.processes import Command, version_of
 
 EMULATOR = "qemu-aarch64-static"
 SUITE, PYTHON = "bookworm", "3.11"  # Debian's release and the Python it has
@@ -97,7 +97,7 @@ class EmulatedArm:
         wheels = (installed("arm64") / "wheels.txt").read_text(encoding="utf-8")
         return {"cpu": self.core.cpu, "emulator": version_of([EMULATOR, "--version"]), "wheels": wheels}
 
-    def answer(self, model: Path, inputs: Path, count: int, work: Path, done: Done) -> Answers:
+    def answer(self, model: Path, inputs: Path, count: int, work: Path, done: Done) -> PlaceAnswers:
         """Answers of the emulated runtime; its milliseconds are the emulator's and thrown away."""
         home = installed("arm64")
         view = home / self.core.cpu
@@ -108,18 +108,17 @@ class EmulatedArm:
             "PYTHONDONTWRITEBYTECODE": "1",
             "ORT_DISABLE_TELEMETRY": "1",
         }
-        processes = available_cores()
-        found = answer_in_processes(
-            command, env, self.name, model.absolute(), inputs, count, work, done, processes=processes
-        )
-        return Answers(found.outputs, found.runtime)
+        found = Command(command, env, self.name).answer(model.absolute(), inputs, count, work, done)
+        return PlaceAnswers(found.outputs, found.runtime)
 
 
 _PYTHON = f"python{PYTHON}"
 
 
-class Arm64:
+class Arm64(Place):
     """ARM64 with NEON: the Raspberry Pi 4 (A72), and with dot products, the Raspberry Pi 5 (A76)."""
+
+    installs: ClassVar[bool] = True
 
     def lacking(self) -> str | None:
         """The emulator or the prepared root."""
@@ -131,25 +130,24 @@ class Arm64:
             return "its root is not prepared: edgepipe targets install arm64"
         return None
 
-    def places(self) -> list[Place]:
+    def processors(self) -> Sequence[Processor]:
         """Both cores."""
         return [EmulatedArm(core) for core in CORES]
 
+    def install(self, say: Callable[[str], None]) -> Path:
+        """Prepare the root: about 120 packages and two wheels, by debootstrap's and pip's own configuration.
 
-def install(say: Callable[[str], None]) -> Path:
-    """Prepare the root: about 120 packages and two wheels, by debootstrap's and pip's own configuration.
-
-    Raises:
-        VerifyError: a tool is missing, or could not fetch what it should.
-    """
-    for tool, package in (("debootstrap", "debootstrap"), ("dpkg", "dpkg"), (EMULATOR, "qemu-user-static")):
-        if shutil.which(tool) is None:
-            raise VerifyError(f"targets install arm64: {tool} is missing: apt-get install {package}")
-    if hasattr(os, "geteuid") and os.geteuid() != 0:
-        raise VerifyError("targets install arm64: debootstrap wants root: run the same command with sudo -E")
-    home = installed("arm64")
-    install_into(home, lambda part: _fill(part, say))
-    return home
+        Raises:
+            VerifyError: a tool is missing, or could not fetch what it should.
+        """
+        for tool, package in (("debootstrap", "debootstrap"), ("dpkg", "dpkg"), (EMULATOR, "qemu-user-static")):
+            if shutil.which(tool) is None:
+                raise VerifyError(f"targets install arm64: {tool} is missing: apt-get install {package}")
+        if hasattr(os, "geteuid") and os.geteuid() != 0:
+            raise VerifyError("targets install arm64: debootstrap wants root: run the same command with sudo -E")
+        home = installed("arm64")
+        install_into(home, lambda part: _fill(part, say))
+        return home
 
 
 def _fill(home: Path, say: Callable[[str], None]) -> None:
