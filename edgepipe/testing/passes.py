@@ -10,6 +10,7 @@ from typing import Any
 from edgepipe.contract import Artifact, Job, Kind, Pass, Split
 from edgepipe.engine.checks import keeps_its_promises
 from edgepipe.errors import EdgepipeError
+from edgepipe.tasks.classification import Classification
 from edgepipe.testing.broken import Broken, call, json_only, made, must, said
 from edgepipe.testing.runs import runs
 from edgepipe.testing.toys import SIGNATURE, ToyData, onnx_artifact, torch_artifact
@@ -90,6 +91,7 @@ def _applied(
         data=data,
         seed=0,
         label="it",
+        task=Classification(),
         teacher=teacher if it.needs_teacher else None,
     )
     artifact = call(f"{who}.apply", it.apply, model, job)

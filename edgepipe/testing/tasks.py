@@ -161,6 +161,7 @@ def _decodes(toy: _Toy) -> None:
             where,
             f"'{name}' is no array of numbers, and answers are saved without pickle",
         )
+    call(toy.where("check_labels"), task.check_labels, toy.outputs, toy.targets, "toy.onnx")
     before = _bytes(toy.outputs)
     again = toy.answers(toy.outputs)
     must(_same(again, toy.good), where, "the same outputs give other answers the second time")
