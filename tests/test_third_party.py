@@ -92,7 +92,6 @@ def tagger(folder: Path) -> list[str]:
     return [f"recipe={HERE}/recipes/tags.yaml", f"model.path={folder}/m.json", *files]
 
 
-@pytest.mark.xfail(reason="recipes name tasks, formats and places by the registry soon")
 def test_a_recipe_of_its_own_runs_to_a_green_bundle(site: Path, tmp_path: Path) -> None:
     argv = [*tagger(tmp_path), f"store.root={tmp_path}/store", f"hydra.run.dir={tmp_path}/run", *QUICK]
     done = edgepipe(site, *argv, cwd=tmp_path)

@@ -90,18 +90,21 @@ def _show(console: Console, group: str, name: str) -> None:
     lacking = "; ".join(_lacking(kind))
     if lacking:
         console.print(f"  not installed here: {lacking}", markup=False)
-    console.print(_settings_table(kind))
+    settings = _settings_table(kind)
+    if settings.row_count:
+        console.print(settings)
 
 
 def _lacking(kind: type[Any]) -> Iterator[str]:
     """What a class needs and this machine lacks."""
+    if issubclass(kind, Format):  # its needs say how to get them, too
+        yield from (f"{module}: {how}" for module, how in kind.needs.items() if not importable(module))
+        return
     for library in getattr(kind, "libraries", ()):
         try:
             metadata.version(library)
         except metadata.PackageNotFoundError:
             yield library
-    if issubclass(kind, Format):
-        yield from (f"{module}: {how}" for module, how in kind.needs.items() if not importable(module))
     if issubclass(kind, Place) and not any(field.is_required() for field in kind.model_fields.values()):
         lacking = kind().lacking()
         if lacking:
