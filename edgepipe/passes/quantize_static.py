@@ -125,13 +125,8 @@ class QuantizeStatic(Pass):
         reasons, recurrent = set(placement.kept_float.values()), kinds_in(quantizer.network)
         if recurrent:
             job.add("notes", f"{' and '.join(recurrent)} stay float here: {ADVICE['LSTM' in recurrent]}")
-        if not placement.nodes and reasons & {NOT_WORTH_IT, TOO_FAR_APART}:
-            if NOT_WORTH_IT in reasons:
-                job.add(
-                    "notes",
-                    "int8 would not be faster than float for this model: it stays float. "
-                    f"passes.{job.label}.keep_float=never makes it int8 all the same: a quarter of its weights' bytes",
-                )
+        if not placement.nodes:
+            self._say_why(placement, job, NOT_WORTH_IT in reasons, TOO_FAR_APART in reasons)
             job.facts["int8_nodes"] = 0
             if self._tables(quantizer.network, excluded, job):
                 clean(quantizer.network)
@@ -139,17 +134,6 @@ class QuantizeStatic(Pass):
             else:
                 shutil.copyfile(model.onnx, job.out / ONNX_FILE)
             return job.seal(Kind.ONNX, model.signature)
-        if not placement.nodes:
-            why = next((f"'{name}': {reason}" for name, reason in placement.kept_float.items()), None)
-            raise PassError(
-                f"passes.{job.label}: nothing to quantize: "
-                + (
-                    f"no convolution or matrix product has an int8 kernel here ({why})"
-                    if why
-                    else "the model has no convolution or matrix product"
-                )
-                + (f". {' and '.join(recurrent)}: {ADVICE['LSTM' in recurrent]}" if recurrent else ". Remove this step")
-            )
         quantizer.calibrate([placement])
         job.progress(0.6, "quantizing")
         if not self.keep_worst:  # else it is fitted already
@@ -166,6 +150,31 @@ class QuantizeStatic(Pass):
         job.facts["int8_nodes"] = len(placement.nodes)
         job.facts["quantized_tensors"] = tensors
         return job.seal(Kind.ONNX, model.signature)
+
+    def _say_why(self, placement: Placement, job: Job, unworthy: bool, told: bool) -> None:
+        """Why the whole model stays float.
+
+        Args:
+            unworthy: int8 would not be faster.
+            told: it is told already.
+        """
+        if unworthy:
+            job.add(
+                "notes",
+                "int8 would not be faster than float for this model: it stays float. "
+                f"passes.{job.label}.keep_float=never makes it int8 all the same: a quarter of its weights' bytes",
+            )
+        elif not told:
+            why = next((f"'{name}': {reason}" for name, reason in placement.kept_float.items()), None)
+            job.add(
+                "notes",
+                "nothing is quantized, the model stays float: "
+                + (
+                    f"no convolution or matrix product has an int8 kernel here ({why})"
+                    if why
+                    else "it has no convolution or matrix product"
+                ),
+            )
 
     def _tables(self, network: onnx.ModelProto, excluded: set[str], job: Job) -> int:
         """Word vectors to int8, in place, and a note on the large ones that stay float; returns how many changed."""

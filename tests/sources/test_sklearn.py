@@ -237,10 +237,14 @@ def test_a_logistic_regression_runs_whole_and_its_product_in_int8(tmp_path: Path
     assert came_through | {"onnxruntime"} <= set(bundle["versions"])
 
 
-def test_a_pass_that_cannot_work_on_trees_says_why(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_trees_stay_float_and_a_pass_that_cannot_work_on_them_says_why(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     skops.dump(RandomForestClassifier(5, random_state=0).fit(X, Y), tmp_path / "m.skops")
-    assert main(arguments(tmp_path, tmp_path / "m.skops")) == 1
-    assert "no convolution or matrix product" in capfd.readouterr().err
+    assert main(arguments(tmp_path, tmp_path / "m.skops")) == 0
+    found = Metrics.model_validate_json((tmp_path / "run" / "metrics.json").read_text())
+    said = [text for step in found.passes for text in step.findings]
+    assert "nothing is quantized, the model stays float: it has no convolution or matrix product" in said
     more = ["+passes.prune.pass=prune_channels", "+passes.prune.ratio=0.5", "~passes.quantize", "~passes.export"]
     assert main(arguments(tmp_path, tmp_path / "m.skops", *more)) == 2
     assert "prune_channels reads torch, but here the model is onnx (this model came as onnx from sklearn)" in (
