@@ -36,12 +36,6 @@ class Measurements(Record):
     top1: float | None = _deprecated("quality.top1.value")
     top1_ci95: Interval | None = _deprecated("quality.top1.ci95")
     top5: float | None = _deprecated("quality.top5.value")
-    mae: float | None = _deprecated("quality.mae.value")
-    mae_ci95: Interval | None = _deprecated("quality.mae.ci95")
-    r2: float | None = _deprecated("quality.r2.value")
-    cosine: float | None = _deprecated("quality.cosine.value")
-    cosine_ci95: Interval | None = _deprecated("quality.cosine.ci95")
-    cosine_p01: float | None = _deprecated("quality.cosine_p01.value")
     size_bytes: int = Field(description="bytes of the ONNX file")
     gzip_bytes: int = Field(description="bytes of the ONNX file after gzip -6, as a browser or app store transfers it")
     parameters: int = Field(description="stored weights and biases, scales and zero points not counted")
@@ -89,8 +83,6 @@ class Versus(Record):
     accuracy_drop: float | None = _deprecated("quality.top1.drop")
     accuracy_drop_ci95: Interval | None = _deprecated("quality.top1.ci95")
     agreement: float | None = _deprecated("alike")
-    mae_rise: float | None = _deprecated("quality.mae.drop")
-    mae_rise_ci95: Interval | None = _deprecated("quality.mae.ci95")
     outputs: list[OutputChange] = Field(
         default=[], description="each output that the task does not judge; empty: not measured"
     )
