@@ -144,6 +144,7 @@ class Steps:
             "input": model.digest,
             "settings": settings.settings(),
             "data": {str(split): self.data.digest(split) for split in settings.splits()},
+            "task": self.judged.key(),
             "seed": self.recipe.seed,
             "code": [code_digest(type(each)) for each in (settings, *settings.uses())],
             "libraries": library_versions((*settings.libraries, *_libraries(settings.uses()), "numpy")),
@@ -220,7 +221,7 @@ class Steps:
             "baseline": baseline.digest if baseline else None,
             "data": self.data.digest(Split.EVALUATION),
             "settings": settings.model_dump(mode="json"),
-            "task": [self.judged.name, task.model_dump(mode="json"), code_digest(type(task))],
+            "task": self.judged.key(),
             "machine": fingerprint(),
             # What measuring imports from elsewhere counts too; a probe of it is run by its path, so its package does.
             "code": [package_digest("measure", "records", "data"), module_digest("edgepipe.measure.measure")],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from edgepipe.data import coded
 from edgepipe.data.task import with_task
 from edgepipe.plugins import find
 from edgepipe.recipe.schema import Recipe
+from edgepipe.store.digests import code_digest
 from edgepipe.store.store import Store
 from edgepipe.tasks.agreement import Agreement
 
@@ -27,6 +29,10 @@ class Judged:
     name: str
     task: Task
     why: str = ""
+
+    def key(self) -> list[Any]:
+        """What a stored result that the task had a say in depends on: its name, settings and code."""
+        return [self.name, self.task.model_dump(mode="json"), code_digest(type(self.task))]
 
 
 def named(name: str) -> Judged:

@@ -298,7 +298,8 @@ class QuantizeStatic(Pass):
             )
         quantizer.calibrate([placement, *singles.values()])
         quantizer.fit(placement)
-        with examples_of(quantizer.data, Split.CALIBRATION, self.fitting_examples) as examples:
+        task = job.task if len(quantizer.network.graph.output) == 1 else None
+        with examples_of(quantizer.data, Split.CALIBRATION, self.fitting_examples, task) as examples:
             wanted = answers(quantizer.network, examples.rows)
             effects = layer_effects(quantizer, placement, singles, examples, wanted, job.progress)
         worst = effects[: self.keep_worst]

@@ -25,8 +25,6 @@ class LayerEffect(Record):
     error_share: float = Field(description="share of what the layers, each alone, make together; in [0, 1]")
     alike: float | None = Field(None, description="share answered as the float model answers")
     quality: dict[str, float] = Field(default={}, description="by measure of the task; empty without labels")
-    agreement: float | None = Field(None, description="share answered as the float model answers; classifiers only")
-    top1: float | None = Field(None, description="share of right answers; null without labels")
     int8: bool = Field(True, description="whether the recipe's settings run it in int8")
     float_bytes: int = Field(0, description="bytes that the file grows by if the layer stays float; pruned: it saves")
     float_ms: float | None = Field(
@@ -57,13 +55,11 @@ class Sensitivity(Record):
     settings: dict[str, JsonValue] = Field(default={})
     task: TaskRecord | None = None
     quality: dict[str, float] = Field(default={}, description="of the float model on the same examples, by measure")
-    top1: float | None = Field(None, description="of the float model on the same examples")
     every: LayerEffect | None = Field(None, description="all layers at once, as the recipe's settings place them")
     layers: list[LayerEffect] = Field(default=[])
     prune_label: str | None = None
     prune_ratio: float | None = None
     prune_quality: dict[str, float] = Field(default={}, description="of the network before it is pruned, by measure")
-    prune_top1: float | None = Field(None, description="of the network before it is pruned")
     pruned: list[LayerEffect] = Field(default=[])
     seconds: float = 0.0
     environment: Environment

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def pruned_effects(
     settings: PruneChannels | PruneWeights, model: Artifact, job: Job, examples: Examples, ratio: float
-) -> tuple[float | None, list[LayerEffect]]:
-    """Top-1 of the whole network, and each group pruned alone by the recipe's own pass, the worst first.
+) -> tuple[dict[str, float], list[LayerEffect]]:
+    """What the network reaches, by measure, and each group pruned alone by the recipe's own pass, the worst first.
 
     Args:
         settings: of the recipe's step; what it excludes is not looked at.
@@ -69,10 +69,10 @@ def pruned_effects(
             macs=round((1 - left) * macs),
             sqnr_db=measured.sqnr_db,
             error_share=measured.error / total,
-            agreement=measured.agreement,
-            top1=measured.top1,
+            alike=measured.alike,
+            quality=measured.quality,
             float_bytes=saved,
         )
         for group, measured, saved, left in found
     ]
-    return effect(wanted, wanted, examples).top1, worst_first(records)
+    return effect(wanted, wanted, examples).quality, worst_first(records)

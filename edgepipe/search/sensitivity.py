@@ -20,6 +20,7 @@ from edgepipe.passes.prune_weights import PruneWeights
 from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.recipe.plan import Plan, PlannedStep
 from edgepipe.recipe.schema import Recipe
+from edgepipe.records.quality import TaskRecord
 from edgepipe.records.sensitivity import LayerEffect, Sensitivity
 from edgepipe.report.sensitivity import markdown_sensitivity, write_sensitivity
 from edgepipe.report.terminal import LiveWatcher
@@ -62,6 +63,7 @@ def sensitivity(recipe: Recipe, plan: Plan, *, most: int, ratio: float | None, f
                 "steps": {step.label: step.settings.settings() for step in steps if step.settings is not None},
                 "models": {step.label: models[step.label].digest for step in steps},
                 "prune": ratio,
+                "task": run.judged.key(),
                 "examples": most,
                 "data": {str(split): data.digest(split) for split in Split if data.count(split)},
                 "seed": recipe.seed,
@@ -78,7 +80,8 @@ def sensitivity(recipe: Recipe, plan: Plan, *, most: int, ratio: float | None, f
                 write_text(space / _FILE, result.model_dump_json(indent=1))
 
             found = memo.files(store, parts, "sensitivity", _read, work).content
-    return found.model_copy(update={"recipe": recipe.name})  # another recipe may have asked the same
+    told = TaskRecord.of(run.judged.name, run.judged.task)
+    return found.model_copy(update={"recipe": recipe.name, "task": told})  # another recipe may have asked the same
 
 
 def _read(folder: Path) -> Sensitivity:
@@ -134,7 +137,9 @@ def _measure(
         raise EdgepipeError("sensitivity: the model has no convolution or matrix product that could run in int8")
     quantizer.calibrate([placement, *singles.values()])
     quantizer.fit(placement)
-    with examples_of(quantizer.data, Split.EVALUATION, most) as examples:
+    # Of several outputs all are studied side by side, and no task knows them so.
+    task = job.task if len(quantizer.network.graph.output) == 1 else None
+    with examples_of(quantizer.data, Split.EVALUATION, most, task) as examples:
         wanted = answers(quantizer.network, examples.rows)
         layers = layer_effects(
             quantizer,
@@ -145,7 +150,7 @@ def _measure(
             lambda done, text: job.progress(share * done, text),
         )
         every = effect(answers(quantizer.write(placement)[0], examples.rows), wanted, examples)
-        before: float | None = None
+        before: dict[str, float] = {}
         pruned: list[LayerEffect] = []
         if prune is not None and ratio is not None:
             assert isinstance(prune.settings, (PruneChannels, PruneWeights))
@@ -164,12 +169,12 @@ def _measure(
         calibration_examples=job.data.count(Split.CALIBRATION),
         label=quantize.label,
         settings={**settings.settings(), **settings.resolved()},
-        top1=float_model.top1,
+        quality=float_model.quality,
         every=_whole(every, layers),
         layers=layers,
         prune_label=prune.label if prune else None,
         prune_ratio=ratio,
-        prune_top1=before,
+        prune_quality=before,
         pruned=pruned,
         seconds=round(time.perf_counter() - started, 1),
         environment=environment(threads=1),
@@ -185,7 +190,7 @@ def _whole(every: Effect, layers: list[LayerEffect]) -> LayerEffect:
         macs=sum(layer.macs for layer in placed),
         sqnr_db=every.sqnr_db,
         error_share=1.0,
-        agreement=every.agreement,
-        top1=every.top1,
+        alike=every.alike,
+        quality=every.quality,
         float_bytes=sum(layer.float_bytes for layer in placed),
     )

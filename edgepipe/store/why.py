@@ -12,10 +12,12 @@ from edgepipe.base.files import read_json
 from edgepipe.store.keys import KEY, RECORD
 
 _MACHINE = "machine: another one, or another processor, number of cores or version of Python or ONNX Runtime"
+_TASK = "task: another one, with other settings, or its source changed"
 _STEP = {
     "input": "input: another model comes in from the step before",
     "code": "code: the source of edgepipe or of the pass changed",
     "teacher": "teacher: the baseline is another model",
+    "task": _TASK,
     "machine": _MACHINE,
 }
 _MEASUREMENT = {
@@ -23,6 +25,7 @@ _MEASUREMENT = {
     "baseline": "it is compared with another baseline",
     "code": "code: the source of the measurements changed",
     "data": "evaluation data: other content",
+    "task": _TASK,
     "machine": _MACHINE,
 }
 

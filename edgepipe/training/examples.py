@@ -44,8 +44,6 @@ class Examples:
         labels = data.labels(Split.TRAIN)
         if labels is None:
             raise DataError("the train split has no labels: training needs them")
-        if signature.task != "classification":
-            raise DataError(f"task: training knows classification only, and this recipe's task is {signature.task}")
         self.labels = torch.from_numpy(np.asarray(labels))
         self.rows, self.held_out = _hold_out(np.asarray(labels), validation_share, seed)
         if validation_share > 0 and not len(self.held_out):

@@ -22,7 +22,8 @@ from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.quant.study.answers import answers, effect, examples_of
 from edgepipe.records.metrics import read_metrics
 from edgepipe.records.sensitivity import Sensitivity
-from tests.measure.graphs import save, tensor
+from edgepipe.tasks.classification import Classification
+from tests.measure.graphs import pictures, save, tensor
 from tests.small import arguments, npz
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -157,7 +158,10 @@ def test_the_command_ranks_every_layer_and_answers_from_the_store_the_second_tim
     first = Sensitivity.model_validate_json((tmp_path / "out" / "sensitivity.json").read_text(encoding="utf-8"))
     assert {layer.name for layer in first.layers} == {"one", "two", "fc"}
     assert first.examples == 60
-    assert first.top1 is None  # no labels
+    assert first.quality == {}  # no labels
+    assert first.task is not None
+    assert first.task.name == "classification"
+    assert all(layer.alike is not None and 0.5 < layer.alike <= 1 and layer.quality == {} for layer in first.layers)
     shares = [layer.error_share for layer in first.layers]
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(1)
@@ -181,6 +185,22 @@ def test_the_command_ranks_every_layer_and_answers_from_the_store_the_second_tim
     assert other["examples"] == 40
 
 
+def test_an_effect_is_in_the_words_of_the_task_and_ruined_outputs_have_none() -> None:
+    data = pictures(20)
+    with examples_of(data, Split.EVALUATION, 20, Classification()) as examples:
+        assert data.given is not None
+        wanted = np.eye(10, dtype=np.float32)[data.given]
+        got = np.roll(wanted, 1, axis=1)
+        got[:15] = wanted[:15]
+        found = effect(got, wanted, examples)
+        assert (found.alike, found.quality["top1"]) == (0.75, 0.75)
+        got[3] = np.nan
+        ruined = effect(got, wanted, examples)
+        assert (ruined.alike, ruined.quality) == (None, {})
+    with examples_of(data, Split.EVALUATION, 20) as examples:
+        assert effect(got, wanted, examples).alike is None  # nobody asks
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is not there")
 def test_a_resnet18_on_500_pictures_takes_well_under_two_minutes_of_one_core(tmp_path: Path) -> None:
@@ -198,9 +218,9 @@ def test_a_resnet18_on_500_pictures_takes_well_under_two_minutes_of_one_core(tmp
     assert time.process_time() - started < 100
     found = Sensitivity.model_validate_json((tmp_path / "sensitivity.json").read_text(encoding="utf-8"))
     assert len(found.layers) == 21
-    assert found.top1 is not None
-    assert found.top1 > 0.8
-    assert all(layer.top1 is not None and abs(layer.top1 - found.top1) < 0.02 for layer in found.layers)
+    top1 = found.quality["top1"]
+    assert top1 > 0.8
+    assert all(abs(layer.quality["top1"] - top1) < 0.02 for layer in found.layers)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from edgepipe.base.files import reserve
 from edgepipe.base.scratch import scratch
-from edgepipe.contract import Dataset, Split
-from edgepipe.onnx.alike import alike
+from edgepipe.contract import Dataset, Signature, Split, Targets, Task
+from edgepipe.errors import MeasureError, ModelError
 from edgepipe.onnx.batch_axis import (
     Rows,
     all_answered,
@@ -39,25 +39,28 @@ class Examples:
 
     `rows`: float32, (n, *input_shape), of one input; of several by name, (n, ...) each in its own type. Where axes have
     names, all are of the shape of the first.
-    `labels`: int64, (n,), of a classification; None where there are none.
+    `targets`: what is right, as `task` has it; None where there are no labels, or nobody asks.
     """
 
     rows: Given
-    labels: NDArray[np.int64] | None
-    classifies: bool
+    signature: Signature
+    task: Task | None = None
+    targets: Targets | None = None
 
     def __len__(self) -> int:
         return count_of(self.rows) if isinstance(self.rows, Mapping) else len(self.rows)
 
 
 @contextmanager
-def examples_of(data: Dataset, split: Split, most: int) -> Iterator[Examples]:
-    """At most `most` examples of a split, spread evenly over it: folders come sorted by class."""
+def examples_of(data: Dataset, split: Split, most: int, task: Task | None = None) -> Iterator[Examples]:
+    """At most `most` examples of a split, spread evenly over it: folders come sorted by class.
+
+    Args:
+        task: says what the answers mean; None: nobody asks how well they are right.
+    """
     count = data.count(split)
     chosen = np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist()
-    labels = data.labels(split)
-    classifies = data.signature.task == "classification"
-    known = labels is not None and classifies
+    labels = data.labels(split) if task is not None and task.labelled else None
     inputs = data.signature.inputs
     if not all(item.fixed for item in inputs):
         shapes = [[value.shape[1:] for value in batch.inputs.values()] for batch in data.batches(split, 1, chosen)]
@@ -75,7 +78,10 @@ def examples_of(data: Dataset, split: Split, most: int) -> Iterator[Examples]:
                 files[name][start : start + len(batch)] = value
             start += len(batch)
         rows: Given = files if len(files) > 1 else next(iter(files.values()))
-        yield Examples(rows, np.asarray(labels)[chosen].astype(np.int64) if known else None, classifies)
+        targets = None
+        if task is not None and labels is not None:
+            targets = task.targets(np.asarray(labels)[chosen], data.signature)
+        yield Examples(rows, data.signature, task, targets)
         files.clear()
         del rows  # Windows cannot remove a file that is still mapped
 
@@ -134,12 +140,15 @@ def collect(run: Callable[[Floats], NDArray[Any]], rows: Floats, fixed: int | No
 
 @dataclass(frozen=True)
 class Effect:
-    """Energy of the float answers and of the error; shares in [0, 1]."""
+    """Energy of the float answers and of the error; what the task says of the answers.
+
+    `alike`: share answered as the float model answers. `quality`: by measure, empty where nobody says what is right.
+    """
 
     energy: float
     error: float
-    agreement: float | None
-    top1: float | None
+    alike: float | None = None
+    quality: dict[str, float] = field(default_factory=dict)
 
     @property
     def sqnr_db(self) -> float | None:
@@ -150,8 +159,16 @@ class Effect:
 def effect(got: Floats, wanted: Floats, examples: Examples) -> Effect:
     """How far answers are from the float model's, both (n, values)."""
     signal, noise = wanted.astype(np.float64), got.astype(np.float64) - wanted
-    agreement = top1 = None
-    if examples.classifies and wanted.shape[1] > 1:
-        agreement = alike(wanted, got).agreement
-        top1 = None if examples.labels is None else float((got.argmax(axis=1) == examples.labels).mean())
-    return Effect(float(np.square(signal).sum()), float(np.square(noise).sum()), agreement, top1)
+    found = Effect(float(np.square(signal).sum()), float(np.square(noise).sum()))
+    task, signature = examples.task, examples.signature
+    if task is None:
+        return found
+    try:
+        here, before = (task.answers({"output": values}, signature, "it") for values in (got, wanted))
+        targets = examples.targets if task.labelled else task.targets_of(before)
+        measured = {} if targets is None else task.measured(here, targets)
+        same = float(task.alike(here, before).mean())
+    except (MeasureError, ModelError):  # outputs that a layer made NaN, or that are none of the task: no figures
+        return found
+    quality = {name: figure.value for name, figure in measured.items() if figure.value is not None}
+    return replace(found, alike=same, quality=quality)
