@@ -209,8 +209,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a converted model is not compared with the one it was made from",
-        "if found.share > tolerance:\n        for who, asked in",
-        "if found.share < 0:\n        for who, asked in",
+        "if share > tolerance:\n        for who, asked in",
+        "if share < 0:\n        for who, asked in",
         "tests/torch/test_lower.py::test_another_model_is_no_matter_of_chance",
     ),
     # What passes write.
