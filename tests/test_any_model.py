@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
+from edgepipe.__main__ import main
 from edgepipe.contract import Job, Split
 from edgepipe.contract.artifact import Artifact
 from edgepipe.data.npz import NpzData
@@ -18,8 +19,10 @@ from edgepipe.passes.quantize_dynamic import QuantizeDynamic
 from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.passes.quantize_weights import QuantizeWeights
 from edgepipe.passes.to_float16 import ToFloat16
+from edgepipe.records.metrics import Metrics
 from edgepipe.sources.onnx_file import OnnxModel
 from tests.any_models import KINDS
+from tests.small import QUICK
 
 STATE = {"state": {"h": "hn", "c": "cn"}, "steps": 7}
 EVERY = {
@@ -83,3 +86,41 @@ def test_every_pass_keeps_names_types_free_axes_and_answers(desk: Desk, which: s
         if value.dtype.kind == "f":
             error = np.linalg.norm(got[name] - value) / np.linalg.norm(value)
             assert error < 0.1, (name, error)
+
+
+_SEVERAL = ("three inputs", "a state")
+
+
+def command(folder: Path, kind: str, *more: str) -> list[str]:
+    own = KINDS[kind](folder)
+    return [
+        "recipe=ptq",
+        "model=onnx",
+        f"model.path={folder}/m.onnx",
+        "data=npz",
+        f"data.calibration={folder}/c.npz",
+        f"data.evaluation={folder}/e.npz",
+        "task=agreement",
+        "~goal",
+        f"store.root={folder}/store",
+        f"hydra.run.dir={folder}/run",
+        *QUICK,
+        *own,
+        *more,
+    ]
+
+
+WHOLE = [
+    pytest.param(kind, marks=[pytest.mark.xfail(reason="bundles take one input")] if kind in _SEVERAL else [])
+    for kind in KINDS
+]
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_a_whole_run_measures_how_far_all_outputs_are_from_the_baseline(kind: str, tmp_path: Path) -> None:
+    assert main(command(tmp_path, kind, "passes.quantize.keep_float=never")) == 0
+    found = Metrics.model_validate_json((tmp_path / "run" / "metrics.json").read_text())
+    assert found.final is not None
+    assert found.final.quality["cosine"].value > 0.99
+    assert found.final.examples == {"a state": 20, "free height and width": 12}.get(kind, 24)
+    assert (tmp_path / "run" / "final" / "model.onnx").is_file()
