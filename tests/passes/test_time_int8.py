@@ -19,6 +19,8 @@ from edgepipe.passes.quantize_static import QuantizeStatic
 from edgepipe.passes.time_int8 import TIMES_FILE, Int8Times, TimeInt8, measured_times
 from edgepipe.quant.place.layers import int8_layers
 from edgepipe.records.metrics import read_metrics
+from edgepipe.sources.onnx_file import OnnxModel
+from tests import any_models
 from tests.measure.graphs import save, tensor
 
 SHAPE = (32, 16, 16)
@@ -173,3 +175,15 @@ def test_in_a_recipe_the_report_says_what_was_timed_and_the_audit_what_to_set(tm
     assert not any("slower" in text for step in metrics.passes for text in step.findings)
     assert metrics.versus_baseline is not None
     assert metrics.versus_baseline.times_faster_ci95[1] > 0.97
+
+
+def test_several_inputs_are_timed_with_numbers_of_their_types(tmp_path: Path) -> None:
+    any_models.tokens(tmp_path)
+    data = NpzData(calibration=tmp_path / "c.npz", evaluation=tmp_path / "e.npz").open(tmp_path / "cache")
+    (tmp_path / "in").mkdir()
+    job = Job(tmp_path / "in", tmp_path, data, 0, "load")
+    model = OnnxModel(path=str(tmp_path / "m.onnx")).load(job.out, data.signature, 0, job)
+    (tmp_path / "out").mkdir()
+    TimeInt8(seconds=0.05).apply(model, Job(tmp_path / "out", tmp_path, data, 0, "timed"))
+    times = Int8Times.model_validate_json((tmp_path / "out" / TIMES_FILE).read_text(encoding="utf-8"))
+    assert times.times_faster["never"][0] > 0
