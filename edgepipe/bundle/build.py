@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgepipe.bundle.manifest import GOLDEN_FILE, TOLERANCE, Bundle, seal_bundle
+from edgepipe.bundle.manifest import GOLDEN_FILE, INPUT, OUTPUT, TOLERANCE, Bundle, Feed, named, seal_bundle
 from edgepipe.contract import Dataset, Signature, Split
 from edgepipe.contract.artifact import ONNX_FILE
 from edgepipe.errors import MeasureError
-from edgepipe.onnx.session import Session
+from edgepipe.onnx.answers import NamedAnswers
+from edgepipe.onnx.batch_axis import count_of, cut
+from edgepipe.onnx.sequences import opened
 from edgepipe.onnx.session_options import measuring
 from edgepipe.targets.host import versions
+from edgepipe.verify.inputs import Plan, plan_of, whole_rows
 from edgepipe.verify.int8_graph import float_operators
 from edgepipe.verify.places.browser import BrowserWasm, runtime_files
 
@@ -39,11 +42,14 @@ def build(
     model = folder / ONNX_FILE
     count = min(GOLDEN, data.count(Split.EVALUATION))
     batch = next(data.batches(Split.EVALUATION, count, range(count)))
-    golden: dict[str, NDArray[Any]] = {"inputs": batch.only, "outputs": answers(model, batch.only, exact=True)}
+    session = opened(model, data.signature, measuring(1))
+    rows = session.rows(batch.inputs)
+    found = answers(model, rows, data.signature, exact=True)
+    golden: dict[str, NDArray[Any]] = {**named(INPUT, rows), **named(OUTPUT, found)}
     if batch.labels is not None:
         golden["labels"] = np.asarray(batch.labels)
     np.savez_compressed(folder / GOLDEN_FILE, allow_pickle=False, **golden)
-    pictures = _pictures(folder, batch.only, signature)
+    pictures = _pictures(folder, next(iter(rows.values())), signature) if len(rows) == 1 else []
     shutil.copyfile(FILES / "example.py", folder / "example.py")
     if pictures and signature.task == "classification":
         for file in PAGE:
@@ -54,9 +60,10 @@ def build(
         name=name,
         model=ONNX_FILE,
         signature=signature,
+        feed=_feed(plan_of(session, whole_rows(session, rows))),
         bit_identical=not float_operators(model),
         tolerance=TOLERANCE,
-        probabilities=signature.task == "classification" and _probabilities(golden["outputs"]),
+        probabilities=signature.task == "classification" and _probabilities(next(iter(found.values()))),
         pictures=tuple(pictures),
         versions=versions(sorted({"edgepipe", "onnx", "onnxruntime", "numpy", "pillow", *libraries})),
     )
@@ -86,24 +93,39 @@ def add_runtime(folder: Path) -> str | None:
     return None
 
 
-def answers(model: Path, inputs: NDArray[Any], *, exact: bool = False) -> NDArray[np.float32]:
-    """float32, (n, ...): the model's first output, one example at a time as on a device.
+def _feed(plan: Plan) -> Feed:
+    inputs = tuple({key: value for key, value in item.items() if key != "file"} for item in plan.inputs)
+    return Feed(
+        inputs=inputs,
+        outputs=tuple(dict(item) for item in plan.outputs),
+        batch=plan.batch,
+        steps=plan.steps,
+        state=dict(plan.state),
+    )
+
+
+def answers(
+    model: Path, inputs: Mapping[str, NDArray[Any]], signature: Signature, *, exact: bool = False
+) -> dict[str, NDArray[Any]]:
+    """Every output of numbers, (n, ...) by name, one example at a time as on a device.
 
     Args:
+        inputs: examples by name, (n, ...) each.
+        signature: says whether they have steps.
         exact: with int8 kernels that cannot saturate, on x86 without VNNI.
     """
     options = measuring(1)
     if exact:
         options.add_session_config_entry("session.x64quantprecision", "1")
     try:
-        session = Session(model, options)
-        session.only_input("bundled")
-        outputs = [session.first(session.fit(inputs[row : row + 1]))[:1] for row in range(len(inputs))]
+        session = opened(model, signature, options)
+        asked = NamedAnswers(session, [item.name for item in session.outputs if item.dtype is not None])
+        rows = [asked(cut(inputs, row, row + 1)) for row in range(count_of(inputs))]
     except MeasureError:
         if exact:  # ONNX Runtime 1.31 mixes these kernels up beside an If or a Loop
-            return answers(model, inputs)
+            return answers(model, inputs, signature)
         raise
-    return np.concatenate(outputs).astype(np.float32)
+    return {name: np.concatenate([row[name] for row in rows]) for name in asked.outputs}
 
 
 def _pictures(folder: Path, inputs: NDArray[Any], signature: Signature) -> list[str]:

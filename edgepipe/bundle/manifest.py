@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from edgepipe.base.files import is_file, is_folder, read_record, write_text
 from edgepipe.contract import Signature
@@ -12,9 +14,28 @@ from edgepipe.contract.artifact import FileEntry, file_sha256
 from edgepipe.errors import InputError
 from edgepipe.records.run_folder import METRICS, refuse_another
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 BUNDLE_FILE = "bundle.json"
 GOLDEN_FILE = "golden.npz"
 TOLERANCE = 1e-3
+INPUT, OUTPUT = "inputs", "outputs"
+"""Arrays of golden.npz: the only input is `inputs`, one of several `inputs/NAME`; likewise outputs."""
+
+
+class Feed(BaseModel):
+    """How the runs of a model go together: see `edgepipe.verify.inputs`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    inputs: tuple[dict[str, JsonValue], ...] = Field(
+        description="name, type, the axis that counts examples (null: none), stepped, the shape of an example"
+    )
+    outputs: tuple[dict[str, JsonValue], ...] = Field(description="name, the axis that counts examples (null: none)")
+    batch: int = Field(ge=1, description="examples of a run")
+    steps: int = Field(ge=1, description="runs of an example")
+    state: dict[str, str] = Field(description="input to the output that feeds it in the next run")
 
 
 class Bundle(BaseModel):
@@ -22,10 +43,11 @@ class Bundle(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: int = 1
+    schema_version: int = 2
     name: str = Field(description="the recipe")
     model: str = Field(description="file of the model")
-    signature: Signature = Field(description="input shape, labels, preprocessing, task")
+    signature: Signature = Field(description="inputs, outputs, labels, preprocessing, task")
+    feed: Feed | None = Field(None, description="null, in a bundle of an older version: one input and one output")
     bit_identical: bool = Field(description="the graph is int8 throughout: golden outputs must be met bit for bit")
     tolerance: float = Field(description="otherwise: largest difference, as a share of the largest output")
     probabilities: bool = Field(
@@ -85,3 +107,17 @@ def bundle_folder(given: Path) -> Path:
         entry = bundle.files.get(bundle.model)
         refuse_another(run, bundle.model, entry.sha256 if entry else None)
     return folder
+
+
+def named(kind: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Inputs, or outputs, by their names in golden.npz."""
+    if len(arrays) == 1:
+        return {kind: next(iter(arrays.values()))}
+    return {f"{kind}/{name}": value for name, value in arrays.items()}
+
+
+def golden_of(golden: Mapping[str, NDArray[Any]], kind: str) -> dict[str, NDArray[Any]]:
+    """The other way round; the name of the only one is ""."""
+    if kind in golden:
+        return {"": golden[kind]}
+    return {name.partition("/")[2]: value for name, value in golden.items() if name.startswith(f"{kind}/")}

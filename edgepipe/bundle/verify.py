@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepipe.base.files import is_file, is_folder
 from edgepipe.bundle.build import FILES, PAGE, answers
-from edgepipe.bundle.manifest import BUNDLE_FILE, GOLDEN_FILE, TOLERANCE, Bundle, read_bundle
+from edgepipe.bundle.manifest import BUNDLE_FILE, GOLDEN_FILE, INPUT, OUTPUT, TOLERANCE, Bundle, golden_of, read_bundle
 from edgepipe.contract.artifact import RUNS, file_sha256
 from edgepipe.data.npz_file import read_npz
 from edgepipe.errors import DataError, InputError
 from edgepipe.onnx.alike import alike
+from edgepipe.onnx.batch_axis import count_of
 from edgepipe.sources.first_run import tried_file
 from edgepipe.verify.int8_graph import float_operators
 
@@ -43,12 +47,15 @@ def judged(folder: Path, bundle: Bundle) -> Bundle:
     Raises:
         ModelError: its model takes more time or memory than a first run may.
     """
-    golden = None
-    shape = (0, *bundle.signature.input_shape)
-    with suppress(DataError):  # told by whoever compares the answers
-        golden = read_npz(folder / GOLDEN_FILE, ("inputs",), GOLDEN_FILE).get("inputs")
-    inputs = np.zeros(shape, np.float32) if golden is None or golden.ndim != len(shape) else golden
-    tried_file(folder / bundle.model, inputs, str(folder / bundle.model))
+    given: dict[str, NDArray[Any]] = {}
+    with suppress(DataError, OSError):  # told by whoever compares the answers
+        given = golden_of(read_npz(folder / GOLDEN_FILE, None, GOLDEN_FILE), INPUT)
+    shapes = [item.shape for item in bundle.signature.inputs]
+    if [value.ndim for value in given.values()] != [len(shape) + 1 for shape in shapes]:
+        sizes = [[size if isinstance(size, int) else 1 for size in shape] for shape in shapes]
+        names = [item.name for item in bundle.signature.inputs]
+        given = {name: np.zeros((0, *size), np.float32) for name, size in zip(names, sizes, strict=True)}
+    tried_file(folder / bundle.model, given, str(folder / bundle.model), bundle.signature)
     exact = not float_operators(folder / bundle.model)
     return bundle.model_copy(update={"tolerance": TOLERANCE, "bit_identical": exact})
 
@@ -104,23 +111,34 @@ def _leads_out(path: Path, folder: Path) -> bool:
 
 def _golden(folder: Path, bundle: Bundle) -> list[str]:
     try:
-        golden = read_npz(folder / GOLDEN_FILE, ("inputs", "outputs"), GOLDEN_FILE)
+        golden = read_npz(folder / GOLDEN_FILE, None, GOLDEN_FILE)
     except DataError as error:
         return [str(error)]
-    if "inputs" not in golden or "outputs" not in golden:
+    inputs, expected = (golden_of(golden, prefix) for prefix in (INPUT, OUTPUT))
+    if not inputs or not expected:
         return [f"{GOLDEN_FILE}: has no `inputs` and `outputs`, only {', '.join(golden) or 'neither'}"]
-    inputs, expected = golden["inputs"], golden["outputs"]
-    if inputs.ndim == 0 or 0 in inputs.shape:
-        return [f"{GOLDEN_FILE}: holds no examples: `inputs` has shape {inputs.shape}"]
+    for name, value in inputs.items():
+        if value.ndim == 0 or 0 in value.shape or len(value) != count_of(inputs):
+            return [f"{GOLDEN_FILE}: holds no examples: `{name or 'inputs'}` has shape {value.shape}"]
+    found = answers(folder / bundle.model, inputs, bundle.signature)
+    if "" in expected:  # the only one; of a bundle of an older version the first, as float32
+        expected = {next(iter(found)): expected[""]}
+    return [told for name, value in expected.items() for told in _differs(bundle, name, value, found)]
+
+
+def _differs(bundle: Bundle, name: str, expected: NDArray[Any], found: Mapping[str, NDArray[Any]]) -> list[str]:
+    of = f" of output '{name}'" if len(found) > 1 else ""
     if not np.isfinite(expected).all():
-        return [f"{GOLDEN_FILE}: its `outputs` hold NaN or infinity, which no answer can be held against"]
-    found = answers(folder / bundle.model, inputs)
-    if found.shape != expected.shape:
-        return [f"golden outputs have shape {expected.shape}, the model answers {found.shape}"]
-    if found.tobytes() == expected.tobytes():
+        return [f"{GOLDEN_FILE}: its `outputs`{of} hold NaN or infinity, which no answer can be held against"]
+    if name not in found:
+        return [f"{GOLDEN_FILE}: holds an output '{name}', and the model gives {', '.join(found)}"]
+    got = found[name].astype(expected.dtype) if bundle.feed is None else found[name]
+    if got.shape != expected.shape:
+        return [f"golden outputs{of} have shape {expected.shape}, the model answers {got.shape}"]
+    if got.tobytes() == expected.tobytes():
         return []
-    far = alike(expected, found)
-    told = f"answers differ from the golden outputs by {far.largest_difference:.3g}"
+    far = alike(expected, got)
+    told = f"answers differ from the golden outputs{of} by {far.largest_difference:.3g}"
     if bundle.bit_identical:
         return [f"{told}; an int8 graph must meet them bit for bit"]
     return [] if far.largest_difference <= bundle.tolerance * far.largest else [told]

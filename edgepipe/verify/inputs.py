@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from edgepipe.base.files import reserve, write_text
 from edgepipe.contract import Signature
 from edgepipe.errors import VerifyError
-from edgepipe.onnx.batch_axis import batch_axes, cut
+from edgepipe.onnx.batch_axis import batch_axes, count_of, cut
 from edgepipe.onnx.sequences import SequenceSession, has_steps, opened
+from edgepipe.onnx.session import Session
 from edgepipe.onnx.session_options import asking
 from edgepipe.onnx.tensor_types import cast
 
 INPUTS_FILE = "inputs.json"
-"""`inputs`: of each its name, file, type, the axis that counts examples (null: none does), and whether it goes step by
-step; `outputs`: names, each with that axis; `batch`: examples of a run; `steps` of an example; `state`: input to the
-output that feeds it."""
+"""`inputs`: of each its name, file, type, the axis that counts examples (null: none does), whether it goes step by
+step, and the shape of an example; `outputs`: names, each with that axis; `batch`: examples of a run; `steps` of an
+example; `state`: input to the output that feeds it."""
 _LOOKED_AT = 4
 
 
@@ -59,21 +60,12 @@ def write_inputs(
         ModelError, MeasureError: they do not fit the model.
     """
     session = opened(model, signature, asking(), name=str(model))
-    numbers = [item.name for item in session.outputs if item.dtype is not None]
-    if not numbers:
-        raise VerifyError(f"{model}: none of its outputs is of numbers: there is nothing to compare")
-    sequence = session if isinstance(session, SequenceSession) else None
     first: dict[str, NDArray[Any]] | None = None
     files: dict[str, Any] = {}
     done = 0
     for given in batches:
-        rows = session.rows(given)
-        begin = session.one_run(rows)  # the state that nobody gives included
-        whole = {item.name: rows.get(item.name, begin[item.name]) for item in session.inputs}
-        for item, (name, value) in zip(session.inputs, whole.items(), strict=True):
-            assert item.dtype is not None
-            whole[name] = cast(value, item.dtype, session.name, name if len(session.inputs) > 1 else "")
-        size = len(next(iter(whole.values())))
+        whole = whole_rows(session, given)
+        size = count_of(whole)
         for index, (name, value) in enumerate(whole.items()):
             if name not in files:
                 path = folder / f"{index}.npy"
@@ -93,32 +85,51 @@ def write_inputs(
     assert done == count
     for file in files.values():
         file.flush()
-    at = session.places(first)
-    batch = at.fixed or 1
-    axes = {} if batch == 1 else batch_axes(lambda rows: session.ask(rows, numbers), first, at.fixed)
-    steps = 1 if sequence is None else sequence.steps
-    plan = Plan(
-        tuple(
-            {
-                "name": item.name,
-                "file": f"{index}.npy",
-                "type": files[item.name].dtype.name,
-                "axis": at.axes[item.name],
-                "stepped": sequence is not None
-                and item.name not in sequence.state
-                and has_steps(item, first[item.name], steps),
-            }
-            for index, item in enumerate(session.inputs)
-        ),
-        # Of a sequence the session hands out the steps in front.
-        tuple({"name": name, "axis": _own_axis(axes.get(name), sequence is not None)} for name in numbers),
-        batch,
-        steps,
-        {} if sequence is None else sequence.state,
-    )
+    plan = plan_of(session, first)
     write_text(folder / INPUTS_FILE, json.dumps(plan.__dict__))
     return plan
 
 
-def _own_axis(axis: int | None, stepped: bool) -> int | None:
-    return None if axis is None else max(0, axis - stepped)
+def whole_rows(session: Session, given: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Examples for every input, in the type that it takes, (n, ...) each; the state that nobody gives as it begins.
+
+    Raises:
+        ModelError, MeasureError: they do not fit the model.
+    """
+    rows = session.rows(given)
+    begin = session.one_run(rows)
+    found = {}
+    for item in session.inputs:
+        assert item.dtype is not None
+        value = rows.get(item.name, begin[item.name])
+        found[item.name] = cast(value, item.dtype, session.name, item.name if len(session.inputs) > 1 else "")
+    return found
+
+
+def plan_of(session: Session, rows: Mapping[str, NDArray[Any]]) -> Plan:
+    """How the runs of a model go together.
+
+    Args:
+        rows: a few examples, as of `whole_rows`.
+    Raises:
+        VerifyError: no output is of numbers.
+    """
+    names = [item.name for item in session.outputs if item.dtype is not None]
+    if not names:
+        raise VerifyError(f"{session.name}: none of its outputs is of numbers: there is nothing to compare")
+    sequence = session if isinstance(session, SequenceSession) else None
+    at, steps = session.places(rows), 1 if sequence is None else sequence.steps
+    batch = at.fixed or 1
+    axes = {} if batch == 1 else batch_axes(lambda some: session.ask(some, names), rows, at.fixed)
+    inputs = []
+    for index, item in enumerate(session.inputs):
+        value = rows[item.name]
+        stepped = sequence is not None and item.name not in sequence.state and has_steps(item, value, steps)
+        one = {"name": item.name, "file": f"{index}.npy", "type": value.dtype.name, "axis": at.axes[item.name]}
+        inputs.append({**one, "stepped": stepped, "shape": list(value.shape[1:])})
+    # Of a sequence the session hands out the steps in front.
+    outputs = [
+        {"name": name, "axis": None if axes.get(name) is None else max(0, axes[name] - (sequence is not None))}
+        for name in names
+    ]
+    return Plan(tuple(inputs), tuple(outputs), batch, steps, {} if sequence is None else sequence.state)

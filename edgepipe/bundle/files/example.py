@@ -4,6 +4,7 @@
 pip install onnxruntime numpy pillow
 python3 example.py                        checks the golden outputs and measures the time
 python3 example.py picture.jpg ...        says what is in the pictures; exit 2 where one cannot be read
+python3 example.py arrays.npz folder ...  answers arrays of the inputs' names, in an .npz or a folder of .npy, likewise
 python3 example.py --json [--runs 50] [--threads 1]
 """
 
@@ -54,12 +55,59 @@ def open_model(threads):
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
+def feed_of(session):
+    """How the runs of the model go together; a bundle of an older version has one input and one output."""
+    if BUNDLE.get("feed"):
+        return BUNDLE["feed"]
+    given = session.get_inputs()[0]
+    fixed = given.shape[0] if given.shape and isinstance(given.shape[0], int) else 1
+    one = {"name": given.name, "type": None, "axis": 0, "stepped": False, "shape": given.shape[1:]}
+    outputs = [{"name": session.get_outputs()[0].name, "axis": 0}]
+    return {"inputs": [one], "outputs": outputs, "batch": fixed, "steps": 1, "state": {}}
+
+
 def answer(session, example):
-    """example: one preprocessed input, without the batch axis."""
-    wanted = session.get_inputs()[0]
-    batch = wanted.shape[0] if wanted.shape and isinstance(wanted.shape[0], int) else 1
-    fed = as_type(np.repeat(example[None], batch, axis=0), np.dtype(TYPES.get(wanted.type, example.dtype)))
-    return session.run(None, {wanted.name: fed})[0][0]
+    """example: by input's name one of it, without an axis that counts examples; one array is that of one input.
+
+    Returns: outputs by name, likewise; with a state an axis of steps in front. The state begins as zeros if not given.
+    """
+    feed = feed_of(session)
+    known = [item["name"] for item in feed["inputs"]]
+    wanted = [name for name in known if name not in feed["state"]]
+    if len(example) == 1 and len(wanted) == 1 and not set(example) & set(known):
+        example = {wanted[0]: next(iter(example.values()))}
+    lacking = sorted(set(wanted) - set(example)) + sorted(set(example) - set(known))
+    if lacking:
+        raise Refused(f"the inputs are {', '.join(known)}: '{lacking[0]}' is missing or none of them")
+    kinds = {item.name: np.dtype(TYPES[item.type]) for item in session.get_inputs() if item.type in TYPES}
+    rows = {}
+    for item in feed["inputs"]:
+        value = example.get(item["name"])
+        value = np.zeros(item["shape"], kinds[item["name"]]) if value is None else np.asarray(value)
+        rows[item["name"]] = as_type(value, kinds[item["name"]])
+    names = [item["name"] for item in feed["outputs"]]
+    asked = list(dict.fromkeys([*names, *feed["state"].values()]))
+    steps, state = {name: [] for name in names}, {}
+    for step in range(feed["steps"]):
+        fed = {}
+        for item in feed["inputs"]:
+            row = rows[item["name"]][step] if item["stepped"] else rows[item["name"]]
+            axis = item["axis"]
+            fed[item["name"]] = row if axis is None else np.repeat(np.expand_dims(row, axis), feed["batch"], axis)
+        fed.update(state)
+        found = dict(zip(asked, session.run(asked, fed)))  # noqa: B905  Python 3.9 on a device has no strict
+        for item in feed["outputs"]:
+            steps[item["name"]].append(first_of(np.asarray(found[item["name"]]), feed["batch"], item["axis"]))
+        state = {name: found[output] for name, output in feed["state"].items()}
+    return {name: np.stack(parts) if feed["state"] else parts[0] for name, parts in steps.items()}
+
+
+def first_of(output, batch, axis):
+    """The first example's part of an output; of a batch of 1 all of it is that example's."""
+    if batch == 1:
+        return output[0] if output.shape[:1] == (1,) else output
+    counted = axis if axis is not None else output.shape.index(batch)
+    return np.take(output, 0, axis=counted)
 
 
 def as_type(values, kind):
@@ -145,18 +193,65 @@ def in_words(scores):
     return f"{printable(names[best]) if best < len(names) else best} ({shares[best]:.1%})"
 
 
+def read_arrays(path):
+    """Examples of an .npz, or of a folder of .npy: each by input's name. Refused: they cannot be read."""
+    try:
+        if path.is_dir():
+            arrays = {file.stem: np.load(file, allow_pickle=False) for file in sorted(path.glob("*.npy"))}
+        else:
+            with np.load(path, allow_pickle=False) as content:
+                arrays = {name: content[name] for name in content.files}
+    except Exception as error:  # numpy and zipfile raise what they happen to stumble over
+        raise Refused(f"cannot be read ({error})") from error
+    golden = {name[len("inputs/") :]: value for name, value in arrays.items() if name.startswith("inputs/")}
+    arrays = golden or {name: value for name, value in arrays.items() if name not in ("labels", "outputs")}
+    if not arrays:
+        raise Refused("holds no arrays of numbers")
+    axes = {item["name"]: len(item["shape"]) for item in (BUNDLE.get("feed") or {"inputs": []})["inputs"]}
+    several = all(value.ndim == axes.get(name, value.ndim - 1) + 1 for name, value in arrays.items())
+    count = min(len(value) for value in arrays.values()) if several else 1
+    return [{name: value[row] if several else value for name, value in arrays.items()} for row in range(count)]
+
+
+def golden_of(golden, prefix):
+    """By name; a bundle of an older version has one array."""
+    if prefix in golden.files:
+        return {"": golden[prefix]}
+    return {name[len(prefix) + 1 :]: golden[name] for name in golden.files if name.startswith(prefix + "/")}
+
+
+def told(outputs):
+    """Outputs in words: the class of a classifier, else each by its name."""
+    first = np.asarray(next(iter(outputs.values())))
+    if len(outputs) == 1:
+        return in_words(first.astype(np.float64))
+    return "; ".join(f"{printable(name)} {list(value.shape)}: {values(value)}" for name, value in outputs.items())
+
+
+def values(array):
+    more = f" ... ({array.size} values)" if array.size > 8 else ""
+    return ", ".join(f"{value:.6g}" for value in np.asarray(array, np.float64).ravel()[:8]) + more
+
+
 def check(session, runs):
     """Golden outputs and the time of one example."""
     golden = np.load(HERE / "golden.npz", allow_pickle=False)
-    inputs, expected = golden["inputs"], golden["outputs"]
-    found = np.stack([np.asarray(answer(session, example)) for example in inputs]).astype(np.float32)
-    difference = float(np.abs(found.reshape(len(found), -1) - expected.reshape(len(found), -1)).max())
-    identical = found.tobytes() == expected.tobytes()
-    close = difference <= BUNDLE["tolerance"] * float(np.abs(expected).max())
+    inputs, expected = golden_of(golden, "inputs"), golden_of(golden, "outputs")
+    count = len(next(iter(inputs.values())))
+    rows = [{name: value[row] for name, value in inputs.items()} for row in range(count)]
+    answered = [answer(session, row) for row in rows]
+    difference, identical, close = 0.0, True, True
+    for name, value in expected.items():
+        found = np.stack([each[name or next(iter(each))] for each in answered]).astype(value.dtype)
+        far = np.abs(found.reshape(count, -1).astype(np.float64) - value.reshape(count, -1).astype(np.float64))
+        off = float(far.max()) if far.size else 0.0
+        difference = max(difference, off) if difference == difference else difference
+        identical = identical and found.tobytes() == value.tobytes()
+        close = close and off <= BUNDLE["tolerance"] * float(np.abs(value.astype(np.float64)).max())
     times = []
     for run in range(runs + 3):  # the first three warm up
         began = time.perf_counter()
-        answer(session, inputs[run % len(inputs)])
+        answer(session, rows[run % len(rows)])
         times.append(1000 * (time.perf_counter() - began))
     times = sorted(times[3:])
     return {
@@ -171,7 +266,7 @@ def check(session, runs):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("pictures", nargs="*")
+    parser.add_argument("examples", nargs="*")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--threads", type=int, default=1)
@@ -179,17 +274,20 @@ def main():
     sys.stdout.reconfigure(errors="backslashreplace")
     session = open_model(args.threads)
     refused = 0
-    for path in args.pictures:
-        began = time.perf_counter()
+    for name in args.examples:
         try:
-            scores = np.asarray(answer(session, read_picture(path)), np.float64)
+            path = Path(name)
+            arrays = path.suffix == ".npz" or any(path.glob("*.npy"))
+            began = time.perf_counter()
+            for row in read_arrays(path) if arrays else [{"": read_picture(name)}]:
+                outputs = answer(session, row)
+                took = 1000 * (time.perf_counter() - began)
+                print(f"{printable(name)}: {told(outputs)}, {took:.1f} ms{'' if arrays else ' with decoding'}")
+                began = time.perf_counter()
         except Refused as error:
             refused += 1
-            print(f"error: {printable(path)}: {printable(str(error))}", file=sys.stderr)
-            continue
-        took = 1000 * (time.perf_counter() - began)
-        print(f"{printable(path)}: {in_words(scores)}, {took:.1f} ms with decoding")
-    if args.pictures:
+            print(f"error: {printable(name)}: {printable(str(error))}", file=sys.stderr)
+    if args.examples:
         return 2 if refused else 0
     try:
         found = check(session, args.runs)
