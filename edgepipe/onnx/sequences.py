@@ -153,6 +153,20 @@ def first_step(
     return {item.name: found[item.name] for item in inputs}
 
 
+def zeros_of_step(inputs: Sequence[Tensor], signature: Signature, what: str, length: int) -> dict[str, NDArray[Any]]:
+    """Zeros for a run of one example, by input, (1, ...) each.
+
+    Args:
+        length: of an axis that has only a name.
+        inputs, what, and raises: as for `first_step`.
+    """
+    example = {
+        item.name: np.zeros((1, *(length if isinstance(size, str) else size for size in item.shape)), item.dtype)
+        for item in signature.inputs
+    }
+    return first_step(inputs, example, signature.state, signature.steps or 1, what)
+
+
 def _zeros(item: Tensor, count: int, labels: set[int | str | None], what: str) -> NDArray[Any]:
     """A state as it begins, (n, ...).
 

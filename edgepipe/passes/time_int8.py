@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgepipe.base.scratch import scratch
-from edgepipe.contract import Job, Pass, Signature
+from edgepipe.contract import Job, Pass
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract.traits import FLOAT, INT8_TIMES
 from edgepipe.errors import PassError
 from edgepipe.targets.host import environment
 
-if TYPE_CHECKING:
-    import onnx
-    from numpy.typing import NDArray
-
 TIMES_FILE = "int8_times.json"
 _LONG = 64
+"""Of an axis that has only a name: so that a kernel's speed shows."""
 
 Choice = Literal["float", "auto", "never"]
 """What stays float: the whole model, what the table of kernel costs says, or only what has no int8 kernel."""
@@ -78,6 +75,9 @@ class TimeInt8(Pass):
         import onnx
 
         from edgepipe.measure.latency import paired_latency
+        from edgepipe.onnx.inputs import inputs_of
+        from edgepipe.onnx.sequences import zeros_of_step
+        from edgepipe.onnx.tensor_types import declared
         from edgepipe.quant.place.exclude import excluded_nodes
         from edgepipe.quant.place.placement import place
         from edgepipe.quant.rewrite.norms import norms_to_convolutions
@@ -95,12 +95,15 @@ class TimeInt8(Pass):
                 "in int8. Remove this step"
             )
         drawn = np.random.default_rng(0)
+        zeros = zeros_of_step(
+            list(map(declared, inputs_of(network.graph))), model.signature, f"passes.{job.label}", _LONG
+        )
         # Uniform in [0, 1): as token numbers, which some models read, these are all 0.
         example = {
             name: np.asarray(
                 drawn.random(value.shape, np.float32), np.float32 if value.dtype.kind == "f" else value.dtype
             )
-            for name, value in _one_run(network, model.signature, job.label).items()
+            for name, value in zeros.items()
         }
         found: dict[Choice, tuple[float, float, float]] = {"float": (1.0, 1.0, 1.0)}
         with scratch("int8") as folder:
@@ -125,22 +128,6 @@ class TimeInt8(Pass):
         job.facts["choice"] = times.choice
         job.facts["notes"] = [times.said()]
         return job.seal(Kind.ONNX, model.signature)
-
-
-def _one_run(network: onnx.ModelProto, signature: Signature, label: str) -> dict[str, NDArray[Any]]:
-    """Zeros for a run of one example, by input; an axis with a name alone is so long that a kernel's speed shows."""
-    import numpy as np
-
-    from edgepipe.onnx.inputs import inputs_of
-    from edgepipe.onnx.sequences import first_step
-    from edgepipe.onnx.tensor_types import declared
-
-    example = {
-        item.name: np.zeros((1, *(_LONG if isinstance(size, str) else size for size in item.shape)), item.dtype)
-        for item in signature.inputs
-    }
-    inputs = list(map(declared, inputs_of(network.graph)))
-    return first_step(inputs, example, signature.state, signature.steps or 1, f"passes.{label}")
 
 
 def measured_times(model: Artifact, label: str) -> Int8Times:
