@@ -88,9 +88,6 @@ def test_every_pass_keeps_names_types_free_axes_and_answers(desk: Desk, which: s
             assert error < 0.1, (name, error)
 
 
-_SEVERAL = ("three inputs", "a state")
-
-
 def command(folder: Path, kind: str, *more: str) -> list[str]:
     own = KINDS[kind](folder)
     return [
@@ -110,17 +107,11 @@ def command(folder: Path, kind: str, *more: str) -> list[str]:
     ]
 
 
-WHOLE = [
-    pytest.param(kind, marks=[pytest.mark.xfail(reason="bundles take one input")] if kind in _SEVERAL else [])
-    for kind in KINDS
-]
-
-
-@pytest.mark.parametrize("kind", WHOLE)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_whole_run_measures_how_far_all_outputs_are_from_the_baseline(kind: str, tmp_path: Path) -> None:
     assert main(command(tmp_path, kind, "passes.quantize.keep_float=never")) == 0
     found = Metrics.model_validate_json((tmp_path / "run" / "metrics.json").read_text())
     assert found.final is not None
     assert found.final.quality["cosine"].value > 0.99
     assert found.final.examples == {"a state": 20, "free height and width": 12}.get(kind, 24)
-    assert (tmp_path / "run" / "final" / "model.onnx").is_file()
+    assert main(["bundle", "verify", str(tmp_path / "run" / "final")]) == 0
