@@ -108,10 +108,13 @@ def command(folder: Path, kind: str, *more: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_whole_run_measures_how_far_all_outputs_are_from_the_baseline(kind: str, tmp_path: Path) -> None:
-    assert main(command(tmp_path, kind, "passes.quantize.keep_float=never")) == 0
+def test_a_whole_run_is_measured_bundled_and_proven_by_all_outputs(kind: str, tmp_path: Path) -> None:
+    proven = ["verify=[x86_avx2]", "verify_examples=4"]  # skipped where there is no emulator
+    assert main(command(tmp_path, kind, "passes.quantize.keep_float=never", *proven)) == 0
     found = Metrics.model_validate_json((tmp_path / "run" / "metrics.json").read_text())
     assert found.final is not None
     assert found.final.quality["cosine"].value > 0.99
     assert found.final.examples == {"a state": 20, "free height and width": 12}.get(kind, 24)
+    (proof,) = found.proofs
+    assert proof.status == "skipped" or (proof.status, proof.alike) == ("ok", 1.0)
     assert main(["bundle", "verify", str(tmp_path / "run" / "final")]) == 0

@@ -80,13 +80,26 @@ def examples_of(data: Dataset, wanted: int, task: Task | None = None) -> Example
     count = min(wanted, data.count(Split.EVALUATION))
     if count == 0:
         raise VerifyError("verify: the data has no evaluation examples to run")
-    labels = data.labels(Split.EVALUATION)
+    labels, rows = data.labels(Split.EVALUATION), list(range(count))
+    if not all(item.fixed for item in data.signature.inputs):
+        rows = _of_one_shape(data, rows)
 
     def batches() -> Iterator[Mapping[str, NDArray[Any]]]:
-        return (batch.inputs for batch in data.batches(Split.EVALUATION, 64, range(count)))
+        return (batch.inputs for batch in data.batches(Split.EVALUATION, 64, rows))
 
     digest = hashlib.sha256(f"{data.digest(Split.EVALUATION)} {count}".encode()).hexdigest()
-    return Examples(count, digest, data.signature, batches, None if labels is None else labels[:count], task)
+    return Examples(len(rows), digest, data.signature, batches, None if labels is None else labels[rows], task)
+
+
+def _of_one_shape(data: Dataset, rows: Sequence[int]) -> list[int]:
+    """Those of the examples that have the shape of most of them: every place is given one array for each input."""
+    found: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+    done = 0
+    for batch in data.batches(Split.EVALUATION, 64, rows):
+        shapes = tuple(value.shape[1:] for value in batch.inputs.values())
+        found.setdefault(shapes, []).extend(rows[done : done + len(batch)])
+        done += len(batch)
+    return max(found.values(), key=len)
 
 
 def examples_of_arrays(inputs: Mapping[str, NDArray[Any]], labels: NDArray[Any] | None) -> Examples:
