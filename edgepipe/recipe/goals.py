@@ -18,7 +18,7 @@ from edgepipe.contract import Measure, Task
 from edgepipe.contract.settings import Settings
 from edgepipe.errors import RecipeError
 from edgepipe.plugins import entries, find
-from edgepipe.records.figures import ALIKE, OLD_NAMES, TOLERATED
+from edgepipe.records.figures import ALIKE, OLD_NAMES, QUALITY_DROP, TOLERATED
 from edgepipe.records.metrics import Tolerance
 
 
@@ -58,7 +58,7 @@ class Goal(Settings):
 
 
 def goals_of(measures: Iterable[Measure]) -> dict[str, tuple[Any, Any]]:
-    """Fields of the goals that measures bring: each itself, its change, and `alike`."""
+    """Fields of the goals that measures bring: each itself, its change, that of the first, and `alike`."""
     fields: dict[str, tuple[Any, Any]] = {}
     share: dict[str, Any] = {"ge": 0, "le": 1}
     for item in measures:
@@ -69,6 +69,8 @@ def goals_of(measures: Iterable[Measure]) -> dict[str, tuple[Any, Any]]:
             float | None,
             Field(None, description=f"how much worse {item.title} is than the baseline's, at most"),
         )
+    worse = "how much worse the task's first measure is than the baseline's, at most; the same goal for every task"
+    fields[QUALITY_DROP] = (float | None, Field(None, description=worse))
     fields[ALIKE] = (float | None, Field(None, description="share answered as the baseline answers, at least", **share))
     return fields
 

@@ -34,6 +34,8 @@ COSTS: Mapping[str, Better] = {
 
 ALIKE = "alike"
 """The share of examples answered as the baseline answers."""
+QUALITY_DROP = "quality_drop"
+"""How much worse a task's first measure is than the baseline's; where that has no value, the next one's."""
 OLD_NAMES: Mapping[str, str] = {"agreement": ALIKE}
 """What people's recipes and baselines still call by another name."""
 
@@ -83,7 +85,7 @@ def tolerances(task: TaskRecord | None) -> dict[str, Tolerance]:
 
 def directions(task: TaskRecord | None) -> dict[str, Better]:
     """Which way every number of a run of this task is better."""
-    found: dict[str, Better] = {**COSTS, ALIKE: "higher"}
+    found: dict[str, Better] = {**COSTS, ALIKE: "higher", QUALITY_DROP: "lower"}
     for measure in task.measures if task else ():
         found |= {measure.name: measure.better, measure.change_name: "lower"}
     return found
@@ -114,6 +116,7 @@ def _costs(measured: Measurements | None, versus: Versus | None) -> Iterator[tup
 def _answers(
     task: TaskRecord | None, measured: Measurements | None, versus: Versus | None
 ) -> Iterator[tuple[str, tuple[float, Interval | None]]]:
+    first = True
     for measure in task.measures if task else ():
         score = measured.quality.get(measure.name) if measured else None
         if score is not None and score.value is not None:
@@ -121,6 +124,9 @@ def _answers(
         drop = versus.quality.get(measure.name) if versus else None
         if drop is not None and drop.drop is not None:
             yield measure.change_name, (drop.drop, drop.ci95)
+            if first:
+                yield QUALITY_DROP, (drop.drop, drop.ci95)
+            first = False
     if versus is not None and versus.alike is not None:
         yield ALIKE, (versus.alike, None)
 
@@ -130,4 +136,6 @@ def measure_of(task: TaskRecord | None, name: str) -> tuple[Measure | None, bool
     for measure in task.measures if task else ():
         if name in (measure.name, measure.change_name):
             return measure, name != measure.name
+    if name == QUALITY_DROP and task and task.measures:
+        return task.measures[0], True
     return None, False

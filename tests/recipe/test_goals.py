@@ -69,18 +69,25 @@ def test_the_goals_of_a_task_are_its_measures_their_changes_alike_and_the_costs(
 def test_a_goal_that_the_task_does_not_have_is_refused_with_those_that_it_has() -> None:
     told = refusal("task=regression", "goal.top1=0.5", "goal.times_smaler=2")
     assert (
-        "goal.top1: the task 'regression' has no such goal. It has alike, mae, mae_rise, r2, r2_drop, and the costs: "
-        "take one, or remove it: ~goal.top1. Found: 0.5."
+        "goal.top1: the task 'regression' has no such goal. It has alike, mae, mae_rise, quality_drop, r2, "
+        "r2_drop, and the costs: take one, or remove it: ~goal.top1. Found: 0.5."
     ) in told
     assert "goal.times_smaler: the task 'regression' has no such goal. Did you mean 'times_smaller'?" in told
 
 
 def test_a_goal_of_another_task_that_is_null_is_none() -> None:
-    argv = [item for item in PTQ if item != "~goal"]  # the recipe's file states a goal of classification
+    argv = [item for item in PTQ if item != "~goal"]
     with pytest.raises(RecipeError, match=r"goal.accuracy_drop: the task 'regression' has no such goal."):
-        compose([*argv, "task=regression"])
-    assert compose([*argv, "task=regression", "goal.accuracy_drop=null"])[0].goals == {"times_smaller": 3.5}
+        compose([*argv, "task=regression", "goal.accuracy_drop=0.1"])
+    found = compose([*argv, "task=regression", "goal.accuracy_drop=null"])[0].goals
+    assert found == {"times_smaller": 3.5, "quality_drop": 0.01}
     assert "goal.accuracy_dorp" in refusal("task=regression", "goal.accuracy_dorp=null")
+
+
+@pytest.mark.parametrize("task", ["agreement", "classification", "embedding", "multilabel", "regression"])
+def test_the_goal_of_the_general_recipe_is_one_of_every_task(task: str) -> None:
+    argv = [item for item in PTQ if item != "~goal"]
+    assert compose([*argv, f"task={task}"])[0].goals == {"times_smaller": 3.5, "quality_drop": 0.01}
 
 
 def test_without_a_task_a_goal_of_any_task_is_taken_and_no_other() -> None:

@@ -24,6 +24,7 @@ def test_measures_their_changes_alike_and_costs_have_one_name_each() -> None:
     found = numbers(TASK, *known())
     assert found["f1"] == Number(0.5, "higher", (0.4, 0.6), tolerances(TASK)["f1"])
     assert found["f1_drop"] == Number(0.1, "lower", (0.0, 0.2), tolerances(TASK)["f1_drop"])
+    assert found["quality_drop"][:3] == (0.1, "lower", (0.0, 0.2))  # that of the headline, whatever the task
     assert (found["alike"].value, found["alike"].better) == (0.9, "higher")
     assert {name: found[name].value for name in ("macs", "int8_share.conv", "times_smaller", "times_faster")} == {
         "macs": 7.0,
@@ -52,5 +53,6 @@ def test_a_number_leads_back_to_its_measure() -> None:
         measure, change = measure_of(TASK, name)
         assert measure is not None
         assert (measure.name, change) == ("far", changed)
+    assert measure_of(TASK, "quality_drop") == (F1, True)
     assert measure_of(TASK, "size_bytes") == (None, False)
     assert measure_of(None, "far") == (None, False)

@@ -8,7 +8,7 @@ from edgepipe.contract import Measure
 from edgepipe.engine.judge import judged
 from edgepipe.plugins import entries, find
 from edgepipe.recipe.goals import Goal, goals_of
-from edgepipe.records.figures import COSTS, TOLERATED, directions, numbers, tolerances
+from edgepipe.records.figures import COSTS, QUALITY_DROP, TOLERATED, directions, numbers, tolerances
 from edgepipe.records.gate import Baseline, Expected, Verdict, compare
 from edgepipe.records.metrics import Environment, Estimate, GoalResult, Inputs, Measurements, Metrics, Versus
 from edgepipe.records.pareto import objectives_of
@@ -43,6 +43,8 @@ def _known(task: TaskRecord, name: str, value: float) -> tuple[Measurements, Ver
     found: dict[str, object] = {head: {tail: value} if tail else value}
     score = {each.name: {"value": value, "better": each.better} for each in task.measures if each.name == name}
     drop = {each.name: {"drop": value} for each in task.measures if each.change_name == name}
+    if name == QUALITY_DROP:
+        drop = {task.measures[0].name: {"drop": value}}
     said = {key: item for key, item in found.items() if key in Measurements.model_fields}
     against = {key: item for key, item in found.items() if key in Versus.model_fields}
     return (
