@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
-from edgepipe.contract import Format, Job, Pass, Settings, Split
+from edgepipe.contract import Job, Pass, Settings, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
-from edgepipe.errors import PassError, RecipeError
+from edgepipe.errors import PassError
+from edgepipe.formats.export import ONNX, Wanted, chosen, write_as
 from edgepipe.onnx.clean import clean
 from edgepipe.onnx.written import write
-from edgepipe.plugins import find
 
 if TYPE_CHECKING:
     from edgepipe.onnx.answers import NamedAnswers
-
-_ONNX = "onnx"
-"""What every run writes; no format of the registry."""
-
-
-def _formats(chosen: Sequence[str | Mapping[str, JsonValue]]) -> dict[str, Format]:
-    """The formats beside ONNX, by name.
-
-    Raises:
-        ValueError: one is unknown, named twice, or has settings that it does not take.
-    """
-    found: dict[str, Format] = {}
-    for each in chosen:
-        settings = dict(each) if isinstance(each, Mapping) else {"name": each}
-        name = settings.pop("name", None)
-        if name == _ONNX and not settings:
-            continue
-        try:
-            kind = find("formats", name)
-        except RecipeError as error:
-            raise ValueError(str(error)) from None
-        if str(name) in found:
-            raise ValueError(f"'{name}' is named twice")
-        found[str(name)] = kind.model_validate(settings)
-    return found
 
 
 class Export(Pass):
@@ -60,13 +33,18 @@ class Export(Pass):
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
 
     formats: tuple[str | dict[str, JsonValue], ...] = Field(
-        (_ONNX,),
+        (ONNX,),
         min_length=1,
         description="onnx is always written; the others as `edgepipe list formats` shows them, by name or as "
         "{name: ..., its settings}",
     )
     batch: Literal["keep", "dynamic"] | Annotated[int, Field(ge=1)] = Field(
         "keep", description="batch axis: keep, dynamic, or a fixed number"
+    )
+    shapes: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        {},
+        description="numbers for axes with names, as in {length: 128}, in the files of other formats, of which some "
+        "need them; model.onnx keeps its axes free",
     )
     opset: int | None = Field(None, ge=13, le=23, description="convert to this operator set; null: as it is")
     tolerance: float = Field(1e-3, gt=0, description="largest logit difference, as a share of the largest logit")
@@ -81,11 +59,17 @@ class Export(Pass):
     @field_validator("formats")
     @classmethod
     def _known_formats(cls, value: tuple[str | dict[str, JsonValue], ...]) -> tuple[str | dict[str, JsonValue], ...]:
-        _formats(value)
+        chosen(value)
         return value
 
+    @model_validator(mode="after")
+    def _shapes_of_a_format(self) -> Export:
+        if self.shapes and not chosen(self.formats):
+            raise ValueError("shapes are those of the files of other formats: name one in formats, or leave shapes out")
+        return self
+
     def uses(self) -> tuple[Settings, ...]:
-        return tuple(_formats(self.formats).values())
+        return tuple(chosen(self.formats).values())
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         from onnx import version_converter
@@ -120,9 +104,10 @@ class Export(Pass):
         file = job.out / ONNX_FILE
         write(network, file, job.label)
         job.facts["parity"] = self._exact(source, file, job)
+        asked = Wanted(self.tolerance, self.agreement, self.shapes)
         others: dict[str, JsonValue] = {}
-        for name, form in _formats(self.formats).items():
-            others |= self._other(name, form, source, file, job)
+        for name, form in chosen(self.formats).items():
+            others[name] = write_as(name, form, source, file, model.signature, asked, job)
         if others:
             job.facts["formats"] = others
         return job.seal(Kind.ONNX, model.signature)
@@ -134,28 +119,3 @@ class Export(Pass):
         job.progress(0.5, f"comparing {file.name}")
         what = f"{job.label}: {file.name}"
         return dict(check_parity(source, file, job.data, tolerance=self.tolerance, examples=256, what=what))
-
-    def _other(self, name: str, form: Format, source: NamedAnswers, file: Path, job: Job) -> dict[str, JsonValue]:
-        """Write the file of another runtime, compare it there, and say what is worth recording, by its name."""
-        from edgepipe.formats.parity import compare
-        from edgepipe.onnx.answers import named_answers
-        from edgepipe.quant.place.layers import int8_layers
-
-        for module, remedy in form.needs.items():
-            if importlib.util.find_spec(module) is None:
-                raise PassError(f"{job.label}: {name} needs {module}, not installed here: {remedy}")
-        job.progress(0.7, f"writing {name}")
-        int8 = int8_layers(file)
-        written = form.write(file, job.out, int8)
-        parity = compare(
-            source if form.exact else named_answers(file),
-            written.answers,
-            job.data,
-            int8=int8 > 0 and not form.exact,
-            tolerance=self.tolerance,
-            agreement=self.agreement,
-            examples=256,
-            what=f"{job.label}: {written.files[0].name}",
-        )
-        files: dict[str, JsonValue] = {path.name: path.stat().st_size for path in written.files}
-        return {name: {"files": files, **written.facts, "parity": dict(parity)}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.errors import ParityError, PassError
 from edgepipe.formats.asking import Ends, one_by_one
 from edgepipe.onnx.answers import named_answers
+from edgepipe.onnx.session import Session
 from edgepipe.passes.export import Export
 from tests.onnx import networks
 from tests.registered import register
@@ -41,6 +42,16 @@ class Strange(Toy):
     """Needs what nobody has."""
 
     needs: ClassVar[dict[str, str]] = {"no_such_module": "pip install it"}  # type: ignore[misc]
+
+
+class Rigid(Toy):
+    """Knows numbers as axes only."""
+
+    fixed_shapes: ClassVar[bool] = True
+
+    def write(self, onnx: Path, out: Path, int8_layers: int) -> Written:
+        assert all(isinstance(axis, int) for item in Session(onnx).inputs for axis in (item.shape or ())[1:])
+        return super().write(onnx, out, int8_layers)
 
 
 class Named:
@@ -78,7 +89,7 @@ TOKENS = {
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
-    register(monkeypatch, "formats", toy=f"{__name__}:Toy", strange=f"{__name__}:Strange")
+    register(monkeypatch, "formats", toy=f"{__name__}:Toy", strange=f"{__name__}:Strange", rigid=f"{__name__}:Rigid")
 
 
 def exported(folder: Path, data: Named, settings: Export, model: Path) -> tuple[Artifact, dict[str, Any]]:
@@ -114,6 +125,49 @@ def test_every_run_of_a_state_is_compared(tmp_path: Path) -> None:
     _, facts = exported(tmp_path, data, Export(formats=("ort", "toy")), model)
     assert facts["parity"]["examples"] == 36
     assert facts["formats"]["ort"]["parity"]["largest_difference"] < 1e-5
+
+
+def of_any_length() -> Named:
+    data = Named(TOKENS)
+    free = tuple(item.model_copy(update={"shape": ("length",)}) for item in data.signature.inputs)
+    data.signature = data.signature.model_copy(update={"inputs": free})
+    return data
+
+
+def test_a_free_axis_has_a_number_in_the_files_of_formats_and_its_name_in_the_model(tmp_path: Path) -> None:
+    model = networks.encoder(tmp_path / "m.onnx")
+    settings = Export(formats=("ort", "rigid"), shapes={"length": 5})
+    done, facts = exported(tmp_path, of_any_length(), settings, model)
+    assert [item.shape for item in Session(done.onnx).inputs] == [("batch", "length")] * 3
+    assert [item.shape for item in Session(done.path / "model.toy").inputs] == [("batch", 5)] * 3
+    assert [item.shape for item in Session(done.path / "model.ort").inputs] == [("batch", 5)] * 3
+    for name in ("ort", "rigid"):
+        assert facts["formats"][name]["shapes"] == {"length": 5}
+        assert facts["formats"][name]["parity"]["examples"] == 12
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (Export(formats=("ort",), shapes={"lenght": 5}), "no axis 'lenght': its axes with names are length"),
+        (Export(formats=("ort",), shapes={"length": 7}), "no evaluation example has length 7"),
+    ],
+)
+def test_numbers_for_no_axis_or_of_no_example_are_refused(settings: Export, said: str, tmp_path: Path) -> None:
+    with pytest.raises(PassError, match=f"passes.export.shapes: .*{said}"):
+        exported(tmp_path, of_any_length(), settings, networks.encoder(tmp_path / "m.onnx"))
+
+
+def test_a_format_that_takes_numbers_only_is_refused_a_free_axis_by_name(tmp_path: Path) -> None:
+    model = networks.encoder(tmp_path / "m.onnx")
+    wanted = r"rigid needs a number for every axis, and the model leaves length free: set passes\.export\.shapes="
+    with pytest.raises(PassError, match=wanted):
+        exported(tmp_path, of_any_length(), Export(formats=(cast(Any, "rigid"),)), model)
+
+
+def test_numbers_for_axes_without_another_format_do_nothing_and_are_refused() -> None:
+    with pytest.raises(ValidationError, match="name one in formats"):
+        Export(shapes={"length": 5})
 
 
 def test_settings_of_a_format_reach_it_and_a_wrong_answer_fails_the_export(tmp_path: Path) -> None:
