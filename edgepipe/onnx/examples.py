@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ _Shape = tuple[int, ...]
 ExampleShapes = _Shape | Mapping[str, _Shape]
 """Of an example, by input, without the axis that counts them; the shape alone for a network with one input."""
 _Able = dict[int, int | str | None]
+_BATCH = re.compile(r"batch|^(n|b|bs|bsz|examples|samples)$", re.IGNORECASE)
+"""Names that exporters and people give to the axis that counts examples."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,9 @@ class Places:
 def places(inputs: Sequence[Tensor], shapes: Mapping[str, _Shape], what: str) -> Places:
     """Where examples of these shapes, by input and without the axis that counts them, stand.
 
-    Where an input lets several axes count them, as (1, batch, 8) does examples of (1, 8), the first axes do where they
-    say the same of all inputs; else those of a name that all have; else the first where all take any number; else of
-    each input one that takes any.
+    Where an input lets several axes count them, as (1, batch, 8) does examples of (1, 8), one called batch does.
+    Else the first axes do where they say the same of all inputs; else those of a name that all have; else the first
+    where all take any number; else of each input one that takes any.
 
     Args:
         what: names the network in messages.
@@ -86,6 +89,7 @@ def places(inputs: Sequence[Tensor], shapes: Mapping[str, _Shape], what: str) ->
 
 def _together(able: Mapping[str, _Able]) -> dict[str, int | None]:
     """One axis of each input, so that all of them count the same examples."""
+    able = {name: _called_batch(found) or found for name, found in able.items()}
     firsts = [found.get(0, "") for found in able.values()]  # "": no axis has this name
     if len(able) < 2 or (len(set(firsts)) == 1 and firsts[0] not in (None, "")):
         return {name: next(iter(found)) for name, found in able.items()}
@@ -96,6 +100,11 @@ def _together(able: Mapping[str, _Able]) -> dict[str, int | None]:
     if all(first is None or (first and isinstance(first, str)) for first in firsts):
         return dict.fromkeys(able, 0)
     return {name: _freest(found) for name, found in able.items()}
+
+
+def _called_batch(found: _Able) -> _Able:
+    """Those of the axes whose name says that they count examples: (time, batch, 8) is said of its second axis."""
+    return {axis: label for axis, label in found.items() if isinstance(label, str) and _BATCH.search(label)}
 
 
 def _axis_of(found: _Able, label: int | str | None) -> int:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
 
 from edgepipe.bundle.build import FILES, build
 from edgepipe.bundle.manifest import BUNDLE_FILE, Bundle, read_bundle, seal_bundle
@@ -98,3 +100,21 @@ def test_a_bundle_of_the_version_before_is_still_verified_and_run_on_devices(tmp
     said = json.loads(example(tmp_path, "--json", "--runs", "1").stdout)
     assert (said["golden"], said["runs"]) == ("ok", 1)
     assert Signature(input_shape=rows["x"].shape[1:]).input_shape == (3, 6, 8)
+
+
+def test_of_outputs_as_long_as_each_example_has_them_one_example_is_golden(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("NonZero", ["r"], ["found"])]
+    ends = [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 16))]
+    outs = [helper.make_tensor_value_info("found", TensorProto.INT64, (2, "count"))]
+    graph = helper.make_graph(nodes, "main", ends, outs)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "model.onnx"
+    )
+    data = Named({"x": np.random.default_rng(0).standard_normal((12, 16)).astype(np.float32)})
+    build(tmp_path, "toy", data.signature, data, browser=False)  # type: ignore[arg-type]
+    with np.load(tmp_path / "golden.npz") as golden:
+        assert len(golden["inputs"]) == len(golden["outputs"]) == 1
+        assert golden["outputs"].shape[2] == int((golden["inputs"] > 0).sum())
+    assert problems(tmp_path)[1] == []
+    said = example(tmp_path, "--json", "--runs", "2")
+    assert json.loads(said.stdout)["golden"] == "ok", said.stderr

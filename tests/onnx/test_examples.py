@@ -29,7 +29,9 @@ def axes(shapes: dict[str, tuple[tuple[int | str | None, ...] | None, tuple[int,
         ({"x": (("n", 3, "h", "w"), (3, 8, 8))}, ({"x": 0}, None)),
         ({"x": ((16, 3, 8, 8), (3, 8, 8))}, ({"x": 0}, 16)),
         ({"x": ((1, "length"), (1,))}, ({"x": 0}, 1)),  # a single input counts first where it may
-        ({"x": ((20, "n", 4), (20, 4))}, ({"x": 0}, 20)),
+        ({"x": ((20, "n", 4), (20, 4))}, ({"x": 1}, None)),  # but one that is called so does before
+        ({"x": (("time", "batch", 6), (9, 6))}, ({"x": 1}, None)),
+        ({"x": (("time", "row", 6), (9, 6))}, ({"x": 0}, None)),
         ({"x": ((2, "n", 4), (2, 4)), "y": (("n", 7), (7,))}, ({"x": 1, "y": 0}, None)),
         ({"x": (None, (3,))}, ({"x": 0}, None)),
         ({"x": ((3, 8, 8), (3, 8, 8))}, ({"x": None}, 1)),  # no axis counts: one example, as it is
