@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import JsonValue
 
-from edgepipe.contract import Format, Job, Signature
+from edgepipe.contract import Format, Job
 from edgepipe.errors import PassError, RecipeError
-from edgepipe.formats.fixed import fixed, free_axes
+from edgepipe.formats.fixed import declared, fixed, free_axes
 from edgepipe.plugins import find
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ class Wanted(NamedTuple):
     shapes: Mapping[str, int]
 
 
-def write_as(
-    name: str, form: Format, source: NamedAnswers, file: Path, signature: Signature, wanted: Wanted, job: Job
-) -> JsonValue:
+def write_as(name: str, form: Format, source: NamedAnswers, file: Path, wanted: Wanted, job: Job) -> JsonValue:
     """Write the file of another runtime, compare it there, and say what is worth recording.
 
     Args:
@@ -69,7 +67,8 @@ def write_as(
     for module, remedy in form.needs.items():
         if importlib.util.find_spec(module) is None:
             raise PassError(f"{job.label}: {name} needs {module}, not installed here: {remedy}")
-    free = [axis for axis in free_axes(signature) if axis not in wanted.shapes]
+    inputs = declared(file, job.data)
+    free = [axis for axis in free_axes(inputs) if axis not in wanted.shapes]
     if form.fixed_shapes and free:
         example = ", ".join(f"{axis}: 128" for axis in free)
         raise PassError(
@@ -77,7 +76,7 @@ def write_as(
             f"passes.{job.label}.shapes={{{example}}}, with lengths that evaluation examples have"
         )
     job.progress(0.7, f"writing {name}")
-    with fixed(file, job.data, signature, wanted.shapes, job.label) as given:
+    with fixed(file, job.data, inputs, wanted.shapes, job.label) as given:
         int8 = int8_layers(given.file)
         written = form.write(given.file, job.out, int8)
         parity = compare(

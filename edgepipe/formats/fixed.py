@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from edgepipe.base.scratch import scratch
-from edgepipe.contract import Batch, Dataset, Signature, Split, Tensor
+from edgepipe.contract import Batch, Dataset, Split, Tensor
 from edgepipe.contract.artifact import ONNX_FILE
 from edgepipe.errors import PassError
 from edgepipe.onnx.fixed_axes import fix_axes
+from edgepipe.onnx.session import Session
+from edgepipe.onnx.session_options import asking
 
 _AT_ONCE = 64
 
@@ -25,28 +27,47 @@ class From(NamedTuple):
     data: Dataset
 
 
-def free_axes(signature: Signature) -> list[str]:
+def declared(file: Path, data: Dataset) -> tuple[Tensor, ...]:
+    """What a graph says of one example of each input that the data gives: axes with names are free."""
+    session = Session(file, asking())
+    given = session.named(next(data.batches(Split.EVALUATION, 1, [0])).inputs)
+    counting = session.places(given).axes
+    found = []
+    for item in session.inputs:
+        shape = item.shape if item.shape is not None else given[item.name].shape
+        axes = [axis if axis is not None else f"axis {place}" for place, axis in enumerate(shape)]
+        if (place := counting[item.name]) is not None:
+            del axes[place]
+        found.append(Tensor(name=item.name, dtype=given[item.name].dtype.name, shape=tuple(axes)))
+    return tuple(found)
+
+
+def free_axes(inputs: Sequence[Tensor]) -> list[str]:
     """Names of axes whose length differs from example to example, in the order of the inputs."""
-    return list(dict.fromkeys(axis for item in signature.inputs for axis in item.shape if isinstance(axis, str)))
+    return list(dict.fromkeys(axis for item in inputs for axis in item.shape if isinstance(axis, str)))
 
 
 @contextmanager
-def fixed(file: Path, data: Dataset, signature: Signature, lengths: Mapping[str, int], label: str) -> Iterator[From]:
+def fixed(
+    file: Path, data: Dataset, inputs: Sequence[Tensor], lengths: Mapping[str, int], label: str
+) -> Iterator[From]:
     """The file itself where no length is given, else a copy of it with these lengths, for as long as the block runs.
 
+    Args:
+        inputs: as `declared` tells them.
     Raises:
         PassError: an axis has no such name, or no evaluation example is of these lengths.
     """
     if not lengths:
         yield From(file, data)
         return
-    names = free_axes(signature)
+    names = free_axes(inputs)
     if strange := sorted(lengths.keys() - set(names)):
         there = f"its axes with names are {', '.join(names)}" if names else "all of its axes are numbers already"
         raise PassError(f"passes.{label}.shapes: the model has no axis '{strange[0]}': {there}")
     wanted = [
         item.model_copy(update={"shape": tuple(lengths.get(axis, axis) for axis in item.shape)})  # type: ignore[arg-type]
-        for item in signature.inputs
+        for item in inputs
     ]
     some = OfShape(data, wanted)
     if not some.rows:

@@ -53,10 +53,13 @@ def compare(
     kept: dict[str, Kept] = {}
     for name in source.outputs:
         of = f"of its output '{name}' " if len(source.outputs) > 1 else ""
-        wanted, got = (_flat([part[side][name] for part in parts]) for side in (0, 1))
-        if wanted is None or got is None or wanted.shape != got.shape or not np.isfinite(got).all():
-            shapes = [None if each is None else each.shape for each in (got, wanted)]
-            raise ParityError(f"{what}: {of}answers have shape {shapes[0]} against {shapes[1]}, or are not finite")
+        pairs = [(part[0][name], part[1][name]) for part in parts]
+        odd = next(((b.shape, a.shape) for a, b in pairs if a.shape != b.shape), None)
+        if odd is not None:
+            raise ParityError(f"{what}: {of}answers have shape {odd[0]} against {odd[1]}")
+        wanted, got = (_flat([pair[side] for pair in pairs]) for side in (0, 1))
+        if not np.isfinite(got).all():
+            raise ParityError(f"{what}: {of}answers are not finite")
         kept[name] = _kept(wanted, got)
         task = data.signature.task if wanted.shape[1] > 1 else "regression"
         figures = kept[name]
@@ -76,12 +79,11 @@ def compare(
     }
 
 
-def _flat(parts: list[NDArray[Any]]) -> NDArray[Any] | None:
-    """(n, values), or None where answers of different examples have different sizes."""
+def _flat(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """(n, values); where answers of different examples have different sizes, the shorter ones end in zeros."""
     rows = [part.reshape(len(part), -1) for part in parts]
-    if len({row.shape[1] for row in rows}) != 1:
-        return None
-    whole = np.concatenate(rows)
+    most = max(row.shape[1] for row in rows)
+    whole = np.concatenate([np.pad(row, ((0, 0), (0, most - row.shape[1]))) for row in rows])
     return whole if whole.dtype.kind == "f" else whole.astype(np.float64)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from edgepipe.contract import Job, Pass, Settings, Split
-from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind, canonical_json
 from edgepipe.errors import PassError
 from edgepipe.formats.export import ONNX, Wanted, chosen, write_as
 from edgepipe.onnx.clean import clean
@@ -17,6 +17,10 @@ from edgepipe.onnx.written import write
 
 if TYPE_CHECKING:
     from edgepipe.onnx.answers import NamedAnswers
+
+
+FORMATS_FILE = "formats.json"
+"""What `job.facts` says of the formats, beside their files."""
 
 
 class Export(Pass):
@@ -107,9 +111,11 @@ class Export(Pass):
         asked = Wanted(self.tolerance, self.agreement, self.shapes)
         others: dict[str, JsonValue] = {}
         for name, form in chosen(self.formats).items():
-            others[name] = write_as(name, form, source, file, model.signature, asked, job)
+            others[name] = write_as(name, form, source, file, asked, job)
         if others:
             job.facts["formats"] = others
+        if self.shapes:  # deployed with the files, of which nothing else says so
+            (job.out / FORMATS_FILE).write_text(canonical_json(others), encoding="utf-8")
         return job.seal(Kind.ONNX, model.signature)
 
     def _exact(self, source: NamedAnswers, file: Path, job: Job) -> dict[str, JsonValue]:

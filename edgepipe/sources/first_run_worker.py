@@ -64,7 +64,7 @@ def _run(file: Path, folder: Path, asked: dict[str, Any], ends: float) -> None:
 
     And on many together, for sizes may be powers of their number; as many as a network may need the time for.
     """
-    session = Session(file, asking())
+    session = Session(file, asking(), name=asked.get("shown"))
     if asked["state"]:
         session = SequenceSession(file, asked["state"], asked["steps"], asking())
     answers = NamedAnswers(session, [item.name for item in session.outputs if item.dtype is not None])

@@ -116,6 +116,7 @@ def _fitting(answers: Answers, targets: Targets) -> NDArray[np.float32]:
     if truth.shape != answers["values"].shape:
         raise MeasureError(
             f"the model gives {answers['values'].shape[1]} values for an example, compared with {truth.shape[1]}: "
-            "labels are (examples,) or (examples, values). Float labels mean a regression: save classes as int64"
+            "labels are (examples,) or (examples, values). Where they are classes, save them as int64 and leave "
+            "task=regression out"
         )
     return truth

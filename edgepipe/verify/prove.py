@@ -72,6 +72,8 @@ class Examples:
 def examples_of(data: Dataset, wanted: int, task: Task | None = None) -> Examples:
     """The first `wanted` evaluation examples, in the order of the data: pictures are dealt out by class already.
 
+    Of examples that differ in shape, the first of the commonest one.
+
     Args:
         task: the recipe's; None: that of the data.
     Raises:
@@ -82,7 +84,7 @@ def examples_of(data: Dataset, wanted: int, task: Task | None = None) -> Example
         raise VerifyError("verify: the data has no evaluation examples to run")
     labels, rows = data.labels(Split.EVALUATION), list(range(count))
     if not all(item.fixed for item in data.signature.inputs):
-        rows = _of_one_shape(data, rows)
+        rows = _of_one_shape(data, range(data.count(Split.EVALUATION)))[:count]
 
     def batches() -> Iterator[Mapping[str, NDArray[Any]]]:
         return (batch.inputs for batch in data.batches(Split.EVALUATION, 64, rows))

@@ -32,7 +32,7 @@ class OfTwoLengths:
 
 def test_examples_of_other_lengths_are_left_out() -> None:
     data = OfTwoLengths()
-    assert free_axes(data.signature) == ["length"]
+    assert free_axes(data.signature.inputs) == ["length"]
     some = OfShape(data, [Tensor(name="x", shape=(5, 2))])
     assert (some.rows, some.count(Split.EVALUATION), some.count(Split.CALIBRATION)) == ([2, 3, 4], 3, 0)
     assert [int(batch.only[0, 0, 0]) for batch in some.batches(Split.EVALUATION, 1, [2, 0])] == [4, 2]
@@ -40,5 +40,5 @@ def test_examples_of_other_lengths_are_left_out() -> None:
 
 def test_without_numbers_the_file_is_written_from_as_it_is(tmp_path: Path) -> None:
     data, file = OfTwoLengths(), networks.encoder(tmp_path / "m.onnx")
-    with fixed(file, data, data.signature, {}, "export") as given:
+    with fixed(file, data, data.signature.inputs, {}, "export") as given:
         assert given == (file, data)

@@ -96,3 +96,20 @@ def test_every_output_of_several_inputs_is_compared_and_the_wrong_one_is_named(t
     factor = -1.0
     with pytest.raises(ParityError, match="of its output 'pooled'"):
         compare(source, other, Tokens("agreement"), **settings)  # type: ignore[arg-type]
+
+
+def test_outputs_as_long_as_each_example_is_are_compared_example_by_example(tmp_path: Path) -> None:
+    class OfTwoLengths(Tokens):
+        def batches(self, _split, _size, indices=None):  # type: ignore[no-untyped-def]
+            for index in range(6) if indices is None else indices:
+                yield Batch({name: np.full((1, 3 + index % 2), index % 2) for name in ("ids", "mask", "types")})
+
+    source = named_answers(networks.encoder(tmp_path / "m.onnx"))
+    settings = {"int8": False, "tolerance": 1e-3, "agreement": 0.98, "examples": 6, "what": "ort"}
+    assert compare(source, source, OfTwoLengths("agreement"), **settings)["largest_difference"] == 0  # type: ignore[arg-type]
+
+    def cut(rows):  # type: ignore[no-untyped-def]
+        return {name: value[:, :3] for name, value in source(rows).items()}
+
+    with pytest.raises(ParityError, match="have shape"):
+        compare(source, cut, OfTwoLengths("agreement"), **settings)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -134,13 +135,21 @@ def of_any_length() -> Named:
     return data
 
 
-def test_a_free_axis_has_a_number_in_the_files_of_formats_and_its_name_in_the_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize("data", [of_any_length(), Named(TOKENS)], ids=["a folder of any lengths", "all alike"])
+def test_a_free_axis_has_a_number_in_the_files_of_formats_and_its_name_in_the_model(
+    data: Named, tmp_path: Path
+) -> None:
     model = networks.encoder(tmp_path / "m.onnx")
     settings = Export(formats=("ort", "rigid"), shapes={"length": 5})
-    done, facts = exported(tmp_path, of_any_length(), settings, model)
+    done, facts = exported(tmp_path, data, settings, model)
     assert [item.shape for item in Session(done.onnx).inputs] == [("batch", "length")] * 3
     assert [item.shape for item in Session(done.path / "model.toy").inputs] == [("batch", 5)] * 3
     assert [item.shape for item in Session(done.path / "model.ort").inputs] == [("batch", 5)] * 3
+    said = json.loads((done.path / "formats.json").read_text())
+    assert {name: (list(found["files"]), found["shapes"]) for name, found in said.items()} == {
+        "ort": (["model.ort", "required_operators.config"], {"length": 5}),
+        "rigid": (["model.toy"], {"length": 5}),
+    }
     for name in ("ort", "rigid"):
         assert facts["formats"][name]["shapes"] == {"length": 5}
         assert facts["formats"][name]["parity"]["examples"] == 12
