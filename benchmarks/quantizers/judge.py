@@ -89,7 +89,7 @@ class Judge:
         self._targets = targets
         work.mkdir(parents=True, exist_ok=True)
         chosen = next(data.batches(Split.EVALUATION, old_cpu_pictures, range(old_cpu_pictures)))
-        np.save(work / "pictures.npy", chosen.inputs, allow_pickle=False)
+        np.save(work / "pictures.npy", chosen.only, allow_pickle=False)
         assert chosen.labels is not None
         self._labels = chosen.labels
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from edgepipe.contract.settings import Settings
+from edgepipe.errors import MeasureError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,9 +166,20 @@ class Task(Settings):
         return len(next(iter(answers.values())))
 
     def join(self, parts: Sequence[Answers]) -> Answers:
-        """The answers of several batches as those of one."""
+        """The answers of several batches as those of one.
+
+        Raises:
+            MeasureError: those of different examples have different shapes.
+        """
         import numpy as np
 
+        for name in parts[0]:
+            shapes = sorted({part[name].shape[1:] for part in parts})
+            if len(shapes) > 1:
+                raise MeasureError(
+                    f"answers have another shape for each example ({list(shapes[0])}, {list(shapes[1])}), "
+                    "and this task compares answers of one: set task=agreement, or give examples of one shape"
+                )
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def possible(self, answers: Answers, count: int) -> bool:

@@ -19,6 +19,7 @@ from edgepipe.measure.latency import latency, paired_latency
 from edgepipe.measure.macs import layers
 from edgepipe.measure.memory import probe
 from edgepipe.measure.outputs import output_changes
+from edgepipe.measure.promised import figures, share_alike
 from edgepipe.measure.settings import MeasureSettings
 from edgepipe.measure.wrong import wrong_answers
 from edgepipe.onnx.graph import Graph
@@ -125,13 +126,13 @@ def _quality(
     record = TaskRecord.of(data.signature.task, task)
     before = answers if baseline is None else baseline.answers
     targets = targets_of(task, data, before)
-    measured = {} if targets is None else task.measured(answers, targets)
+    measured = {} if targets is None else figures(task, "measured", task.measured(answers, targets))
     if baseline is None:
         same = {name: Figure(0.0, (0.0, 0.0)) for name, figure in measured.items() if figure.value is not None}
         return record.scores(measured), {"alike": 1.0, "quality": record.drops(same)}, []
-    compared = {} if targets is None else task.compared(answers, before, targets)
+    compared = {} if targets is None else figures(task, "compared", task.compared(answers, before, targets))
     wrong = [] if targets is None else wrong_answers(task, answers, before, targets, data, most=most_wrong)
-    alike = float(task.alike(answers, before).mean())
+    alike = share_alike(task, task.alike(answers, before), task.count(answers))
     return record.scores(measured), {"alike": alike, "quality": record.drops(compared)}, wrong
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgepipe.contract import Measure, Task
+from edgepipe.errors import MeasureError
 from edgepipe.tasks.embedding import Embedding
 
 
@@ -29,6 +30,12 @@ def test_answers_of_batches_are_joined_counted_and_checked_by_their_first_axis()
     assert not task.possible(joined, 3)
     assert not task.possible({"values": np.full((4, 2), np.nan)}, 4)
     assert not task.possible({}, 0)
+
+
+def test_answers_of_another_shape_for_each_example_are_refused_with_the_task_that_takes_them() -> None:
+    parts = [{"values": np.ones((1, size), np.float32)} for size in (2, 3)]
+    with pytest.raises(MeasureError, match="set task=agreement"):
+        Embedding().join(parts)
 
 
 def test_a_task_that_does_not_train_says_so() -> None:
