@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -124,8 +125,7 @@ def _settings_table(kind: type[BaseModel]) -> Table:
     for name, field in kind.model_fields.items():
         if name == "trust_code":
             continue
-        annotation = str(field.annotation) if "[" in str(field.annotation) or "|" in str(field.annotation) else None
-        kind_name = (annotation or _type_name(field.annotation)).replace("typing.", "").replace("None", "null")
+        kind_name = type_name(field.annotation)
         default = (
             "required" if field.is_required() else json.dumps(field.get_default(call_default_factory=True), default=str)
         )
@@ -133,8 +133,20 @@ def _settings_table(kind: type[BaseModel]) -> Table:
     return table
 
 
-def _type_name(annotation: Any) -> str:
-    return getattr(annotation, "__name__", None) or str(annotation).replace("typing.", "").replace("NoneType", "null")
+def type_name(annotation: Any) -> str:
+    """The type of a setting as people write it: `int | null`, `dict[str, int]`; constraints are left out."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_name(inner[0])
+    if origin in (Union, UnionType):
+        return " | ".join(map(type_name, inner))
+    if origin is Literal:
+        return " | ".join(map(repr, inner)).replace("None", "null")
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(map(type_name, inner))}]"
+    if annotation in (None, type(None)):
+        return "null"
+    return "..." if annotation is Ellipsis else getattr(annotation, "__name__", None) or str(annotation)
 
 
 def _first_line(text: str | None) -> str:
