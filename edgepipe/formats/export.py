@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from edgepipe.contract import Format, Job
 from edgepipe.errors import PassError, RecipeError
-from edgepipe.formats.fixed import declared, fixed, free_axes
+from edgepipe.formats.fixed import From, declared, free_axes
 from edgepipe.plugins import find
 
 if TYPE_CHECKING:
@@ -51,11 +51,14 @@ class Wanted(NamedTuple):
     shapes: Mapping[str, int]
 
 
-def write_as(name: str, form: Format, source: NamedAnswers, file: Path, wanted: Wanted, job: Job) -> JsonValue:
+def write_as(
+    name: str, form: Format, source: NamedAnswers, file: Path, given: From, wanted: Wanted, job: Job
+) -> JsonValue:
     """Write the file of another runtime, compare it there, and say what is worth recording.
 
     Args:
         source: answers of the model that was exported; `file`: the ONNX file that was written of it.
+        given: what the format is written from and compared on.
     Raises:
         PassError: something is missing here, an axis has no number, or the format cannot express the model.
         ParityError: it answers otherwise.
@@ -67,28 +70,25 @@ def write_as(name: str, form: Format, source: NamedAnswers, file: Path, wanted: 
     for module, remedy in form.needs.items():
         if importlib.util.find_spec(module) is None:
             raise PassError(f"{job.label}: {name} needs {module}, not installed here: {remedy}")
-    inputs = declared(file, job.data)
-    free = [axis for axis in free_axes(inputs) if axis not in wanted.shapes]
-    if form.fixed_shapes and free:
+    if form.fixed_shapes and (free := free_axes(declared(given.file, given.data))):
         example = ", ".join(f"{axis}: 128" for axis in free)
         raise PassError(
             f"{job.label}: {name} needs a number for every axis, and the model leaves {', '.join(free)} free: set "
             f"passes.{job.label}.shapes={{{example}}}, with lengths that evaluation examples have"
         )
     job.progress(0.7, f"writing {name}")
-    with fixed(file, job.data, inputs, wanted.shapes, job.label) as given:
-        int8 = int8_layers(given.file)
-        written = form.write(given.file, job.out, int8)
-        parity = compare(
-            source if form.exact else named_answers(file),
-            written.answers,
-            given.data,
-            int8=int8 > 0 and not form.exact,
-            tolerance=wanted.tolerance,
-            agreement=wanted.agreement,
-            examples=256,
-            what=f"{job.label}: {written.files[0].name}",
-        )
+    int8 = int8_layers(given.file)
+    written = form.write(given.file, job.out, int8)
+    parity = compare(
+        source if form.exact else named_answers(file),
+        written.answers,
+        given.data,
+        int8=int8 > 0 and not form.exact,
+        tolerance=wanted.tolerance,
+        agreement=wanted.agreement,
+        examples=256,
+        what=f"{job.label}: {written.files[0].name}",
+    )
     files: dict[str, JsonValue] = {path.name: path.stat().st_size for path in written.files}
     shapes: dict[str, JsonValue] = {"shapes": dict(wanted.shapes)} if wanted.shapes else {}
     return {"files": files, **shapes, **written.facts, "parity": dict(parity)}

@@ -48,19 +48,16 @@ def free_axes(inputs: Sequence[Tensor]) -> list[str]:
 
 
 @contextmanager
-def fixed(
-    file: Path, data: Dataset, inputs: Sequence[Tensor], lengths: Mapping[str, int], label: str
-) -> Iterator[From]:
+def fixed(file: Path, data: Dataset, lengths: Mapping[str, int], label: str) -> Iterator[From]:
     """The file itself where no length is given, else a copy of it with these lengths, for as long as the block runs.
 
-    Args:
-        inputs: as `declared` tells them.
     Raises:
         PassError: an axis has no such name, or no evaluation example is of these lengths.
     """
     if not lengths:
         yield From(file, data)
         return
+    inputs = declared(file, data)
     names = free_axes(inputs)
     if strange := sorted(lengths.keys() - set(names)):
         there = f"its axes with names are {', '.join(names)}" if names else "all of its axes are numbers already"

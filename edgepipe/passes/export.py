@@ -12,6 +12,7 @@ from edgepipe.contract import Job, Pass, Settings, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind, canonical_json
 from edgepipe.errors import PassError
 from edgepipe.formats.export import ONNX, Wanted, chosen, write_as
+from edgepipe.formats.fixed import fixed
 from edgepipe.onnx.clean import clean
 from edgepipe.onnx.written import write
 
@@ -110,8 +111,9 @@ class Export(Pass):
         job.facts["parity"] = self._exact(source, file, job)
         asked = Wanted(self.tolerance, self.agreement, self.shapes)
         others: dict[str, JsonValue] = {}
-        for name, form in chosen(self.formats).items():
-            others[name] = write_as(name, form, source, file, asked, job)
+        with fixed(file, job.data, self.shapes, job.label) as given:
+            for name, form in chosen(self.formats).items():
+                others[name] = write_as(name, form, source, file, given, asked, job)
         if others:
             job.facts["formats"] = others
         if self.shapes:  # deployed with the files, of which nothing else says so

@@ -40,5 +40,5 @@ def test_examples_of_other_lengths_are_left_out() -> None:
 
 def test_without_numbers_the_file_is_written_from_as_it_is(tmp_path: Path) -> None:
     data, file = OfTwoLengths(), networks.encoder(tmp_path / "m.onnx")
-    with fixed(file, data, data.signature.inputs, {}, "export") as given:
+    with fixed(file, data, {}, "export") as given:
         assert given == (file, data)
