@@ -23,12 +23,8 @@ QUICK = ("measure.latency_seconds=0.05", "measure.audit_runs=2", "measure.probe_
 """Measurements of which nobody reads the numbers: a run takes a second in place of six."""
 
 
-def arguments(folder: Path, *more: str, labels: bool = False) -> list[str]:
-    """The command line of a whole `ptq` run in `folder`, measured quickly where `more` does not say how."""
-    folder.mkdir(parents=True, exist_ok=True)
-    small_network(folder / "m.onnx")
-    npz(folder / "c.npz", 40, 1, labels=False)
-    npz(folder / "e.npz", 120, 2, labels=labels)
+def ptq(folder: Path) -> list[str]:
+    """The command line of `ptq` on m.onnx, c.npz and e.npz of a folder, with a store there and no goal."""
     return [
         "recipe=ptq",
         "model=onnx",
@@ -38,6 +34,17 @@ def arguments(folder: Path, *more: str, labels: bool = False) -> list[str]:
         f"data.evaluation={folder}/e.npz",
         "~goal",
         f"store.root={folder}/store",
+    ]
+
+
+def arguments(folder: Path, *more: str, labels: bool = False) -> list[str]:
+    """The command line of a whole `ptq` run in `folder`, measured quickly where `more` does not say how."""
+    folder.mkdir(parents=True, exist_ok=True)
+    small_network(folder / "m.onnx")
+    npz(folder / "c.npz", 40, 1, labels=False)
+    npz(folder / "e.npz", 120, 2, labels=labels)
+    return [
+        *ptq(folder),
         *(item for item in QUICK if item.partition("=")[0] not in {told.partition("=")[0] for told in more}),
         *more,
     ]

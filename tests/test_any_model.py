@@ -22,7 +22,7 @@ from edgepipe.passes.to_float16 import ToFloat16
 from edgepipe.records.metrics import Metrics
 from edgepipe.sources.onnx_file import OnnxModel
 from tests.any_models import KINDS
-from tests.small import QUICK
+from tests.small import QUICK, ptq
 
 STATE = {"state": {"h": "hn", "c": "cn"}, "steps": 7}
 EVERY = {
@@ -90,21 +90,7 @@ def test_every_pass_keeps_names_types_free_axes_and_answers(desk: Desk, which: s
 
 def command(folder: Path, kind: str, *more: str) -> list[str]:
     own = KINDS[kind](folder)
-    return [
-        "recipe=ptq",
-        "model=onnx",
-        f"model.path={folder}/m.onnx",
-        "data=npz",
-        f"data.calibration={folder}/c.npz",
-        f"data.evaluation={folder}/e.npz",
-        "task=agreement",
-        "~goal",
-        f"store.root={folder}/store",
-        f"hydra.run.dir={folder}/run",
-        *QUICK,
-        *own,
-        *more,
-    ]
+    return [*ptq(folder), "task=agreement", f"hydra.run.dir={folder}/run", *QUICK, *own, *more]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from tests.measure.graphs import save
+from tests.small import ptq
 
 
 def saturating(folder: Path, *, labels: bool = False) -> list[str]:
@@ -28,17 +29,7 @@ def saturating(folder: Path, *, labels: bool = False) -> list[str]:
             content["labels"] = draw.integers(0, 10, count)
         np.savez(folder / f"{name}.npz", **content)
     _network(folder / "m.onnx", folder / "c.npz")
-    return [
-        "recipe=ptq",
-        "model=onnx",
-        f"model.path={folder}/m.onnx",
-        "data=npz",
-        f"data.calibration={folder}/c.npz",
-        f"data.evaluation={folder}/e.npz",
-        "~goal",
-        "measure.latency_seconds=0.1",
-        f"store.root={folder}/store",
-    ]
+    return [*ptq(folder), "measure.latency_seconds=0.1"]
 
 
 def _network(path: Path, examples: Path) -> None:
