@@ -233,7 +233,7 @@ def _goal(value: Any, info: ValidationInfo) -> Any:
 
 def _verify_target(value: Any) -> Any:
     known = entries("places")
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ValueError(f"no target of verification: {value!r}.{did_you_mean(str(value), known)}")
     return value
 
