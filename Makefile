@@ -10,7 +10,7 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,sweep,search,slurm,ray,tracking,sklearn]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,sweep,search,slurm,ray,tracking,sklearn,detection,sound,text,timm,huggingface]'
 	touch $(READY)
 
 run: $(READY)
