@@ -8,7 +8,7 @@ from edgepipe.contract.places import Done, Place, PlaceAnswers, Processor
 from edgepipe.contract.settings import PathMark, PathText, Settings
 from edgepipe.contract.signature import Axis, Preprocessing, Signature, Tensor
 from edgepipe.contract.sources import ModelSource
-from edgepipe.contract.tasks import Answers, Figure, Interval, Measure, Targets, Task
+from edgepipe.contract.tasks import Answers, ByClass, Figure, Interval, Measure, Targets, Task
 
 __all__ = [
     "ARCHITECTURE_FILE",
@@ -19,6 +19,7 @@ __all__ = [
     "Asked",
     "Axis",
     "Batch",
+    "ByClass",
     "DataSource",
     "Dataset",
     "Done",

@@ -30,6 +30,9 @@ task overrides `count` and `join`."""
 Targets = dict[str, "NDArray[Any]"]
 """What is right, in the form that the task's `targets` gives."""
 
+ByClass = dict[str, dict[str, float]]
+"""A title, as "IoU", to the value of each class by its name."""
+
 
 class Figure(NamedTuple):
     """A measured number with its 95% interval; `value` None: it has no meaning on these examples."""
@@ -147,6 +150,11 @@ class Task(Settings):
     @abstractmethod
     def measured(self, answers: Answers, targets: Targets) -> dict[str, Figure]:
         """Every measure, by name."""
+
+    def by_class(self, answers: Answers, targets: Targets, signature: Signature) -> ByClass:
+        """What the report shows of each class, as in {"IoU": {"road": 0.91}}; finite numbers; {}: nothing."""
+        del answers, targets, signature
+        return {}
 
     @abstractmethod
     def compared(self, answers: Answers, baseline: Answers, targets: Targets) -> dict[str, Figure]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgepipe.contract import Answers, Dataset, Figure, Interval, Progress, Split, Task
+from edgepipe.contract import Answers, ByClass, Dataset, Figure, Interval, Progress, Split, Task
 from edgepipe.errors import MeasureError
 from edgepipe.measure import size
 from edgepipe.measure.answers import Answered, answered, targets_of
@@ -19,7 +19,7 @@ from edgepipe.measure.latency import latency, paired_latency
 from edgepipe.measure.macs import layers
 from edgepipe.measure.memory import probe
 from edgepipe.measure.outputs import output_changes
-from edgepipe.measure.promised import figures, share_alike
+from edgepipe.measure.promised import classes_told, figures, share_alike
 from edgepipe.measure.settings import MeasureSettings
 from edgepipe.measure.wrong import wrong_answers
 from edgepipe.onnx.graph import Graph
@@ -88,6 +88,7 @@ def measure(
         fresh = probe(onnx, graph.zeros(shapes), threads=settings.threads, runs=settings.probe_runs)
     try:
         quality, versus, wrong = _quality(found.answers, baseline_answered, data, task, settings.wrong_examples)
+        by_class = _by_class(found.answers, baseline_answered, data, task)
     except MeasureError as error:
         raise MeasureError(f"{shown or onnx}: {error}") from error
     outputs: list[OutputChange] = []
@@ -98,6 +99,7 @@ def measure(
     measurements = Measurements(
         examples=found.count,
         quality=quality,
+        by_class=by_class,
         size_bytes=size_bytes,
         gzip_bytes=size.gzip_bytes(onnx),
         parameters=stored.count,
@@ -134,6 +136,11 @@ def _quality(
     wrong = [] if targets is None else wrong_answers(task, answers, before, targets, data, most=most_wrong)
     alike = share_alike(task, task.alike(answers, before), task.count(answers))
     return record.scores(measured), {"alike": alike, "quality": record.drops(compared)}, wrong
+
+
+def _by_class(answers: Answers, baseline: Answered | None, data: Dataset, task: Task) -> ByClass:
+    targets = targets_of(task, data, answers if baseline is None else baseline.answers)
+    return {} if targets is None else classes_told(task, task.by_class(answers, targets, data.signature))
 
 
 def _speed(

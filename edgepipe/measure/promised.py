@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.contract import Figure, Task
+from edgepipe.contract import ByClass, Figure, Task
 from edgepipe.errors import MeasureError
 
 
@@ -37,6 +37,25 @@ def figures(task: Task, method: str, found: Any) -> dict[str, Figure]:
             )
         kept[name] = Figure(value, ci95)
     return kept
+
+
+def classes_told(task: Task, found: Any) -> ByClass:
+    """What `by_class` gave: finite numbers by title and class.
+
+    Raises:
+        MeasureError: it is something else; names the task.
+    """
+    try:
+        told = {str(title): {str(name): float(value) for name, value in of.items()} for title, of in found.items()}
+        fine = all(math.isfinite(value) for of in told.values() for value in of.values())
+    except (TypeError, ValueError, AttributeError):
+        fine = False
+    if not fine:
+        raise MeasureError(
+            f"task {type(task).__name__}: by_class() gave {found!r:.200}, and not finite numbers by title and class: "
+            "a defect of the task"
+        )
+    return told
 
 
 def share_alike(task: Task, found: Any, count: int) -> float:

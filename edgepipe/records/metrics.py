@@ -36,6 +36,9 @@ class Measurements(Record):
     top1: float | None = _deprecated("quality.top1.value")
     top1_ci95: Interval | None = _deprecated("quality.top1.ci95")
     top5: float | None = _deprecated("quality.top5.value")
+    by_class: dict[str, dict[str, float]] = Field(
+        default={}, description="what the task tells of each class, as IoU; empty: nothing"
+    )
     size_bytes: int = Field(description="bytes of the ONNX file")
     gzip_bytes: int = Field(description="bytes of the ONNX file after gzip -6, as a browser or app store transfers it")
     parameters: int = Field(description="stored weights and biases, scales and zero points not counted")

@@ -11,6 +11,7 @@ from edgepipe.records.metrics import Audit, Metrics, StepRecord
 from edgepipe.records.quality import TaskRecord
 from edgepipe.records.sensitivity import LayerEffect
 from edgepipe.report.answers import change_title, interval_text, measures_of, score_text
+from edgepipe.report.classes import classes_section
 from edgepipe.report.page import page, table, tile
 from edgepipe.report.proofs import proof_columns, proof_notes, proof_rows
 from edgepipe.report.sensitivity import layers_section
@@ -55,6 +56,7 @@ def _body(metrics: Metrics) -> Iterator[str]:
         yield "<h2>Findings</h2><ul>"
         yield from (f"<li><b>{html.escape(label)}</b>: {html.escape(text)}</li>" for label, text in found)
         yield "</ul>"
+    yield from classes_section(metrics)
     yield from _outputs(metrics.passes)
     yield from _sensitivity(metrics.passes, metrics.task)
     yield from _curves(metrics.passes)

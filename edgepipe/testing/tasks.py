@@ -33,7 +33,7 @@ def check_task(
     Args:
         outputs: of a good model for at least 8 different examples, by name; None: a vector of 8 scores each, near the
             labels.
-        labels: as a data source gives them; None: classes, rows of 0 and 1, or numbers, whichever it takes.
+        labels: as a data source gives them; None: classes, rows of 0 and 1, numbers, or masks, whichever it takes.
         signature: with the names of classes, where the task needs them.
     Raises:
         Broken: names the method.
@@ -41,7 +41,7 @@ def check_task(
     checked: Task = made(task, Task)
     _check_measures(checked)
     toy = _toy(checked, outputs, labels, signature)
-    for check in (_decodes, _misfits, _measures, _compares, _answers_alike, _tells, _refuses, _trains):
+    for check in (_decodes, _misfits, _measures, _tells_classes, _compares, _answers_alike, _tells, _refuses, _trains):
         check(toy)
 
 
@@ -87,7 +87,7 @@ def _check_measures(task: Task) -> None:
 
 
 def _candidates() -> list[tuple[NDArray[Any], NDArray[np.float32]]]:
-    """(labels, a good model's scores) of every kind of label that the kit knows."""
+    """(labels, a good model's scores) of every kind of label that the kit knows: classes, rows, numbers, masks."""
     rng = np.random.default_rng(0)
     noise = 0.05 * rng.random((_COUNT, CLASSES))
     classes = np.arange(_COUNT) % CLASSES
@@ -96,7 +96,14 @@ def _candidates() -> list[tuple[NDArray[Any], NDArray[np.float32]]]:
     numbers = rng.standard_normal((_COUNT, CLASSES)).astype(np.float32)
     near = [0.9 * each + noise for each in (np.eye(CLASSES)[classes], several)]
     scores = [(0.02 + each).astype(np.float32) for each in near]
-    return [(classes, scores[0]), (several, scores[1]), (numbers, (numbers + noise).astype(np.float32))]
+    masks = rng.integers(0, CLASSES, (_COUNT, 4, 4))
+    maps = np.moveaxis(np.eye(CLASSES)[masks], 3, 1) + 0.05 * rng.random((_COUNT, CLASSES, 4, 4))
+    return [
+        (classes, scores[0]),
+        (several, scores[1]),
+        (numbers, (numbers + noise).astype(np.float32)),
+        (masks, maps.astype(np.float32)),
+    ]
 
 
 def _toy(task: Task, outputs: Outputs | None, labels: NDArray[Any] | None, signature: Signature) -> _Toy:
@@ -118,8 +125,8 @@ def _toy(task: Task, outputs: Outputs | None, labels: NDArray[Any] | None, signa
     order = ["targets", "targets_of", "answers", "measured"]
     furthest = max(reasons, key=lambda broken: order.index(str(broken).partition(":")[0].rpartition(".")[2]))
     raise Broken(
-        f"{furthest}. No labels of the kit fit (classes, rows of 0 and 1, numbers); if the task wants others, give "
-        "check_task(…, outputs=…, labels=…)"
+        f"{furthest}. No labels of the kit fit (classes, rows of 0 and 1, numbers, masks); if the task wants others, "
+        "give check_task(…, outputs=…, labels=…)"
     )
 
 
@@ -233,6 +240,19 @@ def _measures(toy: _Toy) -> None:
         )
         fell |= loss > _NEAR
     must(fell, where, "the answers of a third of the examples mixed up are as good by every measure")
+
+
+def _tells_classes(toy: _Toy) -> None:
+    """`by_class`: finite numbers by title and class."""
+    where = toy.where("by_class")
+    found = call(where, toy.task.by_class, toy.good, toy.targets, toy.signature)
+    fine = isinstance(found, dict) and all(
+        isinstance(title, str)
+        and isinstance(values, dict)
+        and all(isinstance(value, float) and np.isfinite(value) for value in values.values())
+        for title, values in found.items()
+    )
+    must(fine, where, f"returned {found!r}, and finite numbers by title and class are wanted")
 
 
 def _compares(toy: _Toy) -> None:

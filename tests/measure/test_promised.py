@@ -7,7 +7,7 @@ import pytest
 
 from edgepipe.contract import Figure
 from edgepipe.errors import MeasureError
-from edgepipe.measure.promised import figures, share_alike
+from edgepipe.measure.promised import classes_told, figures, share_alike
 from edgepipe.tasks.regression import Regression
 
 FOUND = {"r2": Figure(0.5), "mae": Figure(1.0, (0.9, 1.1))}
@@ -38,3 +38,10 @@ def test_alike_is_a_truth_for_each_example() -> None:
     for wrong in (True, np.array([1.0, 0.0]), np.array([True])):
         with pytest.raises(MeasureError, match=r"alike\(\) gave"):
             share_alike(Regression(), wrong, 2)
+
+
+def test_what_is_told_of_classes_is_finite_numbers_by_title_and_class() -> None:
+    assert classes_told(Regression(), {"IoU": {"road": np.float32(0.5)}}) == {"IoU": {"road": 0.5}}
+    for wrong in ([0.5], {"IoU": 0.5}, {"IoU": {"road": float("nan")}}, {"IoU": {"road": None}}):
+        with pytest.raises(MeasureError, match=r"by_class\(\) gave"):
+            classes_told(Regression(), wrong)

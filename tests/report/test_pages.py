@@ -52,9 +52,11 @@ def test_the_report_is_one_self_contained_page(run: Path) -> None:
     assert parser.open == []
     found = Metrics.model_validate_json((run / "metrics.json").read_text())
     curve = [{"epoch": epoch, "loss": 1 / epoch, "accuracy": 0.5, "seconds": 1.0} for epoch in (1, 2, 3)]
+    told = found.final.model_copy(update={"by_class": {"IoU": {"<b>sky": 0.25, "road": 0.5}}}) if found.final else None
     trained = [step.model_copy(update={"facts": {"curve": curve}}) for step in found.passes]
-    write_report(found.model_copy(update={"passes": trained}), run / "trained.html")
+    write_report(found.model_copy(update={"passes": trained, "final": told}), run / "trained.html")
     parser.feed((run / "trained.html").read_text())
+    assert "&lt;b&gt;sky" in (run / "trained.html").read_text()
     assert parser.open == []
     assert [load for load in parser.loads if not load.startswith("data:")] == []
     assert "http" not in re.sub(r"<style>.*?</style>", "", text, flags=re.S)
