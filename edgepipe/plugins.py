@@ -72,6 +72,7 @@ NOUNS: Mapping[str, Noun] = {
             "embedding": "edgepipe.tasks.embedding:Embedding",
             "multilabel": "edgepipe.tasks.multilabel:Multilabel",
             "regression": "edgepipe.tasks.regression:Regression",
+            "segmentation": "edgepipe.tasks.segmentation:Segmentation",
         },
     ),
     "data": Noun(
