@@ -235,7 +235,7 @@ class Steps:
                 self.data,
                 task,
                 baseline=baseline.onnx if baseline else None,
-                baseline_answered=self.baseline.answered if self.baseline else None,
+                before=self.baseline,
                 settings=settings,
                 progress=self.watcher.progress,
                 exclusive=self.store.machine,

@@ -24,6 +24,7 @@ from edgepipe.onnx.batch_axis import (
     ranges_of_the_batch,
     stacked,
 )
+from edgepipe.onnx.graph import Graph
 from edgepipe.onnx.sequences import opened
 from edgepipe.onnx.session import Session
 from edgepipe.onnx.session_options import measuring
@@ -31,6 +32,38 @@ from edgepipe.targets.host import available_cores
 
 Outputs = dict[str, NDArray[Any]]
 Ask = Callable[[Rows], Outputs]
+
+
+@dataclass(frozen=True)
+class Model:
+    """An ONNX file, read once and open once for all that whole examples are asked.
+
+    Attributes:
+        graph: as read.
+        session: of all cores that this process may use.
+        shown: what messages call it.
+    """
+
+    graph: Graph
+    session: Session
+    shown: str
+
+    @classmethod
+    def of(cls, path: Path, data: Dataset, shown: str | None = None) -> Model:
+        """Read and open a file for the examples of some data.
+
+        Args:
+            shown: None: the file.
+        Raises:
+            MeasureError: the runtime cannot open it. ModelError: the data's state names no input, or no output.
+        """
+        graph = Graph.load(path)
+        return cls(graph, opened(path, data.signature, measuring(available_cores())), shown or str(path))
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.graph.files[0]
 
 
 @dataclass(frozen=True)
@@ -78,14 +111,12 @@ class Answered:
 
 
 def answered(
-    onnx: Path,
+    model: Model,
     data: Dataset,
     task: Task,
     *,
     batch_size: int = 64,
-    threads: int | None = None,
     progress: Callable[[float, str], None] = lambda _share, _text: None,
-    shown: str | None = None,
 ) -> Answered:
     """Stream the evaluation split through ONNX Runtime; memory grows with the task's answers only.
 
@@ -93,18 +124,15 @@ def answered(
     examples, or where answers hang on the other examples of the batch (a model that quantizes dynamically takes its
     ranges from all of it), examples are asked one at a time, as on the device.
 
-    Args:
-        threads: of the runtime; None takes every core this process may use.
-        shown: what messages call the model; None: its file.
     Raises:
         MeasureError: no evaluation examples, or outputs that cannot be answers to the task.
         DataError: labels that the model cannot answer.
     """
     total = data.count(Split.EVALUATION)
     if total == 0:
-        raise MeasureError(f"{onnx}: the data has no evaluation examples to measure answers on")
-    what, signature = shown or str(onnx), data.signature
-    asking = _Asking(onnx, data, threads or available_cores(), total)
+        raise MeasureError(f"{model.path}: the data has no evaluation examples to measure answers on")
+    what, signature = model.shown, data.signature
+    asking = _Asking(model, data, total)
     targets = _labelled(task, data)
     parts: list[Answers] = []
     done = 0
@@ -136,11 +164,11 @@ class _Asking:
         neighbours: as of `Answered`, once a batch was asked.
     """
 
-    def __init__(self, onnx: Path, data: Dataset, cores: int, total: int) -> None:
-        self.onnx, self.data, self.cores = onnx, data, cores
+    def __init__(self, model: Model, data: Dataset, total: int) -> None:
+        self.onnx, self.data, self.cores = model.path, data, available_cores()
         self.neighbours = 0.0
-        alone = ranges_of_the_batch(onnx)
-        session = opened(onnx, data.signature, measuring(cores))
+        alone = ranges_of_the_batch(model.graph.nodes)
+        session = model.session
         normalized = data.signature.preprocessing.image_size is not None
         first = next(data.batches(Split.EVALUATION, min(4, total), list(range(min(4, total))))).inputs
         session.check(first, "pictures, normalized by data.mean and data.std" if normalized else "")
@@ -159,8 +187,8 @@ class _Asking:
             if lacking and self.fixed not in (None, 1):
                 which = "its first output" if lacking[0] == self.names[0] else f"its output {lacking[0]!r}"
                 raise MeasureError(
-                    f"{onnx}: takes {self.fixed} examples at once, and no axis of {which} counts them. Export it with "
-                    "a dynamic batch, or one of 1"
+                    f"{self.onnx}: takes {self.fixed} examples at once, and no axis of {which} counts them. Export it "
+                    "with a dynamic batch, or one of 1"
                 )
 
     def _of(self, session: Session) -> Ask:

@@ -43,11 +43,12 @@ class _Ran:
 
 
 def audit(
-    path: Path, example: Given, original: Sequence[Layer], *, threads: int = 1, runs: int = 7
+    graph: Graph, example: Given, original: Sequence[Layer], *, threads: int = 1, runs: int = 7
 ) -> tuple[Audit, Int8Share]:
     """Run the model under the runtime's profiler.
 
     Args:
+        graph: read from a file, which is what runs.
         example: what one run takes of an example, (1, …) by input.
         original: the layers of the file, from `macs.layers`; their costs are completed with the
             operator that really runs, its time and whether it multiplies 8-bit integers.
@@ -56,7 +57,7 @@ def audit(
         The audit, and the share of multiply-accumulates done in int8.
     """
     with scratch("audit") as folder:
-        optimized, ran = _profile(path, example, folder, threads, runs)
+        optimized, ran = _profile(graph.files[0], example, folder, threads, runs)
     nodes = list(optimized.model.graph.node)
     aligned = len(nodes) == len(ran) and all(n.op_type == r.operator for n, r in zip(nodes, ran, strict=True))
     timed = dict(zip(map(id, nodes), ran, strict=True)) if aligned else _by_name(nodes, ran)
@@ -67,7 +68,7 @@ def audit(
         node = pairs.get(id(layer))
         layers.append(layer.cost if node is None else _completed(layer.cost, node, timed.get(id(node))))
     sources = _sources(nodes, optimized)
-    unknown = uncounted(Graph.load(path), original)
+    unknown = uncounted(graph, original)
     result = Audit(
         operators=_operators([(sources.get(id(n), n.op_type), timed[id(n)]) for n in nodes if id(n) in timed]),
         layers=layers,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgepipe.contract import Answers, ByClass, Dataset, Figure, Interval, Progress, Split, Task
 from edgepipe.errors import MeasureError
 from edgepipe.measure import size
-from edgepipe.measure.answers import Answered, answered, targets_of
+from edgepipe.measure.answers import Answered, Model, answered, targets_of
 from edgepipe.measure.audit import audit
 from edgepipe.measure.latency import latency, paired_latency
 from edgepipe.measure.macs import layers
@@ -46,7 +46,7 @@ def measure(
     data: Dataset,
     task: Task,
     baseline: Path | None,
-    baseline_answered: Answered | None,
+    before: Measured | None,
     settings: MeasureSettings,
     progress: Progress = lambda _share, _text: None,
     exclusive: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -57,51 +57,56 @@ def measure(
     Args:
         task: says what the outputs mean.
         baseline: ONNX file of the baseline; None when `onnx` is the baseline itself.
-        baseline_answered: the baseline's answers; required with `baseline`.
+        before: what was measured of the baseline; required with `baseline`.
         exclusive: entered while time is measured, to keep other measurements away.
         shown: what messages about its answers call the model; None: its file.
     Raises:
         MeasureError: the model cannot be run, or answers nonsense; names the file.
     """
-    if (baseline is None) != (baseline_answered is None):
-        raise MeasureError(f"{onnx}: the baseline's file and its answers belong together; got one without the other")
+    if (baseline is None) != (before is None):
+        raise MeasureError(
+            f"{onnx}: the baseline's file and what was measured of it belong together; got one without the other"
+        )
     progress(0.0, "size")
-    graph = Graph.load(onnx)
+    model = Model.of(onnx, data, shown)
+    graph = model.graph
     example = _one_run(graph, data)
     shapes = {name: value.shape[1:] for name, value in example.items()}
     stored = size.parameters(graph)
     own_layers = layers(graph, shapes)
     found = answered(
-        onnx,
+        model,
         data,
         task,
         batch_size=settings.batch_size,
         progress=lambda share, text: progress(0.05 + 0.5 * share, text),
-        shown=shown,
     )
-    size_bytes = size.size_bytes(onnx)
+    outputs: list[OutputChange] = []
+    if baseline is not None:
+        progress(0.57, "outputs")
+        outputs = output_changes(model.session, baseline, data, task)
+    del model  # its session holds memory, and threads, that what is timed shall not meet
+    size_bytes = size.size_bytes(graph.files)
     with exclusive():
-        own, speed = _speed(onnx, baseline, example, size_bytes, settings, progress)
+        own, speed = _speed(onnx, baseline, example, settings, progress)
         progress(0.85, "audit")
-        audited, int8_share = audit(onnx, example, own_layers, threads=settings.threads, runs=settings.audit_runs)
+        audited, int8_share = audit(graph, example, own_layers, threads=settings.threads, runs=settings.audit_runs)
         progress(0.92, "load time and memory")
         fresh = probe(onnx, graph.zeros(shapes), threads=settings.threads, runs=settings.probe_runs)
     try:
-        quality, versus, wrong = _quality(found.answers, baseline_answered, data, task, settings.wrong_examples)
-        by_class = _by_class(found.answers, baseline_answered, data, task)
+        answers_before = before.answered if before else None
+        quality, versus, wrong = _quality(found.answers, answers_before, data, task, settings.wrong_examples)
+        by_class = _by_class(found.answers, answers_before, data, task)
     except MeasureError as error:
         raise MeasureError(f"{shown or onnx}: {error}") from error
-    outputs: list[OutputChange] = []
-    if baseline is not None:
-        progress(0.97, "outputs")
-        outputs = output_changes(onnx, baseline, data, task)
     progress(1.0, "measured")
+    smaller = before.measurements.size_bytes / size_bytes if before else 1.0
     measurements = Measurements(
         examples=found.count,
         quality=quality,
         by_class=by_class,
         size_bytes=size_bytes,
-        gzip_bytes=size.gzip_bytes(onnx),
+        gzip_bytes=size.gzip_bytes(graph.files),
         parameters=stored.count,
         nonzero_share=stored.nonzero_share,
         macs=sum(layer.cost.macs for layer in own_layers),
@@ -111,7 +116,9 @@ def measure(
         peak_rss_bytes=fresh.peak_rss_bytes,
         int8_share=int8_share,
     )
-    return Measured(measurements, Versus(**speed, **versus, outputs=outputs), audited, found, wrong)
+    return Measured(
+        measurements, Versus(times_smaller=smaller, **speed, **versus, outputs=outputs), audited, found, wrong
+    )
 
 
 def _one_run(graph: Graph, data: Dataset) -> dict[str, NDArray[Any]]:
@@ -147,16 +154,15 @@ def _speed(
     onnx: Path,
     baseline: Path | None,
     example: dict[str, NDArray[Any]],
-    size_bytes: int,
     settings: MeasureSettings,
     progress: Progress,
 ) -> tuple[tuple[float, float], dict[str, Any]]:
-    """(p50, p90) in milliseconds, and the comparison with the baseline as far as speed and size go."""
+    """(p50, p90) in milliseconds, and the comparison with the baseline as far as speed goes."""
     threads, seconds, warmup = settings.threads, settings.latency_seconds, settings.warmup
     if baseline is None:
         progress(0.6, "speed")
         alone = latency(onnx, example, threads=threads, seconds=seconds, warmup=warmup)
-        return (alone.p50_ms, alone.p90_ms), _versus(1.0, 1.0, (1.0, 1.0))
+        return (alone.p50_ms, alone.p90_ms), _versus(1.0, (1.0, 1.0))
     paired = paired_latency(
         baseline,
         onnx,
@@ -167,9 +173,8 @@ def _speed(
         seed=settings.seed,
         progress=lambda share, text: progress(0.6 + 0.25 * share, text),
     )
-    smaller = size.size_bytes(baseline) / size_bytes
-    return (paired.step.p50_ms, paired.step.p90_ms), _versus(smaller, paired.times_faster, paired.times_faster_ci95)
+    return (paired.step.p50_ms, paired.step.p90_ms), _versus(paired.times_faster, paired.times_faster_ci95)
 
 
-def _versus(times_smaller: float, times_faster: float, interval: Interval) -> dict[str, Any]:
-    return {"times_smaller": times_smaller, "times_faster": times_faster, "times_faster_ci95": interval}
+def _versus(times_faster: float, interval: Interval) -> dict[str, Any]:
+    return {"times_faster": times_faster, "times_faster_ci95": interval}

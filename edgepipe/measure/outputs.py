@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgepipe.contract import Dataset, Split, Task
 from edgepipe.onnx.sequences import opened
+from edgepipe.onnx.session import Session
 from edgepipe.onnx.session_options import measuring
 from edgepipe.records.metrics import OutputChange
 from edgepipe.targets.host import available_cores
@@ -55,17 +56,18 @@ class _Sums:
         self.low, self.high = np.minimum(self.low, a), np.maximum(self.high, a)
 
 
-def output_changes(onnx: Path, baseline: Path, data: Dataset, task: Task) -> list[OutputChange]:
+def output_changes(model: Session, baseline: Path, data: Dataset, task: Task) -> list[OutputChange]:
     """Each output of a model against the baseline's, on examples spread over the evaluation split.
 
     Outputs that are no numbers, and those whose shape differs from example to example or from the baseline's, are left
     out. The first one of a task whose measures cover it is too.
     """
-    signature = data.signature
-    sessions = [opened(path, signature, measuring(available_cores())) for path in (baseline, onnx)]
-    names = [[item.name for item in session.outputs] for session in sessions]
     first = 1 if task.covers else 0
-    if len(names[0]) != len(names[1]) or len(names[0]) <= first:
+    if len(model.outputs) <= first:
+        return []
+    sessions = [opened(baseline, data.signature, measuring(available_cores())), model]
+    names = [[item.name for item in session.outputs] for session in sessions]
+    if len(names[0]) != len(names[1]):
         return []
     sums: dict[int, _Sums | None] = {index: _Sums() for index in range(len(names[0]))}
     shapes: dict[int, tuple[int, ...]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
-from edgepipe.onnx.files import load_structure
 from edgepipe.onnx.graph import MOVES, Graph, elements
 from edgepipe.onnx.operators import LAYERS, attribute
 
@@ -72,28 +71,15 @@ class Parameters:
         return 1.0 - self.zeros / self.count if self.count else 1.0
 
 
-def files_of(path: Path) -> list[Path]:
-    """The ONNX file and the files its weights lie in, if they lie outside."""
-    model = load_structure(path)
-    outside = {
-        entry.value
-        for tensor in model.graph.initializer
-        if tensor.data_location == TensorProto.EXTERNAL
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    return [path, *(path.parent / name for name in sorted(outside))]
+def size_bytes(files: Sequence[Path]) -> int:
+    """Bytes of a model, weights stored outside the ONNX file included."""
+    return sum(file.stat().st_size for file in files)
 
 
-def size_bytes(path: Path) -> int:
-    """Bytes of the model, weights stored outside the ONNX file included."""
-    return sum(file.stat().st_size for file in files_of(path))
-
-
-def gzip_bytes(path: Path) -> int:
+def gzip_bytes(files: Sequence[Path]) -> int:
     """Bytes after gzip -6, streamed; the header has no time or name, so equal files give equal numbers."""
     total = 0
-    for file in files_of(path):
+    for file in files:
         packer = zlib.compressobj(6, zlib.DEFLATED, 31)  # 16 + 15: gzip framing
         with file.open("rb") as stream:
             while piece := stream.read(_PIECE):

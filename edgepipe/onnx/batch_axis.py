@@ -7,11 +7,13 @@ and outputs is asked the same way, with all of its inputs at once and each of it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from onnx import NodeProto  # converters, in processes of their own, need none of it
 
 Rows = Mapping[str, NDArray[Any]]
 """Examples by the name of the input, each (n, ...)."""
@@ -72,12 +74,8 @@ def all_neighbours(ask: Ask, rows: Rows) -> float:
     return share if share > MIXED else 0.0
 
 
-def ranges_of_the_batch(file: Path) -> bool:
+def ranges_of_the_batch(nodes: Iterable[NodeProto]) -> bool:
     """Whether a network takes ranges of values from the whole batch, so that an answer hangs on its neighbours."""
-    from edgepipe.onnx.files import load_structure  # converters, in processes of their own, need none of it
-
-    model = load_structure(file)
-    nodes = (*model.graph.node, *(node for function in model.functions for node in function.node))
     return any(node.op_type in _RANGES_OF_BATCH for node in nodes)
 
 

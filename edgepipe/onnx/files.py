@@ -29,6 +29,33 @@ def load_structure(file: Path) -> onnx.ModelProto:
     return _read(file, weights=False)
 
 
+def load_with_files(file: Path) -> tuple[onnx.ModelProto, tuple[Path, ...]]:
+    """As `load`, and the files that it was read from: its own first, then those its weights lay in.
+
+    Raises:
+        MeasureError: it is not a readable ONNX file.
+    """
+    from onnx import TensorProto
+    from onnx.external_data_helper import load_external_data_for_model
+
+    from edgepipe.onnx.subgraphs import all_graphs
+
+    model = load_structure(file)
+    outside = {
+        entry.value
+        for graph in all_graphs(model.graph)
+        for tensor in graph.initializer
+        if tensor.data_location == TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    try:
+        load_external_data_for_model(model, str(file.parent))
+    except Exception as error:  # of several libraries
+        raise MeasureError(f"{file}: its weights outside the file cannot be read: {error}") from error
+    return model, (file, *(file.parent / name for name in sorted(outside)))
+
+
 def _read(file: Path, *, weights: bool) -> onnx.ModelProto:
     import onnx
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from edgepipe.onnx.examples import ExampleShapes, Places, places
-from edgepipe.onnx.files import load
+from edgepipe.onnx.files import load_with_files
 from edgepipe.onnx.inputs import inputs_of, only_input
 from edgepipe.onnx.operators import LAYERS, RECURRENT, Shape
 from edgepipe.onnx.session import Session
@@ -36,9 +36,14 @@ def element_bits(data_type: int) -> int:
 
 
 class Graph:
-    """One loaded model. Local functions are inlined, so that their nodes count too."""
+    """One loaded model. Local functions are inlined, so that their nodes count too.
 
-    def __init__(self, model: ModelProto, name: str) -> None:
+    Attributes:
+        files: that it was read from, its own first; empty of a model that comes from none.
+    """
+
+    def __init__(self, model: ModelProto, name: str, files: tuple[Path, ...] = ()) -> None:
+        self.files = files
         self.model = onnx.inliner.inline_local_functions(model) if model.functions else model
         self.name = name
         graphs = list(all_graphs(self.model.graph))
@@ -60,7 +65,8 @@ class Graph:
         Raises:
             MeasureError: it is not a readable ONNX model.
         """
-        return cls(load(path), str(path))
+        model, files = load_with_files(path)
+        return cls(model, str(path), files)
 
     def array(self, name: str) -> NDArray[Any]:
         """The stored tensor; 4-bit types and bfloat16, which numpy does not know, as float32."""

@@ -9,7 +9,7 @@ from onnx import helper, numpy_helper
 
 from edgepipe.contract import Answers, Dataset
 from edgepipe.errors import DataError, MeasureError, ModelError
-from edgepipe.measure.answers import Answered, answered, targets_of
+from edgepipe.measure.answers import Answered, Model, answered, targets_of
 from edgepipe.tasks.agreement import Agreement
 from edgepipe.tasks.classification import Classification
 from tests.measure.graphs import Arrays, dynamic, pictures, save, small_network
@@ -17,8 +17,8 @@ from tests.measure.graphs import Arrays, dynamic, pictures, save, small_network
 TASK = Classification()
 
 
-def predict(path: Path, data: Dataset, **how: Any) -> Answers:
-    return answered(path, data, TASK, **how).answers
+def predict(path: Path, data: Dataset, *, shown: str | None = None, **how: Any) -> Answers:
+    return answered(Model.of(path, data, shown), data, TASK, **how).answers
 
 
 def top1(answers: Answers, data: Dataset) -> float | None:

@@ -15,7 +15,8 @@ from tests.measure.graphs import dynamic, quantized, save, small_network, tensor
 
 def run(path: Path, *shape: int) -> tuple[Audit, Int8Share]:
     example = np.random.default_rng(0).standard_normal((1, *shape)).astype(np.float32)
-    return audit(path, example, layers(Graph.load(path), shape), runs=3)
+    graph = Graph.load(path)
+    return audit(graph, example, layers(graph, shape), runs=3)
 
 
 def test_a_float_model_runs_nothing_in_int8_and_every_layer_is_timed(tmp_path: Path) -> None:

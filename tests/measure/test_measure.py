@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from edgepipe.errors import MeasureError
-from edgepipe.measure.answers import Answered, answered, targets_of
+from edgepipe.measure.answers import Answered, Model, answered, targets_of
 from edgepipe.measure.measure import measure
 from edgepipe.measure.settings import MeasureSettings
 from edgepipe.measure.wrong import picture_png, wrong_answers
@@ -24,7 +25,7 @@ QUICK = MeasureSettings(latency_seconds=0.1, audit_runs=2, probe_runs=1)
 def labelled_by(model: Path, count: int = 40) -> Arrays:
     """Pictures labelled with what the model answers, so that its accuracy is 1."""
     data = pictures(count)
-    return Arrays(data.inputs, answered(model, data, TASK).answers["answers"])
+    return Arrays(data.inputs, answered(Model.of(model, data), data, TASK).answers["answers"])
 
 
 def test_a_baseline_and_its_int8_step_give_consistent_records(tmp_path: Path) -> None:
@@ -39,7 +40,7 @@ def test_a_baseline_and_its_int8_step_give_consistent_records(tmp_path: Path) ->
     assert base.measurements.macs == SMALL_MACS
     assert base.measurements.parameters == SMALL_PARAMETERS
     assert (base.versus.times_faster, base.versus.times_smaller, base.versus.accuracy_drop) == (1.0, 1.0, 0.0)
-    found = measure(step, data, TASK, source, base.answered, QUICK)
+    found = measure(step, data, TASK, source, base, QUICK)
     assert found.measurements.int8_share.conv == 1.0
     assert found.versus.times_smaller == pytest.approx(source.stat().st_size / step.stat().st_size)
     assert found.measurements.top1 is not None
@@ -58,10 +59,11 @@ def test_without_labels_the_baseline_agrees_with_itself(tmp_path: Path) -> None:
 
 def test_without_labels_every_disagreement_is_an_accuracy_drop(tmp_path: Path) -> None:
     source, data = small_network(tmp_path / "f.onnx"), pictures(20, labelled=False)
-    base = answered(source, data, TASK).answers
+    alone = measure(source, data, TASK, None, None, QUICK)
+    base = alone.answered.answers
     changed = np.concatenate([base["answers"][:15], base["answers"][15:] + 1])
     other = Answered({**base, "answers": changed}, 20)
-    found = measure(source, data, TASK, source, other, QUICK)
+    found = measure(source, data, TASK, source, replace(alone, answered=other), QUICK)
     assert found.measurements.top1 == found.versus.agreement == 0.75
     assert found.versus.accuracy_drop == 0.25
     assert found.versus.accuracy_drop_ci95 is not None
@@ -69,7 +71,7 @@ def test_without_labels_every_disagreement_is_an_accuracy_drop(tmp_path: Path) -
     assert 0.05 < low < 0.25 < high < 0.5
 
 
-def test_a_baseline_without_its_answers_is_refused(tmp_path: Path) -> None:
+def test_a_baseline_without_its_measurement_is_refused(tmp_path: Path) -> None:
     source = small_network(tmp_path / "f.onnx")
     with pytest.raises(MeasureError, match="belong together"):
         measure(source, pictures(4), TASK, source, None, QUICK)
@@ -78,8 +80,9 @@ def test_a_baseline_without_its_answers_is_refused(tmp_path: Path) -> None:
 def test_wrong_answers_carry_names_and_the_denormalised_picture(tmp_path: Path) -> None:
     source = small_network(tmp_path / "f.onnx")
     data = labelled_by(source)
-    base = answered(source, data, TASK).answers
-    shifted = answered(source, Arrays(np.roll(data.inputs, 1, axis=0), data.given), TASK).answers
+    base = answered(Model.of(source, data), data, TASK).answers
+    rolled = Arrays(np.roll(data.inputs, 1, axis=0), data.given)
+    shifted = answered(Model.of(source, data), rolled, TASK).answers
     targets = targets_of(TASK, data, base)
     assert targets is not None
     labels = targets["labels"]

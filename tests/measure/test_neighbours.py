@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgepipe.__main__ import main
 from edgepipe.contract import Split
-from edgepipe.measure.answers import Answered, answered, hangs_on_neighbours
+from edgepipe.measure.answers import Answered, Model, answered, hangs_on_neighbours
 from edgepipe.onnx.answers import session_answers
 from edgepipe.onnx.batch_axis import neighbours
 from edgepipe.quant.study.answers import batch_of
@@ -62,12 +62,12 @@ def data() -> _Both:
 
 
 def test_a_mean_over_the_batch_is_measured_one_example_at_a_time_and_told(tmp_path: Path) -> None:
-    found = answered(centred(tmp_path / "m.onnx"), data(), Classification())
+    found = answered(Model.of(centred(tmp_path / "m.onnx"), data()), data(), Classification())
     assert (found.answers["answers"] == 0).all()  # alone; among others all are right
     said = hangs_on_neighbours(found)
     assert said is not None
     assert "hangs on the other examples" in said
-    numbers = answered(centred(tmp_path / "m.onnx"), data(), Embedding())
+    numbers = answered(Model.of(centred(tmp_path / "m.onnx"), data()), data(), Embedding())
     assert np.abs(numbers.answers["values"]).max() == 0
     assert hangs_on_neighbours(numbers) == said
     for kept, task in ((found, Classification()), (numbers, Embedding())):
@@ -83,16 +83,15 @@ def test_parity_and_calibration_take_single_examples_of_it(tmp_path: Path) -> No
 
 def test_a_network_of_its_own_statistics_keeps_its_batches(tmp_path: Path) -> None:
     plain = centred(tmp_path / "m.onnx", mixing=False)
-    found = answered(plain, data(), Classification())
+    found = answered(Model.of(plain, data()), data(), Classification())
     assert found.neighbours == 0
     assert hangs_on_neighbours(found) is None
     assert batch_of(onnx.load(plain), data(), 25) == 25
     drawn = pictures()
     small = small_network(tmp_path / "s.onnx")
     assert batch_of(onnx.load(small), _Both(drawn.inputs, drawn.given), 25) == 25
-    assert (
-        answered(centred(tmp_path / "f.onnx", 1), data(), Classification()).neighbours == 0
-    )  # one at a time whatever it does
+    alone = Model.of(centred(tmp_path / "f.onnx", 1), data())
+    assert answered(alone, data(), Classification()).neighbours == 0  # one at a time whatever it does
 
 
 def test_alike_examples_do_not_hide_it() -> None:

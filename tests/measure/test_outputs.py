@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgepipe.contract import Task
 from edgepipe.measure.findings import findings
 from edgepipe.measure.outputs import output_changes
+from edgepipe.onnx.session import Session
 from edgepipe.records.metrics import Audit, OutputChange, StepRecord
 from edgepipe.report.html import _outputs
 from edgepipe.tasks.classification import Classification
@@ -47,6 +48,10 @@ def data(inputs: NDArray[np.float64]) -> Arrays:
     return Arrays(inputs.astype(np.float32), None)
 
 
+def changes(step: Path, base: Path, given: Arrays, task: Task) -> list[OutputChange]:
+    return output_changes(Session(step), base, given, task)
+
+
 def said(changes: list[OutputChange]) -> list[str]:
     return findings(
         seen(), against(1.0).model_copy(update={"outputs": changes}), Audit(), Regression(), previous=seen()
@@ -60,7 +65,7 @@ def test_scores_that_are_lost_among_large_boxes_are_named(tmp_path: Path, task: 
     lost = np.zeros((30, 5))
     lost[::2, 4] = -0.9  # half of the scores
     base = adding(tmp_path / "a.onnx", (30, 5), np.zeros((30, 5)))
-    (found,) = output_changes(adding(tmp_path / "b.onnx", (30, 5), lost), base, data(x), task)
+    (found,) = changes(adding(tmp_path / "b.onnx", (30, 5), lost), base, data(x), task)
     assert found.r2 is not None and found.r2 > 0.999 and found.cosine > 0.999
     assert (found.worst_part, found.values, found.examples) == ("[…, 4]", 150, 60)
     assert found.worst_part_r2 == pytest.approx(1 - 0.5 * 0.81 / x[..., 4].var(), abs=0.01)
@@ -74,7 +79,7 @@ def test_letters_that_change_at_a_few_steps_are_counted_by_example(tmp_path: Pat
     changed = np.zeros((20, 10))
     changed[0, 7] = 1.0  # wins where the letter 2 was at 0.2: every other string
     base = adding(tmp_path / "a.onnx", (20, 10), np.zeros((20, 10)))
-    (found,) = output_changes(adding(tmp_path / "b.onnx", (20, 10), changed), base, data(x), Embedding())
+    (found,) = changes(adding(tmp_path / "b.onnx", (20, 10), changed), base, data(x), Embedding())
     assert found.cosine > 0.99
     assert (found.rows_alike, found.examples_alike) == (pytest.approx(1 - 0.5 / 20), 0.5)
     assert (
@@ -87,9 +92,7 @@ def test_a_ruin_of_few_examples_is_told_by_the_worst_percent(tmp_path: Path) -> 
     x = DRAW.uniform(0.5, 1, (100, 8))
     x[50, 0] = 2.0  # the one that the step ruins
     base = adding(tmp_path / "a.onnx", (8,), np.zeros(8))
-    (found,) = output_changes(
-        adding(tmp_path / "b.onnx", (8,), np.full(8, -2.0), gate=1.5), base, data(x), Regression()
-    )
+    (found,) = changes(adding(tmp_path / "b.onnx", (8,), np.full(8, -2.0), gate=1.5), base, data(x), Regression())
     assert found.cosine > 0.97 and found.cosine_worst < 0 and found.relative_error_worst > 1
     assert any(text.startswith("output 'y0' moved much in few examples: mean cosine 0.9") for text in said([found]))
 
@@ -98,14 +101,14 @@ def test_every_output_is_told_and_equal_ones_need_no_word(tmp_path: Path) -> Non
     x = DRAW.standard_normal((12, 6))
     base = adding(tmp_path / "a.onnx", (6,), np.zeros(6), np.zeros(6))
     step = adding(tmp_path / "b.onnx", (6,), np.zeros(6), np.full(6, 9.0))
-    first, second = output_changes(step, base, data(x), Regression())
+    first, second = changes(step, base, data(x), Regression())
     assert (first.name, first.relative_error, first.cosine) == ("y0", 0.0, pytest.approx(1))
     assert (first.r2, first.worst_part_r2) == (1.0, 1.0)
     assert second.name == "y1" and second.relative_error > 1
     assert said([first]) == []
-    assert [item.name for item in output_changes(step, base, data(x), Classification())] == ["y1"]
+    assert [item.name for item in changes(step, base, data(x), Classification())] == ["y1"]
     alone = adding(tmp_path / "c.onnx", (6,), np.zeros(6))
-    assert output_changes(alone, alone, data(x), Classification()) == []  # agreement says it
+    assert changes(alone, alone, data(x), Classification()) == []  # agreement says it
 
 
 def test_the_report_shows_each_output_with_its_worst_part() -> None:

@@ -60,7 +60,8 @@ class Steps(Arrays):
 
 
 def values(path: Path) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = measuring.answered(path, Steps(X), Embedding()).answers["values"]
+    model = measuring.Model.of(path, Steps(X))
+    found: NDArray[np.float32] = measuring.answered(model, Steps(X), Embedding()).answers["values"]
     return found
 
 

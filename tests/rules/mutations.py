@@ -122,7 +122,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a dynamically quantized model is asked in batches",
-        "alone = ranges_of_the_batch(onnx)",
+        "alone = ranges_of_the_batch(model.graph.nodes)",
         "alone = False",
         "tests/measure/test_answers.py::test_a_first_few_of_one_range_do_not_hide_that_ranges_are_those_of_the_batch",
     ),
