@@ -14,6 +14,7 @@ from edgepipe.base.files import is_file, is_folder
 from edgepipe.bundle.build import FILES, PAGE, answers
 from edgepipe.bundle.manifest import BUNDLE_FILE, GOLDEN_FILE, INPUT, OUTPUT, TOLERANCE, Bundle, golden_of, read_bundle
 from edgepipe.contract.artifact import RUNS, file_sha256
+from edgepipe.data.arrays import LABELS
 from edgepipe.data.npz_file import read_npz
 from edgepipe.errors import DataError, InputError
 from edgepipe.onnx.alike import alike
@@ -49,7 +50,7 @@ def judged(folder: Path, bundle: Bundle) -> Bundle:
     """
     given: dict[str, NDArray[Any]] = {}
     with suppress(DataError, OSError):  # told by whoever compares the answers
-        given = golden_of(read_npz(folder / GOLDEN_FILE, None, GOLDEN_FILE), INPUT)
+        given = golden_of(read_npz(folder / GOLDEN_FILE, None, GOLDEN_FILE, LABELS), INPUT)
     shapes = [item.shape for item in bundle.signature.inputs]
     if [value.ndim for value in given.values()] != [len(shape) + 1 for shape in shapes]:
         sizes = [[size if isinstance(size, int) else 1 for size in shape] for shape in shapes]
@@ -111,7 +112,7 @@ def _leads_out(path: Path, folder: Path) -> bool:
 
 def _golden(folder: Path, bundle: Bundle) -> list[str]:
     try:
-        golden = read_npz(folder / GOLDEN_FILE, None, GOLDEN_FILE)
+        golden = read_npz(folder / GOLDEN_FILE, None, GOLDEN_FILE, LABELS)
     except DataError as error:
         return [str(error)]
     inputs, expected = (golden_of(golden, prefix) for prefix in (INPUT, OUTPUT))

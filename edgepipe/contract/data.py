@@ -42,7 +42,7 @@ class Batch:
     Attributes:
         inputs: arrays by name, (n, *shape) each; pictures are float32, preprocessed.
         labels: what is right, as the task's `targets` takes it: classes as int64, (n,); numbers of a regression as
-            float32, (n, values); or None.
+            float32, (n, values); texts as numpy's unicode, (n,); or None.
     """
 
     inputs: Mapping[str, NDArray[Any]]
@@ -65,6 +65,14 @@ class Batch:
             names = ", ".join(f"'{name}'" for name in self.inputs)
             raise DataError(f"the data gives {len(self.inputs)} inputs ({names}), where only one is taken")
         return next(iter(self.inputs.values()))
+
+
+def as_numbers(labels: NDArray[Any]) -> NDArray[Any]:
+    """Labels as training is given them: texts, (n,), as their code points, int64 (n, longest), 0 behind the end."""
+    if labels.dtype.kind != "U":
+        return labels
+    codes = labels.astype(f"<U{max(1, labels.dtype.itemsize // 4)}").reshape(-1, 1).view("<u4")
+    return codes.astype("int64")
 
 
 class Dataset(Protocol):

@@ -110,6 +110,20 @@ class Task(Settings):
     covers: ClassVar[bool] = False
     least_range: ClassVar[float] = 5e-4
 
+    def with_model(self, said: Mapping[str, str]) -> Task:
+        """This task, with what the model's own file says of its answers where the settings leave it open.
+
+        Asked of every model before it is measured; settings that name files are read here, so that what is in them is
+        part of every key.
+
+        Args:
+            said: the metadata of the ONNX file, by name; untrusted.
+        Raises:
+            ModelError: something must be said, and nobody says it.
+        """
+        del said
+        return self
+
     def misfit(self, outputs: Sequence[Tensor]) -> str | None:
         """Why a model with these outputs cannot be judged so, in a sentence; None: it can."""
         del outputs

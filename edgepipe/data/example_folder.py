@@ -81,7 +81,7 @@ def _checked(where: str, files: Sequence[Path], names: Mapping[str, str], labels
     first: dict[str, list[Any]] | None = None
     for file in files:
         place = f"{where}: {file.name}"
-        arrays = read_npz(file, [*names, labels], place)
+        arrays = read_npz(file, [*names, labels], place, labels)
         digest, about = hashlib.sha256(), {}
         for name, given in names.items():
             if name not in arrays:

@@ -22,9 +22,10 @@ class NpzData(DataSource):
     """.npz files with `images` (or `inputs`), float32 or integers, (examples, ...); `labels` are optional.
 
     Preprocessed pictures, signals, tables or token numbers. A model with several inputs takes an array of the name of
-    each, of any type that ONNX has numbers for. Integer labels are classes, several of an example 0 or 1 each, and
-    floating-point ones what a regression is to find; without labels, agreement with the baseline stands for accuracy.
-    Examples stay in the order of the file. Examples of different shape lie in a folder of .npz files, one each.
+    each, of any type that ONNX has numbers for. Integer labels are classes, several of an example 0 or 1 each,
+    floating-point ones what a regression is to find, and texts what a model writes; without labels, agreement with the
+    baseline stands for accuracy. Examples stay in the order of the file. Examples of different shape lie in a folder of
+    .npz files, one each.
     """
 
     evaluation: Path = Field(description=".npz to measure with, or a folder of them, each an example")

@@ -14,12 +14,15 @@ from edgepipe.base.files import is_file, unpacks_to_too_much
 from edgepipe.errors import DataError
 
 
-def read_npz(path: Path, names: Iterable[str] | None = None, where: str | None = None) -> dict[str, NDArray[Any]]:
+def read_npz(
+    path: Path, names: Iterable[str] | None = None, where: str | None = None, labels: str | None = None
+) -> dict[str, NDArray[Any]]:
     """Those of the named arrays that the file has: numbers, of any shape.
 
     Args:
         names: None: all.
         where: how messages name the file; its path unless given.
+        labels: name of the array that may be of texts, too.
 
     Raises:
         DataError: it is missing, no .npz, damaged, or one of them is not made of numbers.
@@ -43,6 +46,6 @@ def read_npz(path: Path, names: Iterable[str] | None = None, where: str | None =
             said = "it holds Python objects, which can run code when loaded: save plain numbers"
         raise DataError(f"{where}: cannot be read: {said}") from error
     for name, array in found.items():
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in ("biufU" if name == labels else "biuf"):
             raise DataError(f"{where}: `{name}` holds no numbers, but {getattr(array, 'dtype', 'bytes')}")
     return found

@@ -15,7 +15,7 @@ from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.data.task import with_task
 from edgepipe.engine.checks import keeps_its_promises
 from edgepipe.engine.hooks import SILENT, Watcher
-from edgepipe.engine.task import Judged, by_outputs, outputs_of
+from edgepipe.engine.task import Judged, asks_the_model, by_model, by_outputs, outputs_of
 from edgepipe.errors import DataError, PassError, RecipeError
 from edgepipe.recipe.goals import misfits
 from edgepipe.recipe.plan import LOAD, LOWER, Plan, unusable
@@ -187,6 +187,8 @@ class Steps:
             RecipeError: the recipe has a goal that this task does not have.
         """
         found = self.load()
+        if asks_the_model(self.judged):
+            self.judged = by_model(self.judged, self.lowered(found.content.artifact).onnx)
         if self.recipe.task is not None:
             return found
         model = self.lowered(found.content.artifact)

@@ -65,6 +65,24 @@ def check_labels(judged: Judged, data: Dataset) -> None:
         judged.task.targets(labels, data.signature)
 
 
+def by_model(judged: Judged, onnx: Path) -> Judged:
+    """The task with what the model's own file says of its answers.
+
+    Args:
+        onnx: the loaded model, or what it was lowered to.
+    Raises:
+        ModelError, RecipeError: as `Task.with_model`.
+    """
+    from edgepipe.onnx.files import metadata_of
+
+    return Judged(judged.name, judged.task.with_model(metadata_of(onnx)), judged.why)
+
+
+def asks_the_model(judged: Judged) -> bool:
+    """Whether anything of the task may stand in the model's file."""
+    return type(judged.task).with_model is not Task.with_model
+
+
 def by_outputs(judged: Judged, data: Dataset, outputs: Sequence[Tensor]) -> Judged:
     """The task of the labels; where outputs cannot be judged so, or nothing but them says it, the one that fits all.
 

@@ -15,6 +15,7 @@ from edgepipe.data.arrays import NAMES
 from edgepipe.data.npz_file import read_npz
 from edgepipe.data.task import with_task
 from edgepipe.engine.judge import judged, status_of
+from edgepipe.engine.task import Judged, asks_the_model, by_model
 from edgepipe.errors import InputError
 from edgepipe.plugins import find
 from edgepipe.recipe.files import read_yaml
@@ -111,11 +112,15 @@ def examples_for(inputs: Path | None, what: Path, ran: Ran, store: Store, count:
         data = find("data", settings.pop("source", None)).model_validate(settings)
     except ValueError as error:
         raise InputError(f"{what / 'recipe.yaml'}: data: {error}") from None
+    opened = with_task(coded.opened(data, store.cache), ran.task_name)
     try:
-        task = None if ran.task_name is None else find("tasks", ran.task_name).model_validate(ran.task_settings)
+        task = find("tasks", opened.signature.task).model_validate(ran.task_settings)
     except ValueError as error:
         raise InputError(f"{what / 'recipe.yaml'}: task: {error}") from None
-    return examples_of(with_task(coded.opened(data, store.cache), ran.task_name), count, task)
+    judged = Judged(opened.signature.task, task)
+    if asks_the_model(judged):
+        return examples_of(opened, count, by_model(judged, model_of(what)).task)
+    return examples_of(opened, count, None if ran.task_name is None else task)
 
 
 def _arrays(path: Path) -> tuple[dict[str, Any], Any]:

@@ -13,6 +13,10 @@ TREES = "edgepipe.trees"
 """Metadata of a graph that holds trees: "averaged" or "boosted", which the graph alone does not tell."""
 
 
+_TOOLS = ("pkg.", "onnx.")
+"""How metadata begins that the exporter and ONNX Runtime's quantizer leave behind."""
+
+
 def clean_file(file: Path) -> None:
     """Strip stack traces, paths, doc strings and producer versions from an ONNX file, in place."""
     import onnx
@@ -25,10 +29,11 @@ def clean_file(file: Path) -> None:
 
 
 def clean(model: onnx.ModelProto) -> None:
-    """Strip everything from a model that does not change what it computes."""
+    """Strip everything from a model that does not change what it computes, but for what its metadata says."""
     model.producer_name, model.producer_version = "edgepipe", ""
     model.doc_string, model.domain = "", ""
-    kept = [item for item in model.metadata_props if item.key == TREES]
+    # What the user's file says of itself its own runtime reads: the symbols of a recognizer, the names of a detector.
+    kept = [item for item in model.metadata_props if not item.key.startswith(_TOOLS)]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
     graph: Any = model.graph

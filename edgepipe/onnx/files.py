@@ -56,6 +56,15 @@ def load_with_files(file: Path) -> tuple[onnx.ModelProto, tuple[Path, ...]]:
     return model, (file, *(file.parent / name for name in sorted(outside)))
 
 
+def metadata_of(file: Path) -> dict[str, str]:
+    """What the file says of itself under `metadata_props`, by name.
+
+    Raises:
+        MeasureError: it is not a readable ONNX file.
+    """
+    return {item.key: item.value for item in load_structure(file).metadata_props}
+
+
 def _read(file: Path, *, weights: bool) -> onnx.ModelProto:
     import onnx
 

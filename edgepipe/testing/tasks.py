@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.contract import Answers, Figure, Signature, Targets, Task, Tensor
+from edgepipe.contract.data import as_numbers
 from edgepipe.errors import DataError, MeasureError
 from edgepipe.testing.broken import Broken, call, made, must, refuses
 from edgepipe.testing.toys import CLASSES, SIGNATURE
@@ -321,8 +322,10 @@ def _refuses(toy: _Toy) -> None:
         given = {**toy.outputs, **broken}
         refuses(toy.where("answers"), MeasureError, "outputs of NaN", task.answers, given, toy.signature, "toy.onnx")
     if toy.raw is not None and task.labelled:
-        words = np.array(["ant", "bee"] * 4)
-        refuses(toy.where("targets"), DataError, "words as labels", task.targets, words, toy.signature)
+        words, told = np.array(["ant", "bee"] * 4), "words as labels"
+        if toy.raw.dtype.kind == "U":
+            words, told = np.arange(8.0), "numbers as labels"
+        refuses(toy.where("targets"), DataError, told, task.targets, words, toy.signature)
 
 
 def _trains(toy: _Toy) -> None:
@@ -332,7 +335,7 @@ def _trains(toy: _Toy) -> None:
 
     where = toy.where("loss")
     outputs = torch.from_numpy(np.array(next(iter(toy.outputs.values())))).requires_grad_()
-    loss = call(where, toy.task.loss, outputs, torch.from_numpy(np.asarray(toy.raw)))
+    loss = call(where, toy.task.loss, outputs, torch.from_numpy(as_numbers(np.asarray(toy.raw))))
     must(isinstance(loss, torch.Tensor) and loss.shape == (), where, "is no scalar tensor")
     call(where, loss.backward)
     must(outputs.grad is not None and bool(torch.isfinite(outputs.grad).all()), where, "has no finite gradient")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgepipe.contract import Batch, DataSource, Split
+from edgepipe.contract.data import as_numbers
 from edgepipe.errors import DataError
 
 
@@ -27,3 +28,8 @@ def test_whoever_takes_the_inputs_for_an_array_is_told_the_line_to_change() -> N
 def test_a_source_of_data_has_to_open_it() -> None:
     assert DataSource.__abstractmethods__ == {"open"}
     assert [str(split) for split in Split] == ["train", "calibration", "evaluation"]
+
+
+def test_texts_are_their_code_points_for_training_and_numbers_stay() -> None:
+    assert as_numbers(np.array(["ab", "\u00e9\U0001f600c"])).tolist() == [[97, 98, 0], [233, 0x1F600, 99]]
+    assert as_numbers(np.arange(3)).tolist() == [0, 1, 2]

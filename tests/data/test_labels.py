@@ -16,13 +16,22 @@ from edgepipe.errors import DataError
         (np.array([[0, 1], [1, 1], [0, 0]]), "multilabel"),
         (np.array([0.5, 1, 2]), "regression"),
         (np.zeros((3, 2), np.float16), "regression"),
+        (np.array(["ab", "", "c d"]), "ctc_text"),
     ],
 )
 def test_type_and_axes_tell_the_task(given: np.ndarray, task: str) -> None:
     found = checked("e.npz", "labels", given, 3)
     assert task_of(found) == task
-    assert found.dtype == (np.float32 if task == "regression" else np.int64)
+    kinds = {"regression": np.float32, "ctc_text": given.dtype}
+    assert found.dtype == kinds.get(task, np.int64)
     assert len(found) == 3
+
+
+def test_parts_of_an_example_may_be_left_out() -> None:
+    frames = np.array([[0, 1, -1], [-100, 0, 1]])
+    assert checked("e.npz", "labels", frames, 2).tolist() == frames.tolist()
+    with pytest.raises(DataError, match=r"labels\[1\] is -1"):
+        checked("e.npz", "labels", np.array([0, -1]), 2)
 
 
 def test_the_first_example_below_0_is_named() -> None:

@@ -84,7 +84,7 @@ NAN[3, 1] = np.nan
         ({"images": np.asfortranarray(np.zeros((5, 2), np.float32))}, "Fortran order"),
         ({"images": np.array([[{}]], object)}, "holds Python objects"),
         ({"images": None}, "no array `images` in it, only labels"),
-        ({"labels": np.array(["a"] * 20)}, "give classes as integers"),
+        ({"labels": np.array([b"a"] * 20)}, "give classes as integers"),
         ({"labels": np.full(20, np.nan)}, "`labels` hold NaN"),
         ({"labels": np.zeros((20, 2, 2))}, r"give \(20,\) or \(20, values\)"),
         ({"images": np.full((5, 2), 1 << 25)}, r"images\[0\] holds an integer beyond"),

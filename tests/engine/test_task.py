@@ -11,7 +11,7 @@ import pytest
 from onnx import helper
 
 from edgepipe.__main__ import main
-from edgepipe.engine.task import by_outputs, named, outputs_of
+from edgepipe.engine.task import asks_the_model, by_model, by_outputs, named, outputs_of
 from edgepipe.records.metrics import read_metrics
 from tests.measure.graphs import pictures, save, small_network
 from tests.small import arguments
@@ -90,3 +90,16 @@ def test_labels_of_another_task_than_the_recipe_names_are_refused_before_the_mod
     assert main(argv) == 2
     assert "classification needs integer labels" in capfd.readouterr().err
     assert not (tmp_path / "run" / "steps").exists()
+
+
+def test_what_a_task_leaves_open_is_said_by_the_models_file(tmp_path: Path) -> None:
+    path = small_network(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    helper.set_model_props(model, {"character": "a\nb"})
+    onnx.save(model, path)
+    assert not asks_the_model(named("classification"))
+    judged = named("ctc_text")
+    assert asks_the_model(judged)
+    found = by_model(judged, path)
+    assert found.task.model_dump()["alphabet"] == ("a", "b")
+    assert found.key() != judged.key()

@@ -9,7 +9,8 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from edgepipe.errors import MeasureError
-from edgepipe.onnx.files import load, load_structure
+from edgepipe.onnx.clean import clean_file
+from edgepipe.onnx.files import load, load_structure, metadata_of
 from tests.onnx import networks
 
 
@@ -33,3 +34,12 @@ def test_what_is_no_onnx_file_is_told_by_its_name(tmp_path: Path, read) -> None:
     for name in ("junk.onnx", "missing.onnx"):
         with pytest.raises(MeasureError, match=rf"{name}: not a readable ONNX file"):
             read(tmp_path / name)
+
+
+def test_what_a_file_says_of_itself_is_read_and_kept_but_for_what_tools_leave(tmp_path: Path) -> None:
+    path = networks.free_picture(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {"character": "a\nb", "onnx.infer": "x", "pkg.torch.onnx.ExportedProgram": "y"})
+    onnx.save(model, path)
+    clean_file(path)
+    assert metadata_of(path) == {"character": "a\nb"}
