@@ -14,6 +14,7 @@ from PIL import Image
 from edgepipe.bundle.manifest import GOLDEN_FILE, INPUT, OUTPUT, TOLERANCE, Bundle, Feed, named, seal_bundle
 from edgepipe.contract import Dataset, Signature, Split
 from edgepipe.contract.artifact import ONNX_FILE
+from edgepipe.data.scaling import is_picture, shown
 from edgepipe.errors import MeasureError
 from edgepipe.onnx.answers import NamedAnswers
 from edgepipe.onnx.batch_axis import count_of, cut
@@ -149,15 +150,13 @@ def _one_by_one(
 
 
 def _pictures(folder: Path, inputs: NDArray[Any], signature: Signature) -> list[str]:
-    """Golden inputs as PNG, exactly as they were before preprocessing; none when they are no pictures."""
+    """Golden inputs as PNG, of the input's size, which preprocessing makes the same inputs of; none of no pictures."""
     prep = signature.preprocessing
-    if prep.image_size is None or inputs.ndim != 4 or len(prep.mean) != inputs.shape[1]:
+    if prep.image_size is None or not is_picture(inputs.shape[1:], prep):
         return []
-    mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (prep.mean, prep.std))
-    pixels = np.clip(np.rint((inputs * std + mean) * 255), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
     (folder / "pictures").mkdir(exist_ok=True)
     names = []
-    for row, picture in enumerate(pixels):
+    for row, picture in enumerate(inputs):
         names.append(f"pictures/{row}.png")
-        Image.fromarray(picture if picture.shape[2] == 3 else picture[:, :, 0]).save(folder / names[-1])
+        Image.fromarray(shown(picture, prep)).save(folder / names[-1])
     return names

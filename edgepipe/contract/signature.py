@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -31,9 +31,17 @@ class Tensor(BaseModel):
 class Preprocessing(BaseModel):
     """How a picture becomes the network's input; travels with every artifact to the device.
 
-    `image_size` is (height, width) in pixels. A picture is decoded to RGB (or one grey channel),
-    resized with `interpolation` ("none" for inputs that arrive ready, as from an .npz file),
-    scaled to [0, 1], then `(x - mean) / std` per channel. Output: float32, (channels, height, width).
+    `image_size` is (height, width) in pixels. A picture is decoded to RGB (or one grey channel), resized with
+    `interpolation` ("none" for inputs that arrive ready, as from an .npz file) and placed as `fit` says, its bytes put
+    in `order` and multiplied by `scale`; then `(x - mean) / std` per channel of that order. Output: float32,
+    (channels, height, width). A picture that has the size already is neither resized nor placed.
+
+    Attributes:
+        fit: stretch: both sides resized to the input's; letterbox: sides in proportion, in the middle of `fill`;
+            letterbox_corner: likewise, at the left and top; crop: resized to cover the input's sides divided by
+            `crop_share`, the middle cut out.
+        fill: 0 to 255, of what a letterbox leaves free.
+        scale: 1/255 for [0, 1]; 1 for 0 to 255.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +51,11 @@ class Preprocessing(BaseModel):
     interpolation: str = "none"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    fit: Literal["stretch", "letterbox", "letterbox_corner", "crop"] = "stretch"
+    fill: int = Field(114, ge=0, le=255)
+    order: Literal["rgb", "bgr"] = "rgb"
+    scale: float = Field(1 / 255, gt=0)
+    crop_share: float = Field(0.875, gt=0, le=1)
 
 
 class Signature(BaseModel):

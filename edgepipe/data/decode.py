@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgepipe.data.geometry import Frame, placement
 from edgepipe.errors import DataError
 
 Raw = bytes | NDArray[np.uint8]
@@ -42,15 +43,6 @@ _TURNS = {
 }
 
 
-class Frame(NamedTuple):
-    """The form every picture is brought into."""
-
-    height: int
-    width: int
-    channels: int
-    interpolation: str
-
-
 class Work(NamedTuple):
     """Pictures decoded in one go by one worker."""
 
@@ -60,7 +52,7 @@ class Work(NamedTuple):
 
 
 def decode(work: Work) -> NDArray[np.uint8]:
-    """Decode and resize: uint8, (pictures, height, width, channels).
+    """Decode, resize and place: uint8, (pictures, height, width, channels), the channels in the frame's order.
 
     Raises:
         DataError: a file is no picture, is damaged, or is unreasonably large; the message names it.
@@ -74,7 +66,7 @@ def decode(work: Work) -> NDArray[np.uint8]:
 
 def _decode_one(name: str, raw: Raw, frame: Frame) -> NDArray[np.uint8]:
     if not isinstance(raw, bytes):
-        return _fit(Image.fromarray(raw), frame)
+        return _pixels(name, Image.fromarray(raw), frame)
     try:
         with Image.open(io.BytesIO(raw), formats=formats()) as picture:
             if picture.width * picture.height > MAX_PIXELS:
@@ -84,7 +76,7 @@ def _decode_one(name: str, raw: Raw, frame: Frame) -> NDArray[np.uint8]:
                 raise DataError(
                     f"{name}: pixels of mode {picture.mode} hold more than 8 bits: save it as 8-bit grey or RGB"
                 )
-            return _fit(upright(picture), frame)
+            return _pixels(name, upright(picture), frame)
     except DataError:
         raise
     except Exception as error:  # Pillow's parsers raise anything on hostile bytes: struct.error, KeyError, ...
@@ -109,10 +101,34 @@ def upright(picture: Image.Image) -> Image.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
-def _fit(picture: Image.Image, frame: Frame) -> NDArray[np.uint8]:
+def _pixels(name: str, picture: Image.Image, frame: Frame) -> NDArray[np.uint8]:
     if picture.mode == "P" and "transparency" in picture.info:
         picture = picture.convert("RGBA")  # the same colours, without Pillow's warning
     picture = picture.convert("RGB" if frame.channels == 3 else "L")
-    if picture.size != (frame.width, frame.height):
-        picture = picture.resize((frame.width, frame.height), _RESAMPLE[frame.interpolation])
-    return np.asarray(picture, np.uint8).reshape(frame.height, frame.width, frame.channels)
+    pixels = np.asarray(placed(name, picture, frame, frame.fill), np.uint8)
+    pixels = pixels.reshape(frame.height, frame.width, frame.channels)
+    return pixels[..., ::-1] if frame.order == "bgr" else pixels
+
+
+def placed(name: str, picture: Image.Image, frame: Frame, fill: int) -> Image.Image:
+    """A picture, or a mask, resized and placed as the frame says; `fill`: of what it leaves free, in every channel.
+
+    Raises:
+        DataError: it is so long and thin that resizing it would take unreasonable memory.
+    """
+    at = placement(*picture.size, frame)
+    if at.width * at.height > MAX_PIXELS:
+        width, height = picture.size
+        raise DataError(
+            f"{name}: {width}x{height} pixels: resized for data.fit=crop these are {at.width}x{at.height}, more than "
+            f"{MAX_PIXELS}: cut it, or set data.fit=letterbox"
+        )
+    if picture.size != (at.width, at.height):
+        picture = picture.resize((at.width, at.height), _RESAMPLE[frame.interpolation])
+    if picture.size == (frame.width, frame.height):
+        return picture
+    if at.left < 0 or at.top < 0:
+        return picture.crop((-at.left, -at.top, frame.width - at.left, frame.height - at.top))
+    whole = Image.new(picture.mode, (frame.width, frame.height), (fill,) * len(picture.getbands()))
+    whole.paste(picture, (at.left, at.top))
+    return whole

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.contract import Batch, Signature, Split
+from edgepipe.contract import Batch, Preprocessing, Signature, Split
 from edgepipe.contract.artifact import canonical_json
-from edgepipe.data.decode import Frame, Raw, Work
+from edgepipe.data.decode import Raw, Work
+from edgepipe.data.geometry import Frame
+from edgepipe.data.scaling import normalized
 from edgepipe.data.settings import PictureSettings
 from edgepipe.data.splits import Rows, stratified_order, without_overlap
 from edgepipe.data.stream import decoded, regroup, worker_count
@@ -132,18 +134,19 @@ class PictureSource:
         pool = self._pools[split]
         rows = np.arange(len(pool.names)) if indices is None else np.asarray(indices, np.intp)
         preprocessing = self._signature.preprocessing
-        channels, height, width = self._signature.input_shape
-        frame = Frame(height, width, channels, preprocessing.interpolation)
-        mean = np.asarray(preprocessing.mean, np.float32).reshape(-1, 1, 1)
-        std = np.asarray(preprocessing.std, np.float32).reshape(-1, 1, 1)
+        frame = frame_of(preprocessing)
         start = 0
         for pixels in regroup(decoded(_works(pool, rows, frame), len(rows), self._workers), batch_size):
-            inputs = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)
-            inputs /= np.float32(255)
-            inputs -= mean
-            inputs /= std
-            yield Batch({"input": inputs}, pool.labels[rows[start : start + len(pixels)]])
+            yield Batch({"input": normalized(pixels, preprocessing)}, pool.labels[rows[start : start + len(pixels)]])
             start += len(pixels)
+
+
+def frame_of(about: Preprocessing) -> Frame:
+    """The form that pictures of this preprocessing are brought into."""
+    assert about.image_size is not None and about.channels is not None
+    height, width = about.image_size
+    how = (about.interpolation, about.fit, about.fill, about.order, about.crop_share)
+    return Frame(height, width, about.channels, *how)
 
 
 def _works(pool: Pool, rows: Rows, frame: Frame) -> Iterator[Work]:

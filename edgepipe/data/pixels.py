@@ -12,6 +12,7 @@ import psutil
 from numpy.typing import NDArray
 
 from edgepipe.contract import Dataset, Signature, Split
+from edgepipe.data.scaling import every_byte, is_picture, pixels_of
 
 _MOST_BYTES = 1024**3
 _MOST_SHARE = 0.25
@@ -26,10 +27,8 @@ class Pixels:
 
     def __init__(self, data: Dataset, split: Split, signature: Signature) -> None:
         self._data, self._split = data, split
-        about = signature.preprocessing
-        self._mean, self._std = (np.asarray(values, np.float32)[:, None, None] for values in (about.mean, about.std))
-        values = np.arange(256, dtype=np.float32)[None] / np.float32(255)
-        self._values = (values - self._mean[:, 0]) / self._std[:, 0]  # float32, (channels, 256)
+        self._about = signature.preprocessing
+        self._values = every_byte(self._about)
         # The system hands out memory page by page as it is written, so what is never read costs nothing.
         self._bytes = np.empty((data.count(split), *signature.input_shape), np.uint8)
         self._known = np.zeros(len(self._bytes), bool)
@@ -37,8 +36,8 @@ class Pixels:
     @classmethod
     def of(cls, data: Dataset, split: Split, signature: Signature) -> Pixels | None:
         """None if the split is too large, or its examples are no pictures."""
-        about, shape = signature.preprocessing, signature.input_shape
-        if len(shape) != 3 or not len(about.mean) == len(about.std) == shape[0]:
+        shape = signature.input_shape
+        if not is_picture(shape, signature.preprocessing):
             return None
         size = data.count(split) * int(np.prod(shape))
         return cls(data, split, signature) if size <= min(_MOST_BYTES, _MOST_SHARE * _free()) else None
@@ -72,8 +71,7 @@ class Pixels:
         return found
 
     def _keep(self, rows: NDArray[np.intp], inputs: NDArray[np.float32]) -> None:
-        found = np.rint((inputs * self._std + self._mean) * 255)
-        self._bytes[rows] = np.nan_to_num(found).clip(0, 255).astype(np.uint8)
+        self._bytes[rows] = pixels_of(inputs, self._about)
         self._known[rows] = (self._read(rows) == inputs).reshape(len(rows), -1).all(1)
 
 

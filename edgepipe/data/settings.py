@@ -12,6 +12,8 @@ PIXEL = 0.003921568393707275
 """The largest float32 below 1/255. A byte of a picture, scaled to [0, 1] and divided by it, is that byte or a hair
 more: a cast to whole numbers, which cuts, gives each of the 256 back."""
 
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 Side = Annotated[int, Field(ge=1, le=4096)]
 Trust = Literal["stat", "content"]
 OnOverlap = Literal["error", "drop"]
@@ -25,11 +27,25 @@ class PictureSettings(DataSource):
     interpolation: Literal["bilinear", "bicubic", "nearest"] = Field(
         "bilinear", description="how Pillow resizes; a picture that has the size already is left as it is"
     )
-    mean: tuple[float, ...] = Field(
-        (0.485, 0.456, 0.406), description="per channel, subtracted after scaling to [0, 1]; 1 channel: averaged"
+    fit: Literal["stretch", "letterbox", "letterbox_corner", "crop"] = Field(
+        "stretch",
+        description="stretch: both sides resized; letterbox: sides in proportion, in the middle of `fill`; "
+        "letterbox_corner: at the left and top; crop: the middle, as networks for ImageNet are evaluated",
     )
-    std: tuple[float, ...] = Field(
-        (0.229, 0.224, 0.225), description="per channel, divides after the mean is subtracted; 1 channel: averaged"
+    fill: int = Field(114, ge=0, le=255, description="what a letterbox leaves free, in every channel")
+    crop_share: float = Field(
+        0.875, gt=0, le=1, description="crop: image_size over the side resized to; 224 of 256 pixels are 0.875"
+    )
+    order: Literal["rgb", "bgr"] = Field("rgb", description="of the channels; bgr: as OpenCV reads pictures")
+    scale: float = Field(1 / 255, gt=0, le=255, description="bytes times this: 1/255 gives [0, 1]; 1 gives 0 to 255")
+    mean: tuple[float, ...] | None = Field(
+        None,
+        description="per channel in that order, subtracted after scaling; null: ImageNet's; 1 channel: averaged",
+    )
+    std: tuple[float, ...] | None = Field(
+        None,
+        description="per channel in that order, divides after the mean is subtracted; null: ImageNet's; 1 channel: "
+        "averaged",
     )
     calibration_size: int = Field(200, ge=0, description="pictures drawn from train, by seed, to calibrate with")
     evaluation_size: int | None = Field(
@@ -46,13 +62,15 @@ class PictureSettings(DataSource):
 
     @model_validator(mode="after")
     def _one_value_per_channel(self) -> PictureSettings:
-        for name, values in (("mean", self.mean), ("std", self.std)):
+        for name, values in (("mean", self._mean()), ("std", self._std())):
             if len(values) != self.channels and (self.channels, len(values)) != (1, 3):
                 raise ValueError(
                     f"{name} has {len(values)} values for {self.channels} channels: give one value per channel"
                 )
-        if min(self.std) <= 0:
-            raise ValueError(f"std must be above 0 in every channel, found {list(self.std)}")
+        if min(self._std()) <= 0:
+            raise ValueError(f"std must be above 0 in every channel, found {list(self._std())}")
+        if self.order == "bgr" and self.channels == 1:
+            raise ValueError("order: bgr has a meaning for 3 channels only: leave it out, or set channels to 3")
         return self
 
     @property
@@ -63,13 +81,30 @@ class PictureSettings(DataSource):
             image_size=(size, size) if isinstance(size, int) else size,
             channels=self.channels,
             interpolation=self.interpolation,
-            mean=self._per_channel(self.mean),
-            std=self._per_channel(self.std),
+            mean=self._per_channel(self._mean()),
+            std=self._per_channel(self._std()),
+            fit=self.fit,
+            fill=self.fill,
+            order=self.order,
+            scale=self.scale,
+            crop_share=self.crop_share,
         )
 
     def as_pixels(self) -> PictureSettings:
         """The same pictures as whole numbers of 0 to 255, for a model that normalizes them itself."""
-        return self.model_copy(update={"mean": (0.0,) * self.channels, "std": (PIXEL,) * self.channels})
+        plain = {"mean": (0.0,) * self.channels, "std": (PIXEL,) * self.channels, "scale": 1 / 255}
+        return self.model_copy(update=plain)
+
+    def _mean(self) -> tuple[float, ...]:
+        return self._of_imagenet(_MEAN) if self.mean is None else self.mean
+
+    def _std(self) -> tuple[float, ...]:
+        return self._of_imagenet(_STD) if self.std is None else self.std
+
+    def _of_imagenet(self, values: tuple[float, ...]) -> tuple[float, ...]:
+        """Red, green and blue in [0, 1], in the order and the units of these settings."""
+        ordered = values[::-1] if self.order == "bgr" else values
+        return ordered if self.scale == 1 / 255 else tuple(round(255 * self.scale * value, 6) for value in ordered)
 
     def _per_channel(self, values: tuple[float, ...]) -> tuple[float, ...]:
         return values if len(values) == self.channels else (round(sum(values) / len(values), 6),)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.contract import Answers, Dataset, Signature, Split, Targets, Task
+from edgepipe.contract import Answers, Dataset, Preprocessing, Signature, Split, Targets, Task
+from edgepipe.data.scaling import is_picture, shown
 from edgepipe.records.metrics import WrongAnswer
 
 
@@ -53,18 +54,13 @@ def picture_png(values: NDArray[Any], signature: Signature) -> str | None:
         return None
     from PIL import Image
 
-    channels = values.shape[0]
-    mean, std = signature.preprocessing.mean, signature.preprocessing.std
-    shown = values.astype(np.float32)
-    if mean and std and len(mean) in (1, channels) and len(std) in (1, channels):
-        shown = shown * np.reshape(np.asarray(std, np.float32), (-1, 1, 1)) + np.reshape(
-            np.asarray(mean, np.float32), (-1, 1, 1)
-        )
-    else:
-        low, high = float(shown.min()), float(shown.max())
-        shown = (shown - low) / (high - low or 1.0)
-    pixels = np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
-    picture = Image.fromarray(pixels[0] if channels == 1 else pixels.transpose(1, 2, 0))
+    given = values.astype(np.float32)
+    about = signature.preprocessing
+    if not is_picture(given.shape, about):
+        low, high = float(given.min()), float(given.max())
+        given = (given - low) / (high - low or 1.0)
+        about = Preprocessing(mean=(0.0,) * len(given), std=(1.0,) * len(given))
+    picture = Image.fromarray(shown(given, about))
     stream = io.BytesIO()
     picture.save(stream, format="PNG", optimize=True)
     return base64.b64encode(stream.getvalue()).decode("ascii")

@@ -19,9 +19,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgepipe.bundle.build import FILES
+from edgepipe.bundle.build import FILES, _pictures
 from edgepipe.bundle.files.serve import Handler
-from edgepipe.data.decode import Frame, Work, decode, upright
+from edgepipe.contract import Preprocessing, Signature
+from edgepipe.data.decode import Work, decode, upright
+from edgepipe.data.geometry import Frame, placement
+from edgepipe.data.pictures import frame_of
+from edgepipe.data.scaling import normalized
 from edgepipe.verify.places.chromium import chromium
 from tests.bundle.webdriver import Browser
 from tests.data.files import HEIGHT, RGB, TURNS, WIDTH, readable, refused, turned
@@ -30,6 +34,19 @@ from tests.measure.graphs import save
 NODE = None if shutil.which("node") else "node is missing: apt-get install nodejs"
 BROWSER = None if chromium() and shutil.which("chromedriver") else "apt-get install chromium chromium-driver"
 SIZE, MEAN, STD = (16, 20), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
+WAYS = [
+    {"fit": "letterbox"},
+    {"fit": "letterbox_corner", "fill": 0, "order": "bgr", "scale": 1.0},
+    {"fit": "crop", "interpolation": "bicubic", "scale": 1 / 127.5},
+    {"fit": "crop", "crop_share": 1.0, "interpolation": "nearest", "order": "bgr"},
+]
+SIZES = [(WIDTH, HEIGHT), (SIZE[1], SIZE[0]), (7, 90), (91, 8), (33, 31), (2 * SIZE[1], 2 * SIZE[0]), (41, 33)]
+
+
+def prepared(how: dict[str, Any]) -> Preprocessing:
+    return Preprocessing.model_validate(
+        {"image_size": SIZE, "channels": 3, "interpolation": "bilinear", "mean": MEAN, "std": STD, **how}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +88,69 @@ def test_the_example_reads_every_file_as_training_does(bundle: Path, tmp_path: P
     wanted = ((pixels - np.float32(MEAN)) / np.float32(STD)).transpose(0, 3, 1, 2)
     for path, one, other in zip(paths, np.load(tmp_path / "found.npy"), wanted, strict=True):
         assert np.array_equal(one, other), path
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_the_example_places_and_scales_as_training_does(how: dict[str, Any], bundle: Path, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    files = {}
+    for width, height in SIZES:
+        stream = io.BytesIO()
+        Image.fromarray(draw.integers(0, 256, (height, width, 3), np.uint8)).save(stream, "PNG")
+        files[f"{width}x{height}.png"] = stream.getvalue()
+    paths = written(tmp_path / "p", files)
+    about = prepared(how)
+    script = (
+        "import sys, json, numpy, example; example.BUNDLE['signature']['preprocessing'] = json.loads(sys.argv[1]);"
+        "numpy.save(sys.argv[2], [example.read_picture(p) for p in sys.argv[3:]])"
+    )
+    ended = alone(bundle, "-c", script, about.model_dump_json(), str(tmp_path / "found.npy"), *paths)
+    assert ended.returncode == 0, ended.stderr
+    wanted = normalized(decode(Work(paths, list(files.values()), frame_of(about))), about)
+    assert len({one.tobytes() for one in wanted}) == len(SIZES)
+    assert np.array_equal(np.load(tmp_path / "found.npy"), wanted)
+
+
+@pytest.mark.skipif(NODE is not None, reason=str(NODE))
+@pytest.mark.parametrize("how", WAYS)
+def test_the_page_places_and_scales_as_training_does(how: dict[str, Any]) -> None:
+    draw, about = np.random.default_rng(0), prepared(how)
+    pictures = [draw.integers(0, 256, (height, width, 3), dtype=np.uint8) for width, height in SIZES]
+    given = [[picture.ravel().tolist(), picture.shape[1], picture.shape[0]] for picture in pictures]
+    found = in_node(
+        f"const how = {about.model_dump_json()}, out = [];"
+        f"for (const [flat, width, height] of {json.dumps(given)})"
+        "out.push(Array.from(pixels.normalized(pixels.framed(new Uint8Array(flat), width, height, 3, how), 3, how)));"
+        "console.log(JSON.stringify(out));"
+    )
+    wanted = normalized(decode(Work([""] * len(SIZES), pictures, frame_of(about))), about)
+    assert np.array_equal(np.array(found, np.float32).reshape(wanted.shape), wanted)
+
+
+@pytest.mark.skipif(NODE is not None, reason=str(NODE))
+def test_the_page_places_pictures_of_any_size_as_training_does() -> None:
+    draw = np.random.default_rng(1)
+    sizes = [*draw.integers(1, 300, (300, 2)).tolist(), *draw.integers(300, 20_000, (300, 2)).tolist()]
+    ways = [{**how, "image_size": size} for how in WAYS for size in ((224, 224), (641, 480), (7, 5))]
+    found = in_node(
+        f"const out = []; for (const how of {json.dumps([prepared(way).model_dump(mode='json') for way in ways])})"
+        f"for (const [width, height] of {json.dumps(sizes)}) out.push(pixels.placement(width, height, how));"
+        "console.log(JSON.stringify(out));"
+    )
+    wanted = [list(placement(*size, frame_of(prepared(way)))[:4]) for way in ways for size in sizes]
+    assert found == wanted
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_the_golden_pictures_become_the_golden_inputs(how: dict[str, Any], tmp_path: Path) -> None:
+    about = prepared(how)
+    signature = Signature(input_shape=(3, *SIZE), preprocessing=about)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *SIZE, 3), np.uint8)
+    names = _pictures(tmp_path, normalized(pixels, about), signature)
+    raws = [(tmp_path / name).read_bytes() for name in names]
+    assert np.array_equal(decode(Work(names, raws, frame_of(about))), pixels)
+    shown = np.asarray(Image.open(tmp_path / names[0]))
+    assert np.array_equal(shown, pixels[0] if about.order == "rgb" else pixels[0][..., ::-1])
 
 
 def test_the_example_says_a_sentence_on_what_it_cannot_read(bundle: Path, tmp_path: Path) -> None:
@@ -150,7 +230,7 @@ def in_node(script: str) -> Any:
 @pytest.mark.parametrize("how", ["bilinear", "bicubic", "nearest"])
 def test_the_page_resizes_as_pillow_does(how: str) -> None:
     draw = np.random.default_rng(0)
-    for width, height, to_width, to_height in ((50, 31, 16, 24), (7, 9, 20, 13), (16, 16, 16, 8)):
+    for width, height, to_width, to_height in ((50, 31, 16, 24), (7, 9, 20, 13), (16, 16, 16, 8), (38, 68, 30, 42)):
         pixels = draw.integers(0, 256, (height, width, 3), dtype=np.uint8)
         resample = getattr(Image.Resampling, how.upper())
         expected = np.asarray(Image.fromarray(pixels).resize((to_width, to_height), resample))

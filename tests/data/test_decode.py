@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgepipe.data.decode import Frame, Work, decode
+from edgepipe.data.decode import Work, decode
+from edgepipe.data.geometry import Frame
 from edgepipe.data.listing import is_picture
 from edgepipe.errors import DataError
 from tests.data.drawing import png

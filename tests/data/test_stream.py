@@ -13,8 +13,9 @@ import pytest
 
 from edgepipe.contract import Split
 from edgepipe.data import stream
-from edgepipe.data.decode import Frame, Work
+from edgepipe.data.decode import Work
 from edgepipe.data.digits import DigitsData
+from edgepipe.data.geometry import Frame
 from edgepipe.data.stream import decoded, regroup
 from edgepipe.errors import DataError
 from tests.data.drawing import png

@@ -153,8 +153,8 @@ MUTATIONS = (
     ),
     Mutation(
         "pictures are divided by the deviation before the mean is taken off",
-        "inputs -= mean\n            inputs /= std",
-        "inputs /= std\n            inputs -= mean",
+        "found -= mean\n    found /= std",
+        "found /= std\n    found -= mean",
         "tests/data/test_digits.py::test_pictures_are_resized_by_pillow_and_normalized",
     ),
     # What comes from outside.

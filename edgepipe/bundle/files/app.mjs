@@ -1,5 +1,5 @@
 // The page of an edgepipe bundle: everything runs here, no picture leaves the browser.
-import {pixelsOf, resize, typed} from "./pixels.mjs";
+import {framed, normalized, pixelsOf, typed} from "./pixels.mjs";
 
 const $ = (id) => document.getElementById(id);
 const state = (word) => { document.body.dataset.state = word; };
@@ -41,14 +41,10 @@ async function show(blob) {
   $("picture").src = URL.createObjectURL(blob);
   const how = bundle.signature.preprocessing, [height, width] = how.image_size, channels = how.channels;
   const [raw, w, h] = await pixelsOf(blob, channels);
-  const pixels = resize(raw, w, h, channels, width, height, how.interpolation);
+  const pixels = framed(raw, w, h, channels, how);
   const given = session.inputMetadata[0].shape[0], batch = typeof given === "number" && given > 0 ? given : 1;
-  const size = width * height, one = channels * size, input = new Float32Array(batch * one);
-  const f = Math.fround;
-  for (let c = 0; c < channels; c++) {
-    const mean = f(how.mean[c]), std = f(how.std[c]);
-    for (let i = 0; i < size; i++) input[c * size + i] = f(f(f(pixels[i * channels + c] / 255) - mean) / std);
-  }
+  const one = channels * width * height, input = new Float32Array(batch * one);
+  input.set(normalized(pixels, channels, how));
   for (let row = 1; row < batch; row++) input.copyWithin(row * one, 0, one);  // a fixed batch is filled up
   const type = session.inputMetadata[0].type;
   const feed = {[session.inputNames[0]]: new ort.Tensor(type, typed(input, type), [batch, channels, height, width])};

@@ -10,6 +10,7 @@ python3 example.py --json [--runs 50] [--threads 1]
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -129,14 +130,50 @@ def read_picture(path):
     if not how.get("image_size") or not how.get("mean"):
         raise Refused("this model takes no pictures: its inputs are arrays, as in golden.npz")
     height, width = how["image_size"]
-    pixels = decode(path, how["channels"], (width, height), how["interpolation"]).reshape(height, width, -1)
-    pixels = pixels.astype(np.float32).transpose(2, 0, 1) / np.float32(255)
+    pixels = decode(path, how).reshape(height, width, -1)
+    pixels = pixels[..., ::-1] if how.get("order") == "bgr" else pixels
+    pixels = pixels.astype(np.float32).transpose(2, 0, 1) / np.float32(1 / how.get("scale", 1 / 255))
     mean, std = (np.asarray(how[name], np.float32).reshape(-1, 1, 1) for name in ("mean", "std"))
     return (pixels - mean) / std
 
 
-def decode(path, channels, size, interpolation):
-    """uint8, (height, width) or (height, width, 3); size: (width, height)."""
+def placement(width, height, how):
+    """Where a picture of this size lies in the input: its new width and height, and left and top of its first pixel."""
+    fit, (high, wide) = how.get("fit", "stretch"), how["image_size"]
+    if fit == "stretch" or (width, height) == (wide, high):
+        return wide, high, 0, 0
+    if fit == "crop":
+        wide, high = (math.floor(side / how["crop_share"]) for side in (wide, high))
+        new = (wide, height * wide // width) if wide * height >= high * width else (width * high // height, high)
+        left, top = (-round((side - kept) / 2) for side, kept in zip(new, how["image_size"][::-1]))  # noqa: B905
+        return (*new, left, top)
+    if wide * height <= high * width:
+        new = wide, max(1, (2 * height * wide + width) // (2 * width))
+    else:
+        new = max(1, (2 * width * high + height) // (2 * height)), high
+    middle = fit == "letterbox"
+    return (*new, (wide - new[0]) // 2 if middle else 0, (high - new[1]) // 2 if middle else 0)
+
+
+def placed(picture, how):
+    height, width = how["image_size"]
+    new_width, new_height, left, top = placement(*picture.size, how)
+    if new_width * new_height > MAX_PIXELS:
+        raise Refused(f"resized these are {new_width}x{new_height} pixels, more than {MAX_PIXELS}: cut the picture")
+    if picture.size != (new_width, new_height):
+        from PIL import Image
+
+        picture = picture.resize((new_width, new_height), getattr(Image.Resampling, how["interpolation"].upper()))
+    pixels = np.asarray(picture, np.uint8)
+    if left < 0 or top < 0:
+        return pixels[-top : height - top, -left : width - left]
+    whole = np.full((height, width, *pixels.shape[2:]), how.get("fill", 114), np.uint8)
+    whole[top : top + new_height, left : left + new_width] = pixels
+    return whole
+
+
+def decode(path, how):
+    """uint8, (height, width) or (height, width, 3)."""
     try:
         from PIL import Image
     except ImportError:
@@ -157,10 +194,7 @@ def decode(path, channels, size, interpolation):
             upright = picture if turn is None else picture.transpose(getattr(Image.Transpose, turn))
             if upright.mode == "P" and "transparency" in upright.info:
                 upright = upright.convert("RGBA")
-            upright = upright.convert("RGB" if channels == 3 else "L")
-            if upright.size != size:
-                upright = upright.resize(size, getattr(Image.Resampling, interpolation.upper()))
-            return np.asarray(upright, np.uint8)
+            return placed(upright.convert("RGB" if how["channels"] == 3 else "L"), how)
     except Refused:
         raise
     except OSError as error:

@@ -92,13 +92,13 @@ export function upright(pixels, width, height, channels, orientation) {
 
 // Resizing exactly as Pillow does it, so that the answer is the one of training and of the device.
 function weights(from, to, filter, support) {
-  const scale = from / to, stretch = Math.max(scale, 1), reach = support * stretch, rows = [];
+  const scale = from / to, stretch = Math.max(scale, 1), narrow = 1 / stretch, reach = support * stretch, rows = [];
   for (let i = 0; i < to; i++) {
     const centre = (i + 0.5) * scale;
     const first = Math.max(0, Math.trunc(centre - reach + 0.5));
     const last = Math.min(from, Math.trunc(centre + reach + 0.5));
     const row = [];
-    for (let x = first; x < last; x++) row.push(filter((x - centre + 0.5) / stretch));
+    for (let x = first; x < last; x++) row.push(filter((x - centre + 0.5) * narrow));
     const sum = row.reduce((a, b) => a + b, 0);
     rows.push([first, row.map((w) => { const k = w / sum * 4194304; return Math.trunc(k < 0 ? k - 0.5 : k + 0.5); })]);
   }
@@ -110,37 +110,92 @@ const bicubic = (x) => {
   if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
   return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
 };
+// Added up and not multiplied, as Pillow does: where a pixel's middle falls on an edge, the last bit says which is taken.
+const nearest = (from, to) => {
+  const found = [], step = from / to;
+  for (let i = 0, at = step * 0.5; i < to; i++, at += step) found.push(Math.min(from - 1, Math.trunc(at)));
+  return found;
+};
 const byte = (sum) => Math.min(255, Math.max(0, Math.floor((sum + 2097152) / 4194304)));
 
 export function resize(pixels, width, height, channels, toWidth, toHeight, how) {
   if (width === toWidth && height === toHeight) return pixels;
-  const out = new Uint8Array(toWidth * toHeight * channels);
   if (how === "nearest") {
+    const out = new Uint8Array(toWidth * toHeight * channels);
+    const columns = nearest(width, toWidth), rows = nearest(height, toHeight);
     for (let y = 0; y < toHeight; y++) for (let x = 0; x < toWidth; x++) {
-      const sx = Math.floor((x + 0.5) * width / toWidth), sy = Math.floor((y + 0.5) * height / toHeight);
+      const sx = columns[x], sy = rows[y];
       for (let c = 0; c < channels; c++) out[(y * toWidth + x) * channels + c] = pixels[(sy * width + sx) * channels + c];
     }
     return out;
   }
   const [filter, support] = how === "bicubic" ? [bicubic, 2] : [bilinear, 1];
-  let middle = pixels;
-  if (width !== toWidth) {
-    const across = weights(width, toWidth, filter, support);
-    middle = new Uint8Array(toWidth * height * channels);
-    for (let y = 0; y < height; y++) for (let x = 0; x < toWidth; x++) for (let c = 0; c < channels; c++) {
+  const narrower = (from) => {
+    if (width === toWidth) return from;
+    const across = weights(width, toWidth, filter, support), high = from.length / (width * channels);
+    const to = new Uint8Array(toWidth * high * channels);
+    for (let y = 0; y < high; y++) for (let x = 0; x < toWidth; x++) for (let c = 0; c < channels; c++) {
       const [first, row] = across[x];
       let sum = 0;
-      for (let k = 0; k < row.length; k++) sum += row[k] * pixels[(y * width + first + k) * channels + c];
-      middle[(y * toWidth + x) * channels + c] = byte(sum);
+      for (let k = 0; k < row.length; k++) sum += row[k] * from[(y * width + first + k) * channels + c];
+      to[(y * toWidth + x) * channels + c] = byte(sum);
     }
+    return to;
+  };
+  const lower = (from) => {
+    if (height === toHeight) return from;
+    const down = weights(height, toHeight, filter, support), line = from.length / height;
+    const to = new Uint8Array(line * toHeight);
+    for (let y = 0; y < toHeight; y++) for (let x = 0; x < line; x++) {
+      const [first, row] = down[y];
+      let sum = 0;
+      for (let k = 0; k < row.length; k++) sum += row[k] * from[(first + k) * line + x];
+      to[y * line + x] = byte(sum);
+    }
+    return to;
+  };
+  // Each pass rounds to bytes, so the order shows. Pillow 13 begins with what takes away far more; before it did not.
+  const taken = height - toHeight;
+  return taken > 0 && taken > 2 * (width - toWidth) ? narrower(lower(pixels)) : lower(narrower(pixels));
+}
+
+// Where a picture lies in the input: [its new width, its new height, left, top of its first pixel].
+const halfToEven = (rest) => { const half = Math.floor(rest / 2); return half + (rest % 2 && half % 2 ? 1 : 0); };
+export function placement(width, height, how) {
+  let [high, wide] = how.image_size;
+  const fit = how.fit ?? "stretch";
+  if (fit === "stretch" || (width === wide && height === high)) return [wide, high, 0, 0];
+  if (fit === "crop") {
+    wide = Math.floor(wide / how.crop_share); high = Math.floor(high / how.crop_share);
+    const [w, h] = wide * height >= high * width ? [wide, Math.floor(height * wide / width)] : [Math.floor(width * high / height), high];
+    return [w, h, -halfToEven(w - how.image_size[1]), -halfToEven(h - how.image_size[0])];
   }
-  if (height === toHeight) return middle;
-  const down = weights(height, toHeight, filter, support);
-  for (let y = 0; y < toHeight; y++) for (let x = 0; x < toWidth; x++) for (let c = 0; c < channels; c++) {
-    const [first, row] = down[y];
-    let sum = 0;
-    for (let k = 0; k < row.length; k++) sum += row[k] * middle[((first + k) * toWidth + x) * channels + c];
-    out[(y * toWidth + x) * channels + c] = byte(sum);
+  const [w, h] = wide * height <= high * width
+    ? [wide, Math.max(1, Math.floor((2 * height * wide + width) / (2 * width)))]
+    : [Math.max(1, Math.floor((2 * width * high + height) / (2 * height))), high];
+  return fit === "letterbox" ? [w, h, Math.floor((wide - w) / 2), Math.floor((high - h) / 2)] : [w, h, 0, 0];
+}
+
+// Upright pixels resized and placed: Uint8Array (height, width, channels) of the input's size, in the network's order.
+export function framed(pixels, width, height, channels, how) {
+  const [high, wide] = how.image_size, [w, h, left, top] = placement(width, height, how);
+  if (w * h > MAX_PIXELS) throw new Error(`Resized these are ${w}x${h} pixels: more than ${MAX_PIXELS}. Cut the picture.`);
+  const resized = resize(pixels, width, height, channels, w, h, how.interpolation), turned = how.order === "bgr";
+  if (w === wide && h === high && !turned) return resized;
+  const out = new Uint8Array(wide * high * channels).fill(how.fill ?? 114);
+  for (let y = Math.max(0, top); y < Math.min(high, top + h); y++) for (let x = Math.max(0, left); x < Math.min(wide, left + w); x++)
+    for (let c = 0; c < channels; c++)
+      out[(y * wide + x) * channels + (turned ? channels - 1 - c : c)] = resized[((y - top) * w + x - left) * channels + c];
+  return out;
+}
+
+// The input's numbers, (channels, height, width), of such pixels.
+export function normalized(pixels, channels, how) {
+  const f = Math.fround, size = pixels.length / channels, out = new Float32Array(pixels.length);
+  const divisor = f(1 / (how.scale ?? 1 / 255));
+  for (let c = 0; c < channels; c++) {
+    const mean = f(how.mean[c]), std = f(how.std[c]);
+    for (let i = 0; i < size; i++) out[c * size + i] = f(f(f(pixels[i * channels + c] / divisor) - mean) / std);
   }
   return out;
 }
