@@ -85,6 +85,8 @@ NOUNS: Mapping[str, Noun] = {
             "digits": "edgepipe.data.digits:DigitsData",
             "image_folder": "edgepipe.data.image_folder:ImageFolderData",
             "npz": "edgepipe.data.npz:NpzData",
+            "python_texts": "edgepipe.data.python_texts:PythonTextsData",
+            "text": "edgepipe.data.text:TextData",
         },
     ),
     "sources": Noun(

@@ -57,6 +57,8 @@ def build(
     np.savez_compressed(folder / GOLDEN_FILE, allow_pickle=False, **golden)
     pictures = _pictures(folder, next(iter(rows.values())), signature) if len(rows) == 1 else []
     shutil.copyfile(FILES / "example.py", folder / "example.py")
+    for file, content in getattr(data, "files", {}).items():  # a tokenizer, say
+        (folder / Path(file).name).write_bytes(content)
     if pictures and signature.task == "classification":
         for file in PAGE:
             shutil.copyfile(FILES / file, folder / file)

@@ -80,6 +80,9 @@ class Dataset(Protocol):
 
     Iterating decodes as it goes, so memory does not grow with the data set, and the order is
     always that of `indices` (by default 0 … count - 1): the same call gives the same batches.
+
+    Two attributes may be there: `notes`, sentences for people on what was left out or guessed, and `files`, by name the
+    bytes of what the device needs beside the model, as a tokenizer.
     """
 
     @property
@@ -100,7 +103,7 @@ class Dataset(Protocol):
         ...
 
     def batches(self, split: Split, batch_size: int, indices: Sequence[int] | None = None) -> Iterator[Batch]:
-        """Yield batches in the order of `indices`; the last one may be smaller."""
+        """Yield batches in the order of `indices`; the last one may be smaller, and one before another shape."""
         ...
 
 

@@ -58,6 +58,32 @@ class Preprocessing(BaseModel):
     crop_share: float = Field(0.875, gt=0, le=1)
 
 
+class Text(BaseModel):
+    """How a text becomes the network's inputs; travels with every artifact to the device.
+
+    The `tokenizers` library and a tokenizer file of it make numbers of the text, cut to `max_length` of them; to the
+    length of the examples' axis are added `pad_id`, 0 in the mask and `pad_type`. A length of 0 becomes one `pad_id`.
+
+    Attributes:
+        tokenizer: the file's name in the bundle; sha256: of its content; vocabulary: largest number, and one.
+        padding: "fixed": every example is `max_length` long; "dynamic": as long as its own text.
+        words: texts are given as words already, or parted at white space, and each is made numbers by itself.
+        inputs: input to what it is given: "ids", "mask" (1 where there is text), "types" (1 in the second text).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tokenizer: str = "tokenizer.json"
+    sha256: str
+    vocabulary: int = Field(ge=1)
+    max_length: int = Field(ge=1)
+    padding: Literal["dynamic", "fixed"] = "dynamic"
+    pad_id: int = 0
+    pad_type: int = 0
+    words: bool = False
+    inputs: dict[str, Literal["ids", "mask", "types"]]
+
+
 class Signature(BaseModel):
     """What goes in and comes out.
 
@@ -66,6 +92,7 @@ class Signature(BaseModel):
             of several, each goes to the input of its name.
         outputs: what the model gives for one example; empty where it is not known yet.
         classes: names, may be empty.
+        text: how texts become the inputs; None: they are no texts.
         task: name of the task that says what the outputs mean.
         state: input to output, for a model whose state goes round; `steps`: runs of one example.
     """
@@ -76,6 +103,7 @@ class Signature(BaseModel):
     outputs: tuple[Tensor, ...] = ()
     classes: tuple[str, ...] = ()
     preprocessing: Preprocessing = Preprocessing()
+    text: Text | None = None
     task: str = "classification"
     state: dict[str, str] = Field(default_factory=dict)
     steps: int | None = Field(None, ge=1)

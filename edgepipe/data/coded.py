@@ -30,6 +30,7 @@ class _Coded:
         self._data = data
         self._code = f"{code_digest(type(source))} {library_versions(source.libraries)}"
         self.notes: tuple[str, ...] = getattr(data, "notes", ())
+        self.files: dict[str, bytes] = getattr(data, "files", {})
 
     @property
     def signature(self) -> Signature:

@@ -22,6 +22,7 @@ class _Tasked:
     def __init__(self, data: Dataset, task: str) -> None:
         self._data, self._task = data, task
         self.notes: tuple[str, ...] = getattr(data, "notes", ())
+        self.files: dict[str, bytes] = getattr(data, "files", {})
 
     @property
     def signature(self) -> Signature:

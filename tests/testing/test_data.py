@@ -15,11 +15,14 @@ from edgepipe.data.cifar10 import Cifar10Data
 from edgepipe.data.digits import DigitsData
 from edgepipe.data.image_folder import ImageFolderData
 from edgepipe.data.npz import NpzData
+from edgepipe.data.python_texts import PythonTextsData
+from edgepipe.data.text import TextData
 from edgepipe.plugins import NOUNS
 from edgepipe.testing import Broken, check_data
 from edgepipe.testing.toys import ToyData
 from tests.data.drawing import tree, write
 from tests.data.test_cifar10 import RECORDS, write_binary
+from tests.data.texts import jsonl, letters, sentences, tokenizer
 from tests.small import npz
 
 _EACH = {"image_size": 8, "workers": 0, "calibration_size": 5}
@@ -42,11 +45,27 @@ def _cifar10(folder: Path) -> DataSource:
     return Cifar10Data(root=write_binary(folder / "cifar"), **_EACH)
 
 
+def _text(folder: Path, number: int = 0) -> DataSource:
+    rows = sentences(40)
+    rows[30]["text"] += " not" * number
+    files = {
+        name: jsonl(folder / f"{name}{number}.jsonl", part)
+        for name, part in (("train", rows[:24]), ("evaluation", rows[24:]))
+    }
+    return TextData(tokenizer=tokenizer(folder), label="label", calibration_size=5, **files)
+
+
+def _python_texts(folder: Path) -> DataSource:
+    return PythonTextsData(tokenizer=letters(folder), max_length=900, evaluation_size=2000, calibration_size=9)
+
+
 BUILT_IN: dict[str, tuple[Callable[[Path], DataSource], Callable[[Path], DataSource] | None]] = {
     "cifar10": (_cifar10, None),
     "digits": (lambda _: DigitsData(evaluation_size=1700, **_EACH), None),
     "image_folder": (_folder, None),
     "npz": (_npz, _npz_changed),
+    "python_texts": (_python_texts, None),
+    "text": (_text, lambda folder: _text(folder, 1)),
 }
 
 

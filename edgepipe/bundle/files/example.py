@@ -5,6 +5,7 @@ pip install onnxruntime numpy pillow
 python3 example.py                        checks the golden outputs and measures the time
 python3 example.py picture.jpg ...        says what is in the pictures; exit 2 where one cannot be read
 python3 example.py arrays.npz folder ...  answers arrays of the inputs' names, in an .npz or a folder of .npy, likewise
+python3 example.py --text "..." [--text "..."]  answers texts (pip install tokenizers); of pairs --pair "..." after each
 python3 example.py --json [--runs 50] [--threads 1]
 """
 
@@ -135,6 +136,34 @@ def read_picture(path):
     pixels = pixels.astype(np.float32).transpose(2, 0, 1) / np.float32(1 / how.get("scale", 1 / 255))
     mean, std = (np.asarray(how[name], np.float32).reshape(-1, 1, 1) for name in ("mean", "std"))
     return (pixels - mean) / std
+
+
+def read_text(text, pair=None):
+    """Inputs of a text, or of two, by name, made as for measuring. Refused: the model takes none."""
+    how = BUNDLE["signature"].get("text")
+    if not how:
+        raise Refused("this model takes no texts: its inputs are arrays, as in golden.npz")
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise Refused("texts need the tokenizers library: pip install tokenizers") from None
+    try:
+        tokenizer = Tokenizer.from_file(str(HERE / how["tokenizer"]))
+    except Exception as error:
+        raise Refused(f"{how['tokenizer']} cannot be read ({error})") from error
+    tokenizer.enable_truncation(how["max_length"], direction=(tokenizer.truncation or {}).get("direction", "right"))
+    tokenizer.no_padding()
+    if how["words"]:
+        text, pair = text.split(), None if pair is None else pair.split()
+    found = tokenizer.encode(text, pair, is_pretokenized=how["words"])
+    length = max(1, how["max_length"] if how["padding"] == "fixed" else len(found.ids))
+    fill = {"ids": how["pad_id"], "mask": 0, "types": how["pad_type"]}
+    values = {"ids": found.ids, "mask": found.attention_mask, "types": found.type_ids}
+    kinds = {item["name"]: item["dtype"] for item in BUNDLE["signature"]["inputs"]}
+    return {
+        name: np.array(values[part] + [fill[part]] * (length - len(found.ids)), kinds.get(name, "int64"))
+        for name, part in how["inputs"].items()
+    }
 
 
 def placement(width, height, how):
@@ -301,6 +330,8 @@ def check(session, runs):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("examples", nargs="*")
+    parser.add_argument("--text", action="append", default=[])
+    parser.add_argument("--pair", action="append", default=[])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--threads", type=int, default=1)
@@ -321,7 +352,15 @@ def main():
         except Refused as error:
             refused += 1
             print(f"error: {printable(name)}: {printable(str(error))}", file=sys.stderr)
-    if args.examples:
+    for number, text in enumerate(args.text):
+        try:
+            began = time.perf_counter()
+            outputs = answer(session, read_text(text, args.pair[number] if number < len(args.pair) else None))
+            print(f"{printable(text)}: {told(outputs)}, {1000 * (time.perf_counter() - began):.1f} ms with its tokens")
+        except Refused as error:
+            refused += 1
+            print(f"error: {printable(text)}: {printable(str(error))}", file=sys.stderr)
+    if args.examples or args.text:
         return 2 if refused else 0
     try:
         found = check(session, args.runs)
