@@ -8,7 +8,7 @@ from edgepipe.contract.places import Done, Place, PlaceAnswers, Processor
 from edgepipe.contract.settings import PathMark, PathText, Settings
 from edgepipe.contract.signature import Axis, Preprocessing, Signature, Tensor
 from edgepipe.contract.sources import ModelSource
-from edgepipe.contract.tasks import Answers, ByClass, Figure, Interval, Measure, Targets, Task
+from edgepipe.contract.tasks import Answers, ByClass, Figure, Interval, Measure, Moves, Targets, Task
 
 __all__ = [
     "ARCHITECTURE_FILE",
@@ -30,6 +30,7 @@ __all__ = [
     "Kind",
     "Measure",
     "ModelSource",
+    "Moves",
     "Pass",
     "PathMark",
     "PathText",

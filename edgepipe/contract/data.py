@@ -126,6 +126,10 @@ class DataSource(Settings):
             DataError: the examples cannot be used; the message names the culprit and the remedy.
         """
 
+    def task_known(self) -> str | None:
+        """Name of the task that the labels are of, as far as that is known before they are opened; None: it is not."""
+        return None
+
     def no_training(self) -> str | None:
         """Why nothing can be trained with these, as far as that is known before they are opened; with the remedy."""
         return None

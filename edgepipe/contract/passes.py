@@ -109,7 +109,11 @@ class Pass(Settings):
         return ()
 
     def learns(self) -> bool:
-        """Whether these settings need the train split's labels, of classes; asked before the first computed step."""
+        """Whether these settings need the train split's labels and the task's loss; asked before the first step."""
+        return False
+
+    def one_class_only(self) -> bool:
+        """Whether these settings can only learn where each example has one class (`Task.one_class`)."""
         return False
 
     def needs(self) -> dict[str, str]:

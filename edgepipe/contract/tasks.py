@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from edgepipe.contract.data import as_numbers
 from edgepipe.contract.settings import Settings
 from edgepipe.errors import MeasureError
 
@@ -44,6 +45,21 @@ class Figure(NamedTuple):
 def _digits(value: float) -> str:
     """Four decimals, as scores have them; four digits of what they would not show, or show too many of."""
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 100 else f"{value:.4g}"
+
+
+class Moves(NamedTuple):
+    """What training did to the pictures of a batch, (height, width) each; torch tensors of (n,).
+
+    Attributes:
+        down, right: int64, pixels that the content was moved by; what came in repeats the border.
+        mirrored: bool, whether it was then mirrored left to right.
+    """
+
+    down: Any
+    right: Any
+    mirrored: Any
+    height: int
+    width: int
 
 
 @dataclass(frozen=True)
@@ -97,6 +113,8 @@ class Task(Settings):
     Class attributes:
         measures: what it measures, the headline first.
         trains: whether `loss` is there: passes that train take this task.
+        one_class: whether labels are one class for each example and the first output scores the classes: label
+            smoothing, curves of accuracy, a teacher's answers and training in int8 are for such tasks.
         labelled: whether the data's labels say what is right; otherwise the baseline's answers always do.
         covers: whether the measures say all there is to say of the first output, as of scores; else records tell how
             each of its parts changed, too.
@@ -106,6 +124,7 @@ class Task(Settings):
 
     measures: ClassVar[tuple[Measure, ...]]
     trains: ClassVar[bool] = False
+    one_class: ClassVar[bool] = False
     labelled: ClassVar[bool] = True
     covers: ClassVar[bool] = False
     least_range: ClassVar[float] = 5e-4
@@ -240,7 +259,26 @@ class Task(Settings):
         """What training minimizes, a scalar torch tensor; only where `trains`.
 
         Args:
-            outputs: the network's output; targets: a batch of the data's labels; torch tensors both.
+            outputs: what the network returns in training mode, float32: a tensor, or a tuple or dict of them.
+            targets: a batch of the data's labels, as `encoded` gives them, a torch tensor.
         """
         del outputs, targets
         raise NotImplementedError(f"{type(self).__name__}.loss: this task does not train")
+
+    def encoded(self, raw: NDArray[Any], signature: Signature) -> NDArray[Any]:
+        """Labels as the numbers that `loss` takes; the first axis counts the examples. As they come, texts as letters.
+
+        Raises:
+            DataError: they cannot be learned.
+        """
+        del signature
+        return as_numbers(raw)
+
+    def moved(self, targets: Any, moves: Moves) -> Any:
+        """A batch's labels after its pictures were shifted and mirrored: those that do not say where something is stay.
+
+        Args:
+            targets: as for `loss`; a new tensor is returned where something changes.
+        """
+        del moves
+        return targets

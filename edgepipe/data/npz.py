@@ -114,6 +114,13 @@ class NpzData(DataSource):
                     f"but in data.evaluation={self.evaluation} {other.shape}: preprocess both alike"
                 )
 
+    def task_known(self) -> str | None:
+        """By the file's directory: numbers are those of a regression."""
+        from edgepipe.data.arrays import kind_of_labels
+
+        known = {"numbers": "regression"}
+        return None if self.train is None else known.get(kind_of_labels(self.train, self.labels) or "")
+
     def no_training(self) -> str | None:
         """By the file's directory, which lists its arrays."""
         from edgepipe.data.arrays import kind_of_labels
@@ -122,8 +129,6 @@ class NpzData(DataSource):
             return "data.train is not set: give it an .npz file with labels"
         return {
             "none": f"data.train={self.train} has no `{self.labels}`, and training needs them: add them",
-            "numbers": f"the `{self.labels}` of data.train={self.train} are numbers, and training knows "
-            "classification only",
         }.get(kind_of_labels(self.train, self.labels) or "")
 
     def _clean(self, key: str, examples: Examples, evaluation: Examples) -> Rows:

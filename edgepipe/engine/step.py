@@ -18,7 +18,7 @@ from edgepipe.engine.hooks import SILENT, Watcher
 from edgepipe.engine.task import Judged, asks_the_model, by_model, by_outputs, outputs_of
 from edgepipe.errors import DataError, PassError, RecipeError
 from edgepipe.recipe.goals import misfits
-from edgepipe.recipe.plan import LOAD, LOWER, Plan, unusable
+from edgepipe.recipe.plan import LOAD, LOWER, Plan, one_class_only, unusable
 from edgepipe.recipe.schema import Recipe
 from edgepipe.records.metrics import ArtifactRef
 from edgepipe.store import memo
@@ -88,7 +88,7 @@ class Steps:
                 )
         if not settings.learns():
             return
-        if self.data.labels(Split.TRAIN) is None:
+        if next(self.data.batches(Split.TRAIN, 1, [0])).labels is None:
             raise DataError(
                 f"passes.{label}: {name} trains, and the train split has no labels: training needs them. Give the "
                 "file or folder of data.train labels, or remove the step"
@@ -97,6 +97,8 @@ class Steps:
             raise DataError(
                 f"passes.{label}: {name} trains, and the task '{self.judged.name}' does not: remove the step"
             )
+        if settings.one_class_only() and not self.judged.task.one_class:
+            raise DataError(f"passes.{label}: {one_class_only(name, self.judged.name)}")
 
     def _through_the_store(
         self,

@@ -227,6 +227,9 @@ class PruneChannels(Pass):
     def learns(self) -> bool:
         return self.importance == "taylor" or self.recover is not None
 
+    def one_class_only(self) -> bool:
+        return self.importance == "taylor"  # of the cross-entropy
+
     def _told_of_time(self, facts: Mapping[str, Any]) -> Iterator[str]:
         """With scope=latency what the table says."""
         if self.times_faster is None:

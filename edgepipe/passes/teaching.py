@@ -43,6 +43,9 @@ class TaughtPass(TrainingPass):
         f"answers on calibration examples agree with its own in float on less than {_LEAST_AGREEMENT:.0%}",
     )
 
+    def one_class_only(self) -> bool:  # soft answers are of classes
+        return True
+
     def splits(self) -> tuple[Split, ...]:
         return self.data if self.teacher_int8 else tuple(s for s in self.data if s is not Split.CALIBRATION)
 
@@ -52,8 +55,7 @@ class TaughtPass(TrainingPass):
         """What to minimize.
 
         Args:
-            student: the network that will be trained.
-            teacher: the float network.
+            student: the network that will be trained; teacher: the float network.
             model: the artifact that it was made from; torch or ONNX.
         """
         from edgepipe.training.distillation import Distillation, RuntimeTeacher
@@ -127,8 +129,7 @@ class TaughtPass(TrainingPass):
 
         job.progress(0.0, "quantizing the teacher")
         folder = job.state / "teacher"
-        model = self._lowered(network, model, folder)
-        out = folder / "int8"
+        model, out = self._lowered(network, model, folder), folder / "int8"
         out.mkdir(parents=True)
         QuantizeStatic().apply(model, replace(job, out=out, facts={}, progress=_silent))
         answers = session_answers(out / ONNX_FILE)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgepipe.contract import ModelSource, Pass, Preprocessing
+from edgepipe.contract import ModelSource, Pass, Preprocessing, Task
 from edgepipe.contract.artifact import Kind
+from edgepipe.plugins import find
 from edgepipe.recipe.known import Known
 from edgepipe.recipe.schema import Recipe
 
@@ -103,6 +104,23 @@ def make_plan(recipe: Recipe) -> Plan:
     return Plan(tuple(steps), baseline, tuple(problems))
 
 
+def _task(recipe: Recipe) -> tuple[str, type[Task] | None]:
+    """The task that the recipe names or its data is known to be of; None: nothing says it yet."""
+    if recipe.task is not None:
+        return recipe.task.name, type(recipe.task.settings)
+    known = recipe.data.settings.task_known()
+    return known or "", None if known is None else find("tasks", known)
+
+
+def one_class_only(name: str, task: str) -> str:
+    """Why a pass cannot learn for a task whose examples have not one class each, and what can."""
+    return (
+        f"{name} learns with these settings from scores of one class for each example, and the task '{task}' has none. "
+        "Train with `train` or `finetune`, which take the task's own loss, cut channels with importance=magnitude, and "
+        "quantize with quantize_static"
+    )
+
+
 def unusable(recipe: Recipe) -> list[str]:
     """What the recipe names that no library has or that does not take the data's pictures, in sentences with keys.
 
@@ -115,9 +133,16 @@ def unusable(recipe: Recipe) -> list[str]:
     if isinstance(how, Preprocessing) and how.channels is not None and how.image_size is not None:
         shape = (how.channels, *how.image_size)
         found += [f"{key}.{setting}: {text}" for key, settings in parts for setting, text in settings.misfits(shape)]
+    name, task = _task(recipe)
+    if task is not None and task.trains and not task.one_class:
+        found += [
+            f"passes.{label}: {one_class_only(step.name, name)}"
+            for label, step in recipe.passes.items()
+            if step.settings.one_class_only()
+        ]
     learning = [label for label, step in recipe.passes.items() if step.settings.learns()]
-    if learning and recipe.task is not None and not recipe.task.settings.trains:
-        found.append(f"passes.{learning[0]}: it trains, and the task '{recipe.task.name}' does not: remove the step")
+    if learning and task is not None and not task.trains:
+        found.append(f"passes.{learning[0]}: it trains, and the task '{name}' does not: remove the step")
     elif learning and (why := recipe.data.settings.no_training()):
         found.append(f"passes.{learning[0]}: it trains, but {why}, or remove the step")
     return found

@@ -42,6 +42,7 @@ class Classification(Task):
         ),
     )
     trains: ClassVar[bool] = True
+    one_class: ClassVar[bool] = True
     covers: ClassVar[bool] = True
 
     def misfit(self, outputs: Sequence[Tensor]) -> str | None:

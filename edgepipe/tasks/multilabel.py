@@ -30,6 +30,7 @@ class Multilabel(Task):
         ),
     )
 
+    trains: ClassVar[bool] = True
     covers: ClassVar[bool] = True
 
     scores: Literal["auto", "probabilities", "logits"] = Field(
@@ -97,6 +98,15 @@ class Multilabel(Task):
             return lambda weights: then[name](weights) - now[name](weights)
 
         return {name: _figure(difference(name), len(truth)) for name in now}
+
+    def loss(self, outputs: Any, targets: Any) -> Any:
+        """Mean binary cross-entropy of logits, (n, classes), or of probabilities where `scores` says so."""
+        from torch.nn import functional
+
+        scores, wanted = outputs.reshape(len(outputs), -1), targets.float()
+        if self.scores == "probabilities":
+            return functional.binary_cross_entropy(scores, wanted)
+        return functional.binary_cross_entropy_with_logits(scores, wanted)
 
     def _figures(self, answers: Answers, baseline: Answers, truth: NDArray[np.bool_]) -> dict[str, Any]:
         has = self._has(answers, baseline)

@@ -40,6 +40,8 @@ class Regression(Task):
         ),
     )
 
+    trains: ClassVar[bool] = True
+
     def targets(self, raw: NDArray[Any], signature: Signature) -> Targets:
         labels = np.asarray(raw)
         if labels.dtype.kind not in "fiub":
@@ -95,6 +97,13 @@ class Regression(Task):
             "no R2 is given: what the answers are compared with is nearly the same for all examples, so that any error "
             "is many times its variance. The mean absolute error says how far they are"
         ]
+
+    def loss(self, outputs: Any, targets: Any) -> Any:
+        """Mean squared error of the first output, (n, ...), and the labels, (n,) or (n, values)."""
+        from torch.nn import functional
+
+        wanted = targets.reshape(len(targets), -1).float()
+        return functional.mse_loss(outputs.reshape(len(outputs), -1), wanted)
 
 
 def _r2(

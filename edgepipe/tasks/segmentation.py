@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from edgepipe.contract import Answers, ByClass, Figure, Measure, Signature, Targets, Task, Tensor
+from edgepipe.contract import Answers, ByClass, Figure, Measure, Moves, Signature, Targets, Task, Tensor
 from edgepipe.errors import DataError, MeasureError
 from edgepipe.tasks.bootstrap import interval
 from edgepipe.tasks.maps import class_axis, named_output, resized_bilinear, resized_nearest
+from edgepipe.tasks.moving import moved_pixels
 
 _MOST_CLASSES = 1 << 16
 _SAID = 3
@@ -231,6 +232,9 @@ class Segmentation(Task):
             f"every pixel of all {len(masks)} pictures is answered as one class, "
             f"{(names[number] if number < len(names) else str(number))!r}: the model tells nothing apart. {remedy}"
         ]
+
+    def moved(self, targets: Any, moves: Moves) -> Any:
+        return moved_pixels(targets, moves)
 
     def loss(self, outputs: Any, targets: Any) -> Any:
         """Mean cross-entropy of the pixels that are judged.

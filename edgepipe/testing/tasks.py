@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.contract import Answers, Figure, Signature, Targets, Task, Tensor
-from edgepipe.contract.data import as_numbers
+from edgepipe.contract import Answers, Figure, Moves, Signature, Targets, Task, Tensor
 from edgepipe.errors import DataError, MeasureError
 from edgepipe.testing.broken import Broken, call, made, must, refuses
 from edgepipe.testing.toys import CLASSES, SIGNATURE
@@ -335,10 +334,20 @@ def _trains(toy: _Toy) -> None:
 
     where = toy.where("loss")
     outputs = torch.from_numpy(np.array(next(iter(toy.outputs.values())))).requires_grad_()
-    loss = call(where, toy.task.loss, outputs, torch.from_numpy(as_numbers(np.asarray(toy.raw))))
+    learned = call(toy.where("encoded"), toy.task.encoded, np.array(toy.raw), toy.signature)
+    must(
+        isinstance(learned, np.ndarray) and learned.dtype.kind in "fiub" and len(learned) == toy.count,
+        toy.where("encoded"),
+        "gives no numbers for each example",
+    )
+    targets = torch.from_numpy(np.asarray(learned))
+    loss = call(where, toy.task.loss, outputs, targets)
     must(isinstance(loss, torch.Tensor) and loss.shape == (), where, "is no scalar tensor")
     call(where, loss.backward)
     must(outputs.grad is not None and bool(torch.isfinite(outputs.grad).all()), where, "has no finite gradient")
+    still = torch.zeros(toy.count, dtype=torch.int64)
+    moved = call(toy.where("moved"), toy.task.moved, targets, Moves(still, still, still.bool(), 4, 4))
+    must(torch.equal(moved, targets), toy.where("moved"), "changes the labels of pictures that did not move")
 
 
 def _figures(toy: _Toy, method: str, *given: Any) -> dict[str, Figure]:

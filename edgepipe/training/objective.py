@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from edgepipe.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from edgepipe.contract import Task
 
 
 class Objective:
@@ -29,6 +32,47 @@ class Objective:
         logits = answer(model(inputs))
         fits(labels, logits)
         return self.supervised(logits, labels), logits
+
+    def right(self, outputs: Any, labels: torch.Tensor) -> int | None:
+        """How many answers are right; None: answers are not right or wrong."""
+        return int((outputs.argmax(1) == labels).sum())
+
+    def judged(self, outputs: Any, labels: torch.Tensor) -> float:
+        """Loss of examples that are held out, their sum; `outputs` as the network gave them."""
+        return float(nn.functional.cross_entropy(outputs.float(), labels, reduction="sum"))
+
+
+class TaskObjective(Objective):
+    """The loss of a task whose examples have not one class each."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.task = task
+
+    def __call__(self, model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        outputs = in_float32(model(inputs))
+        loss = self.task.loss(outputs, labels)
+        if not isinstance(loss, torch.Tensor) or loss.shape != ():
+            raise ModelError(f"task {type(self.task).__name__}: loss() gave no scalar tensor: a defect of the task")
+        return loss, outputs
+
+    def right(self, outputs: Any, labels: torch.Tensor) -> int | None:
+        del outputs, labels
+        return None
+
+    def judged(self, outputs: Any, labels: torch.Tensor) -> float:
+        return float(self.task.loss(in_float32(outputs), labels)) * len(labels)
+
+
+def in_float32(outputs: Any) -> Any:
+    """What a network returned, every tensor of it in float32, as losses want."""
+    if isinstance(outputs, torch.Tensor):
+        return outputs.float() if outputs.is_floating_point() else outputs
+    if isinstance(outputs, dict):
+        return {name: in_float32(value) for name, value in outputs.items()}
+    if isinstance(outputs, (tuple, list)):
+        return tuple(in_float32(value) for value in outputs)
+    return outputs
 
 
 def answer(output: Any) -> torch.Tensor:

@@ -21,7 +21,7 @@ from edgepipe.training.depthwise import SmallDepthwise
 from edgepipe.training.dropout import nothing_dropped
 from edgepipe.training.examples import Examples, augment
 from edgepipe.training.heap import kept_memory
-from edgepipe.training.objective import Objective
+from edgepipe.training.objective import Objective, TaskObjective
 from edgepipe.training.training_state import Curve, TrainingState
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class _Loop:
     ) -> None:
         self.network, self.settings, self.job, self.objective = network, settings, job, objective
         self.examples = Examples(
-            job.data, signature, validation_share=settings.validation_share, seed=job.seed * 1_000_003
+            job.data, signature, validation_share=settings.validation_share, seed=job.seed * 1_000_003, task=job.task
         )
         bf16 = takes_bf16(network, settings)
         job.facts["precision"] = "bf16" if bf16 else "float32"
@@ -120,13 +120,16 @@ class _Loop:
 
     def step(
         self, inputs: torch.Tensor, labels: torch.Tensor, generator: torch.Generator, number: int
-    ) -> tuple[float, int]:
-        """Train on one batch; its loss and how many answers were right. `number`: of the step, from 0."""
-        inputs = self.fabric.to_device(augment(inputs, self.settings, generator))
+    ) -> tuple[float, int | None]:
+        """Train on one batch; its loss, and how many answers were right, if that is told. `number`: from 0."""
+        inputs, moves = augment(inputs, self.settings, generator)
+        if moves is not None and self.job.task is not None:
+            labels = self.job.task.moved(labels, moves)
+        inputs = self.fabric.to_device(inputs)
         labels = self.fabric.to_device(labels)
         self.optimizer.zero_grad(set_to_none=True)
         with SmallDepthwise():
-            loss, logits = self.objective(self.model, inputs, labels)
+            loss, outputs = self.objective(self.model, inputs, labels)
         self.fabric.backward(loss)
         if self.settings.max_grad_norm is not None:
             # Pascanu et al., ICML 2013, arXiv:1211.5063. What is not finite shows in the loss, and after the last step.
@@ -137,21 +140,24 @@ class _Loop:
         if self.average is not None and self.settings.ema is not None:
             # Else a short training would be averaged with the weights it began with.
             _average(self.average, self.network, min(self.settings.ema, (1 + number) / (10 + number)))
-        return float(loss.detach()), int((logits.argmax(1) == labels).sum())
+        return float(loss.detach()), self.objective.right(outputs, labels)
 
     @torch.no_grad()
-    def validate(self, network: nn.Module) -> tuple[float, float]:
-        """Mean cross-entropy and accuracy on the held-out share of train, not augmented."""
+    def validate(self, network: nn.Module) -> tuple[float, float | None]:
+        """Mean loss, and accuracy where there is one, on the held-out share of train, not augmented."""
         network.eval()
         total, right, seen = 0.0, 0, 0
+        told = True
         for inputs, labels in self.examples.batches(self.examples.held_out, max(64, self.size)):
             labels = self.fabric.to_device(labels)
             with self.fabric.autocast():
-                logits = network(self.fabric.to_device(inputs)).float()
-            total += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
-            right += int((logits.argmax(1) == labels).sum())
+                outputs = network(self.fabric.to_device(inputs))
+            total += self.objective.judged(outputs, labels)
+            good = self.objective.right(outputs, labels)
+            told = good is not None
+            right += good or 0
             seen += len(labels)
-        return total / seen, right / seen
+        return total / seen, right / seen if told else None
 
     def epochs_in(self, minutes: float, started: float) -> tuple[int, float]:
         """How many epochs fit, and of what share of the examples, by the time of the first steps.
@@ -208,17 +214,23 @@ def train(
     """Train in place; the curve is also put among the job's facts, as are the epochs done.
 
     Args:
-        objective: what to minimize; None: cross-entropy with the labels.
+        objective: what to minimize; None: the loss of the job's task, of classes cross-entropy with the labels.
         before_step: called with the number of the step, from 0, and the number of all steps.
     Returns:
-        One entry per epoch: epoch, loss, accuracy on the augmented train split, seconds, and with a
-        validation share `validation_loss` and `validation_accuracy`.
+        One entry per epoch: epoch, loss, accuracy on the augmented train split, seconds, and with a validation share
+        `validation_loss` and `validation_accuracy`; no accuracy of a task whose examples have not one class each.
     Raises:
         PassError: the loss or a weight is not finite.
         DataError: the labels are missing, do not fit the network, or the validation share is empty.
     """
     with kept_memory(), nullcontext() if settings.dropout else nothing_dropped(network):
-        return _train(network, settings, job, signature, objective or Objective(settings.label_smoothing), before_step)
+        return _train(network, settings, job, signature, objective or _usual(settings, job), before_step)
+
+
+def _usual(settings: TrainingSettings, job: Job) -> Objective:
+    if job.task is None or job.task.one_class:
+        return Objective(settings.label_smoothing)
+    return TaskObjective(job.task)
 
 
 def _train(
@@ -302,6 +314,7 @@ def _epoch(loop: _Loop, state: TrainingState, epoch: int, before_step: Callable[
     order = [examples.rows[row] for row in shuffled.tolist()]
     loop.begin()
     total, right, seen = 0.0, 0, 0
+    told = True
     for step, (inputs, labels) in enumerate(examples.batches(order, loop.size)):
         done = epoch * loop.steps_per_epoch + step
         share = _rate(settings, done, state.epochs * loop.steps_per_epoch)
@@ -312,20 +325,22 @@ def _epoch(loop: _Loop, state: TrainingState, epoch: int, before_step: Callable[
         if not np.isfinite(loss):
             raise _diverged(f"the loss is {loss} in epoch {epoch + 1}", settings, job)
         total += loss * len(labels)
-        right += good
+        told = good is not None
+        right += good or 0
         seen += len(labels)
         job.progress(
             (done + 1) / (state.epochs * loop.steps_per_epoch),
-            f"epoch {epoch + 1}/{state.epochs} loss {total / seen:.3f} accuracy {right / seen:.3f}",
+            f"epoch {epoch + 1}/{state.epochs} loss {total / seen:.3f}"
+            + (f" accuracy {right / seen:.3f}" if told else ""),
         )
-    point: dict[str, float | int] = {
-        "epoch": epoch + 1,
-        "loss": round(total / seen, 5),
-        "accuracy": round(right / seen, 5),
-    }
+    point: dict[str, float | int] = {"epoch": epoch + 1, "loss": round(total / seen, 5)}
+    if told:
+        point["accuracy"] = round(right / seen, 5)
     if examples.held_out:
         loss, accuracy = loop.validate(state.kept)
-        point |= {"validation_loss": round(loss, 5), "validation_accuracy": round(accuracy, 5)}
+        point["validation_loss"] = round(loss, 5)
+        if accuracy is not None:
+            point["validation_accuracy"] = round(accuracy, 5)
         if settings.patience is not None:
             state.judge(loss)
     point["seconds"] = round(time.perf_counter() - started, 2)
