@@ -1,8 +1,8 @@
 """The one registry: names to classes of six nouns.
 
 Built-in names are strings, so listing them imports nothing. Third parties add theirs under the entry-point groups
-`edgepipe.passes`, `edgepipe.tasks`, `edgepipe.data`, `edgepipe.sources`, `edgepipe.formats` and `edgepipe.places`; a
-name declared twice is an error.
+`edgepipe.passes`, `edgepipe.tasks`, `edgepipe.data`, `edgepipe.sources`, `edgepipe.formats` and `edgepipe.places`. A
+name that two declare is nobody's: its use is an error, and no other name suffers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -131,10 +131,11 @@ MOVED: Mapping[str, str] = {"edgepipe.artifact": "edgepipe.contract", "edgepipe.
 
 @dataclass(frozen=True)
 class Entry:
-    """`module:class` behind a name, and the distribution that it comes from."""
+    """`module:class` behind a name, and the distribution that it comes from; `rivals`: others that declare the name."""
 
     target: str
     owner: str
+    rivals: tuple[Entry, ...] = ()
 
 
 def entries(group: str) -> dict[str, Entry]:
@@ -142,18 +143,13 @@ def entries(group: str) -> dict[str, Entry]:
 
     Args:
         group: a key of `NOUNS`.
-    Raises:
-        RecipeError: two distributions declare the same name.
     """
     noun = NOUNS[group]
     found = {name: Entry(target, "edgepipe") for name, target in noun.built_in.items()}
     for name, new in _installed(group):
-        if name in found and found[name].target != new.target:
-            raise RecipeError(
-                f"the {noun.word} name '{name}' is declared twice, by {found[name].owner} and by {new.owner}: "
-                "uninstall one of them or ask its author to rename the entry point"
-            )
-        found[name] = new
+        first = found.get(name)
+        clash = first is not None and first.target != new.target
+        found[name] = replace(first, rivals=(*first.rivals, new)) if first is not None and clash else new
     return found
 
 
@@ -170,13 +166,20 @@ def find(group: str, name: object) -> type[Any]:
     """The class behind a name.
 
     Raises:
-        RecipeError: the name is unknown, or what it names does not keep the noun's contract.
+        RecipeError: the name is unknown, declared twice, or what it names does not keep the noun's contract.
     """
     noun, known = NOUNS[group], entries(group)
     if not isinstance(name, str) or name not in known:
         said = f"'{name}'" if isinstance(name, str) else repr(name)
         raise RecipeError(f"unknown {noun.word} {said}.{did_you_mean(str(name), known)}")
-    target = known[name].target
+    entry = known[name]
+    if entry.rivals:
+        owners = ", ".join(f"by {rival.owner}" for rival in entry.rivals)
+        raise RecipeError(
+            f"the {noun.word} name '{name}' is declared twice, by {entry.owner} and {owners}: uninstall one of them or "
+            "ask its author to rename the entry point"
+        )
+    target = entry.target
     found = _load(noun.word, name, target)
     if not (inspect.isclass(found) and issubclass(found, noun.base)):
         raise RecipeError(f"{noun.word} '{name}': {target} is not a subclass of edgepipe.contract.{noun.base.__name__}")
@@ -184,6 +187,17 @@ def find(group: str, name: object) -> type[Any]:
     missing += sorted(getattr(found, "__abstractmethods__", ()))
     if missing:
         raise RecipeError(f"{noun.word} '{name}': {target} does not declare {' and '.join(missing)}")
+    return found
+
+
+def loadable(group: str) -> dict[str, type[Any]]:
+    """Every class of a group that can be used; what is wrong with another one is told where it is named."""
+    found = {}
+    for name in entries(group):
+        try:
+            found[name] = find(group, name)
+        except RecipeError:
+            continue
     return found
 
 

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from edgepipe import plugins
+from edgepipe.__main__ import main
 from edgepipe.errors import RecipeError
 from tests.registered import register
+from tests.small import arguments
 
 
 @pytest.mark.parametrize("group", plugins.NOUNS)
@@ -94,7 +96,22 @@ def test_a_distribution_adds_a_name_and_owns_it(declared: Any) -> None:
 def test_a_name_that_two_declare_is_an_error_that_names_both(declared: Any) -> None:
     declared("formats", ("c", "one:C", "edgepipe-one"), ("c", "two:C", "edgepipe-two"))
     with pytest.raises(RecipeError, match="the format name 'c' is declared twice, by edgepipe-one and by edgepipe-two"):
-        plugins.entries("formats")
+        plugins.find("formats", "c")
+    assert set(plugins.loadable("formats")) == set(plugins.NOUNS["formats"].built_in)
     declared("data", ("npz", "one:Npz", "edgepipe-one"))
     with pytest.raises(RecipeError, match="declared twice, by edgepipe and by edgepipe-one"):
         plugins.find("data", "npz")
+
+
+def test_a_name_that_two_declare_stops_no_list_and_no_recipe_without_it(
+    declared: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    declared("passes", ("lost", "one:Lost", "edgepipe-one"), ("to_float16", "one:Half", "edgepipe-one"))
+    assert main(["list", "passes"]) == 0
+    told = capfd.readouterr().out
+    assert "to_float16  (edgepipe, edgepipe-one)" in told
+    assert "the pass name 'to_float16' is declared twice, by edgepipe and by edgepipe-one" in told
+    assert "quantize_static" in told
+    assert main(["plan", *arguments(tmp_path)]) == 0
+    assert main(["plan", *arguments(tmp_path), "+passes.half.pass=to_float16"]) == 2
+    assert "'to_float16' is declared twice" in " ".join(capfd.readouterr().err.split())

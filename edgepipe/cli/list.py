@@ -78,8 +78,9 @@ def _list_files(console: Console, what: str, names: Sequence[str]) -> None:
 
 def _show(console: Console, group: str, name: str) -> None:
     """A name with what it is, who brings it if not edgepipe, what it still needs, its settings."""
-    owner = entries(group)[name].owner
-    whose = "" if owner == "edgepipe" else f"  ({owner})"
+    entry = entries(group)[name]
+    owners = ", ".join(each.owner for each in (entry, *entry.rivals))
+    whose = "" if owners == "edgepipe" else f"  ({owners})"
     try:
         kind = find(group, name)
     except RecipeError as error:  # somebody's broken package hides no other

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgepipe.base.suggest import did_you_mean
 from edgepipe.contract import Place
 from edgepipe.errors import RecipeError
-from edgepipe.plugins import entries, find
+from edgepipe.plugins import loadable
 from edgepipe.report.terminal import Arguments, output_console, print_note
 
 
@@ -18,7 +18,7 @@ def main_targets(argv: list[str]) -> int:
     args = parser.read(argv, mixed=True)
     if args is None:
         return 0
-    places: dict[str, Place] = {name: find("places", name)() for name in entries("places")}
+    places: dict[str, Place] = {name: kind() for name, kind in loadable("places").items()}
     installed = [name for name, place in places.items() if place.installs]
     if args.do == "install" and not args.names:
         raise RecipeError(f"command line: targets install: say what, one of: {', '.join(installed)}")

@@ -16,8 +16,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from edgepipe.base.suggest import did_you_mean
 from edgepipe.contract import Measure, Task
 from edgepipe.contract.settings import Settings
-from edgepipe.errors import RecipeError
-from edgepipe.plugins import entries, find
+from edgepipe.plugins import loadable
 from edgepipe.records.figures import ALIKE, OLD_NAMES, QUALITY_DROP, TOLERATED
 from edgepipe.records.metrics import Tolerance
 
@@ -83,14 +82,7 @@ def goal_of(task: type[Task] | None) -> type[Goal]:
 
 
 def _tasks() -> list[type[Task]]:
-    """Every task that can be loaded; what is wrong with another one is told where it is used."""
-    found = []
-    for name in entries("tasks"):
-        try:
-            found.append(find("tasks", name))
-        except RecipeError:
-            continue
-    return found
+    return list(loadable("tasks").values())
 
 
 def canonical(said: Mapping[str, Any], task: type[Task] | None) -> dict[str, Any]:

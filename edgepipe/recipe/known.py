@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from edgepipe.contract import Pass
 from edgepipe.contract.traits import BESIDE, FLOAT
-from edgepipe.errors import RecipeError
-from edgepipe.plugins import entries, find
+from edgepipe.plugins import loadable
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,4 @@ def _never_given(who: str, trait: str) -> str:
 
 
 def _givers(trait: str) -> Iterator[str]:
-    for name in sorted(entries("passes")):
-        try:
-            if trait in find("passes", name).provides:
-                yield name
-        except RecipeError:  # somebody's broken package is no reason to say less
-            continue
+    yield from (name for name, kind in sorted(loadable("passes").items()) if trait in kind.provides)

@@ -12,7 +12,6 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from fractions import Fraction
 from functools import cache, lru_cache
 from pathlib import Path
@@ -26,7 +25,7 @@ from pydantic import BaseModel
 
 from edgepipe.contract.settings import PathMark, at_home
 from edgepipe.errors import RecipeError
-from edgepipe.plugins import entries, find
+from edgepipe.plugins import loadable
 from edgepipe.recipe.goals import Named
 from edgepipe.recipe.schema import PARTS, Recipe
 
@@ -295,12 +294,7 @@ def _kinds(key: str) -> frozenset[Any]:
 
 
 def _all_of(group: str) -> list[Any]:
-    """Every class of a group that can be loaded; what is wrong with another one is told where it is used."""
-    found: list[Any] = []
-    for name in entries(group):
-        with suppress(RecipeError):
-            found.append(find(group, name))
-    return found
+    return list(loadable(group).values())
 
 
 def _named_kind(item: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from edgepipe.base.suggest import did_you_mean
 from edgepipe.data.task import with_task
 from edgepipe.errors import RecipeError
-from edgepipe.plugins import entries, find
+from edgepipe.plugins import loadable
 from edgepipe.recipe.schema import Recipe
 from edgepipe.records.figures import numbers
 from edgepipe.records.metrics import Metrics
@@ -25,7 +25,7 @@ def aims(names: Sequence[str], recipe: Recipe | None) -> dict[str, bool]:
     Raises:
         RecipeError: one is unknown, or measured for other tasks only.
     """
-    records = [TaskRecord.of(name, find("tasks", name)) for name in entries("tasks")]
+    records = [TaskRecord.of(name, kind) for name, kind in loadable("tasks").items()]
     any_task = objectives_of(records)
     for name in names:
         if name not in any_task:

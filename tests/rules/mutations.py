@@ -160,8 +160,8 @@ MUTATIONS = (
     # What comes from outside.
     Mutation(
         "of two packages that declare one name the last one counts",
-        "if name in found and found[name].target != new.target:",
-        "if not name:",
+        "clash = first is not None and first.target != new.target",
+        "clash = False",
         "tests/test_plugins.py::test_a_name_that_two_declare_is_an_error_that_names_both",
     ),
     Mutation(
