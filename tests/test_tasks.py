@@ -129,7 +129,7 @@ def test_numbers_as_labels_cannot_be_classes_and_the_shapes_must_fit(
 ) -> None:
     assert run(tmp_path, 1, lambda x: answers(x, 1), "task=classification", "~goal")[0] == 2
     assert "classification needs integer labels" in capfd.readouterr().err
-    assert run(tmp_path, 2, lambda x: answers(x, 3), "~goal")[0] == 1
+    assert run(tmp_path, 2, lambda x: answers(x, 3), "~goal")[0] == 2
     assert "gives 2 values for an example, compared with 3" in capfd.readouterr().err
 
 

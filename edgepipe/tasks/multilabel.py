@@ -60,6 +60,13 @@ class Multilabel(Task):
         """`scores`: float32, (n, classes)."""
         return {"scores": values_of(outputs, what)}
 
+    def check_labels(self, outputs: Mapping[str, NDArray[Any]], targets: Targets, what: str) -> None:
+        scored, labelled = values_of(outputs, what).shape[1], targets["classes"].shape[1]
+        if scored != labelled:
+            raise DataError(
+                f"{what} scores {scored} classes, the labels have {labelled}: give labels of (examples, classes)"
+            )
+
     def targets_of(self, baseline: Answers) -> Targets | None:
         return {"classes": self._has(baseline, baseline)}
 

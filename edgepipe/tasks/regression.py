@@ -52,6 +52,11 @@ class Regression(Task):
         """`values`: float32, (n, k)."""
         return {"values": values_of(outputs, what)}
 
+    def check_labels(self, outputs: Mapping[str, NDArray[Any]], targets: Targets, what: str) -> None:
+        given, labelled = values_of(outputs, what).shape[1], targets["labels"].shape[1]
+        if given != labelled:
+            raise DataError(f"{what} {_unlike(given, labelled)}")
+
     def targets_of(self, baseline: Answers) -> Targets | None:
         return {"labels": baseline["values"]}
 
@@ -123,9 +128,12 @@ def _r2(
 def _fitting(answers: Answers, targets: Targets) -> NDArray[np.float32]:
     truth: NDArray[np.float32] = targets["labels"]
     if truth.shape != answers["values"].shape:
-        raise MeasureError(
-            f"the model gives {answers['values'].shape[1]} values for an example, compared with {truth.shape[1]}: "
-            "labels are (examples,) or (examples, values). Where they are classes, save them as int64 and leave "
-            "task=regression out"
-        )
+        raise MeasureError(f"the model {_unlike(answers['values'].shape[1], truth.shape[1])}")
     return truth
+
+
+def _unlike(given: int, labelled: int) -> str:
+    return (
+        f"gives {given} values for an example, compared with {labelled}: labels are (examples,) or (examples, values). "
+        "Where they are classes, save them as int64 and leave task=regression out"
+    )
