@@ -11,12 +11,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgepipe.contract.artifact import Artifact, Kind, open_artifact, refuse_strangers
+from edgepipe.engine.traits import lacking
 from edgepipe.errors import PassError, StoreError
 
 _DEFECT = "This is a defect of the pass, not of your recipe"
+
+
+class Promise(NamedTuple):
+    """What a pass, or a source, says of its result: the kind, and the traits that it provides."""
+
+    writes: Kind
+    provides: tuple[str, ...] = ()
 
 
 def broke(who: str, what: str) -> PassError:
@@ -25,7 +33,7 @@ def broke(who: str, what: str) -> PassError:
 
 
 def keeps_its_promises(
-    who: str, made: object, out: Path, writes: Kind, inputs: tuple[Artifact, ...], facts: dict[str, Any]
+    who: str, made: object, out: Path, promised: Promise, inputs: tuple[Artifact, ...], facts: dict[str, Any]
 ) -> Artifact:
     """The artifact that a pass returned, with all that it promised kept.
 
@@ -34,15 +42,16 @@ def keeps_its_promises(
 
     Args:
         out: the empty folder that the pass was given for its result, alone in its workspace.
-        writes: the kind of artifact that the pass promised.
+        promised: what the result is said to be.
         inputs: the artifacts that it was given to read.
     Raises:
-        PassError: it returned something else, wrote elsewhere, changed an input, or has facts that are no JSON.
+        PassError: it returned something else, wrote elsewhere, changed an input, has facts that are no JSON, or has
+            not what the pass provides and no note that says why.
     """
     if not isinstance(made, Artifact):
         raise broke(who, f"it returned something {_kind(made)}, and not the artifact that job.seal gives")
-    if made.kind is not writes or made.path != out:
-        raise broke(who, f"it promised {writes} in {out.name}/ and returned {made.kind} in {made.path}")
+    if made.kind is not promised.writes or made.path != out:
+        raise broke(who, f"it promised {promised.writes} in {out.name}/ and returned {made.kind} in {made.path}")
     for artifact in inputs:
         why = _changed(artifact)
         if why is not None:
@@ -58,6 +67,9 @@ def keeps_its_promises(
         raise broke(who, f"it wrote {', '.join(beside)} beside {out.name}/, and its files belong into job.out")
     for place, wrong in not_json(facts, "facts"):
         raise broke(who, f"{place} is {wrong}, and facts are JSON: text, whole and finite numbers, lists, dicts, None")
+    without = None if facts.get("notes") else lacking(made, promised.provides)
+    if without is not None:
+        raise broke(who, f"it promised a model that is {without}, nor does a note (job.add) say why")
     return made
 
 

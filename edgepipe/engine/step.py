@@ -13,7 +13,7 @@ from edgepipe.base import disk
 from edgepipe.contract import Dataset, Job, Pass, Split
 from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.data.task import with_task
-from edgepipe.engine.checks import keeps_its_promises
+from edgepipe.engine.checks import Promise, keeps_its_promises
 from edgepipe.engine.hooks import SILENT, Watcher
 from edgepipe.engine.task import Judged, asks_the_model, by_model, by_outputs, outputs_of
 from edgepipe.errors import DataError, PassError, RecipeError
@@ -106,7 +106,7 @@ class Steps:
         what: str,
         who: str,
         work: Callable[[Job], Artifact],
-        writes: Kind,
+        promised: Promise,
         inputs: tuple[Artifact, ...] = (),
     ) -> Found[Entry]:
         """The stored entry of a key, or the one that `work` makes, when it has kept its promises."""
@@ -127,7 +127,7 @@ class Steps:
             started = time.perf_counter()
             made = work(job)
             seconds = time.perf_counter() - started
-            return memo.Made(keeps_its_promises(who, made, out, writes, inputs, job.facts), seconds, job.facts)
+            return memo.Made(keeps_its_promises(who, made, out, promised, inputs, job.facts), seconds, job.facts)
 
         found = memo.step(self.store, parts, what, compute, self._refuse_what_exists_nowhere)
         if found.because is None:  # a lowering is looked up again by whoever needs it
@@ -153,9 +153,15 @@ class Steps:
             **local(settings),
             "teacher": teacher.digest if teacher else None,
         }
+        promised = Promise(settings.writes, settings.provides)
         inputs = (model,) if teacher is None or teacher.path == model.path else (model, teacher)
         return self._through_the_store(
-            parts, label, f"{label}: {name}", lambda job: settings.apply(model, job), settings.writes, inputs
+            parts,
+            label,
+            f"{label}: {name}",
+            lambda job: settings.apply(model, job),
+            promised,
+            inputs,
         )
 
     def load(self) -> Found[Entry]:
@@ -179,7 +185,7 @@ class Steps:
             LOAD,
             f"{LOAD}: model={source}",
             lambda job: settings.load(job.out, signature, self.recipe.seed, job),
-            settings.kind,
+            Promise(settings.kind),
         )
 
     def settle(self) -> Found[Entry]:

@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edgepipe.base.scratch import scratch
 from edgepipe.contract import Job, Pass
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
-from edgepipe.contract.traits import FLOAT, INT8_TIMES
+from edgepipe.contract.traits import FILES, FLOAT, INT8_TIMES
 from edgepipe.errors import PassError
 from edgepipe.targets.host import environment
 
-TIMES_FILE = "int8_times.json"
+TIMES_FILE = FILES[INT8_TIMES]
 _LONG = 64
 """Of an axis that has only a name: so that a kernel's speed shows."""
 

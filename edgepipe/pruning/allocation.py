@@ -11,7 +11,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-TABLE_FILE = "latency_table.json"
+from edgepipe.contract.traits import FILES, LATENCY_TABLE
+
+TABLE_FILE = FILES[LATENCY_TABLE]
 
 Step = int | Literal["auto"]
 

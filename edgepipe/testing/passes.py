@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepipe.contract import Artifact, Job, Kind, Pass, Split
-from edgepipe.engine.checks import keeps_its_promises
+from edgepipe.engine.checks import Promise, keeps_its_promises
 from edgepipe.errors import EdgepipeError
 from edgepipe.tasks.classification import Classification
 from edgepipe.testing.broken import Broken, call, json_only, made, must, said
@@ -76,6 +76,8 @@ def _check_declared(it: Pass, who: str) -> None:
     fields = type(it).model_fields
     said(f"{who}.problems", call(f"{who}.problems", it.problems), fields)
     said(f"{who}.misfits", call(f"{who}.misfits", it.misfits, SIGNATURE.input_shape), fields)
+    several = call(f"{who}.inputs_misfit", it.inputs_misfit, ("one", "other"))
+    said(f"{who}.inputs_misfit", several, {**fields, "pass": None})
     json_only(f"{who}.settings", call(f"{who}.settings", it.settings))
 
 
@@ -96,6 +98,7 @@ def _applied(
     )
     artifact = call(f"{who}.apply", it.apply, model, job)
     try:
-        return keeps_its_promises(who, artifact, job.out, it.writes, (model,), job.facts), job.facts
+        promised = Promise(it.writes, it.provides)
+        return keeps_its_promises(who, artifact, job.out, promised, (model,), job.facts), job.facts
     except EdgepipeError as error:
         raise Broken(f"{who}.apply: {error}") from error

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgepipe.contract import Artifact, Job, ModelSource, Signature
 from edgepipe.contract.artifact import Kind
-from edgepipe.engine.checks import keeps_its_promises
+from edgepipe.engine.checks import Promise, keeps_its_promises
 from edgepipe.errors import EdgepipeError
 from edgepipe.testing.broken import Broken, call, json_only, made, must, said
 from edgepipe.testing.runs import runs
@@ -37,6 +37,8 @@ def check_source(
     must(call(f"{who}.digests", checked.digests) == digests, f"{who}.digests", "asked twice they are others")
     must(isinstance(call(f"{who}.takes_pixels", checked.takes_pixels), bool), f"{who}.takes_pixels", "is no bool")
     said(f"{who}.problems", call(f"{who}.problems", checked.problems), type(checked).model_fields)
+    several = call(f"{who}.inputs_misfit", checked.inputs_misfit, ("one", "other"))
+    said(f"{who}.inputs_misfit", several, {**type(checked).model_fields, "source": None})
     if len(signature.inputs) == 1 and signature.inputs[0].fixed:
         shape = signature.input_shape
         said(f"{who}.misfits", call(f"{who}.misfits", checked.misfits, shape), type(checked).model_fields)
@@ -53,6 +55,6 @@ def _loaded(source: ModelSource, who: str, folder: Path, signature: Signature, d
     job = Job(out=folder / "space" / "out", state=folder / "state", data=data, seed=0, label="load")
     artifact = call(f"{who}.load", source.load, job.out, signature, job.seed, job)
     try:
-        return keeps_its_promises(who, artifact, job.out, source.kind, (), job.facts)
+        return keeps_its_promises(who, artifact, job.out, Promise(source.kind), (), job.facts)
     except EdgepipeError as error:
         raise Broken(f"{who}.load: {error}") from error
