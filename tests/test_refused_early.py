@@ -82,3 +82,45 @@ def test_training_without_labels_is_refused_before_anything_is_computed(
 )
 def test_which_steps_need_labels(settings: Pass, learns: bool) -> None:
     assert settings.learns() is learns
+
+
+_TWO = """\
+# @package _global_
+defaults:
+  - /model: MODEL
+  - /data: npz
+  - /target: host
+  - _self_
+description: takes two
+passes: PASSES
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "passes", "said"),
+    [
+        ("resnet18", "{prune: {pass: prune_channels, ratio: 0.3}}", "model.source: it takes networks with one input"),
+        ("resnet18", "{prune: {pass: prune_channels, ratio: 0.3}}", "passes.prune.pass: it takes networks with one"),
+        (
+            "onnx",
+            "{aware: {pass: quantize_aware}}",
+            "passes.aware.pass: it takes networks with one input, and the data",
+        ),
+        ("onnx", "{out: {pass: export, batch: 1}}", "passes.out.batch: it takes networks with one input"),
+        ("keras", "{out: {pass: export}}", "model.source: it takes networks with one input"),
+    ],
+)
+def test_what_takes_one_input_is_refused_with_data_of_two_by_plan_and_run(
+    model: str, passes: str, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "two.yaml").write_text(_TWO.replace("MODEL", model).replace("PASSES", passes))
+    np.savez(tmp_path / "e.npz", ids=np.zeros((4, 3, 32, 32), np.float32), mask=np.ones((4, 2), np.float32))
+    path = [] if model == "resnet18" else [f"model.path={tmp_path}/m.file"]
+    argv = [f"recipe={tmp_path}/two.yaml", *path, f"data.evaluation={tmp_path}/e.npz", f"store.root={tmp_path}/store"]
+    assert main(["plan", *argv]) == 2
+    told = " ".join(capfd.readouterr().err.split())
+    assert said in told
+    assert "the data gives 2 ('ids', 'mask')" in told
+    if model == "resnet18":
+        assert main([*argv, f"hydra.run.dir={tmp_path}/run"]) == 2
+        assert said in " ".join(capfd.readouterr().err.split())

@@ -130,6 +130,10 @@ class DataSource(Settings):
         """Name of the task that the labels are of, as far as that is known before they are opened; None: it is not."""
         return None
 
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, as far as they are known before the examples are opened; empty: they are not."""
+        return ()
+
     def no_training(self) -> str | None:
         """Why nothing can be trained with these, as far as that is known before they are opened; with the remedy."""
         return None

@@ -7,7 +7,7 @@ and keeps no state; what it needs besides (data, seed, a scratch folder) comes i
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from edgepipe.contract.artifact import Artifact, Kind, seal
 from edgepipe.contract.data import Dataset, Split
 from edgepipe.contract.settings import Settings
-from edgepipe.contract.signature import Signature
+from edgepipe.contract.signature import Signature, one_input
 from edgepipe.contract.tasks import Task
 from edgepipe.contract.traits import BESIDE
 
@@ -137,6 +137,13 @@ class Pass(Settings):
         """(setting, sentence) of what does not take examples of this shape; asked as `problems` is."""
         del input_shape
         return []
+
+    def inputs_misfit(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        """(setting, sentence) of what does not take networks with inputs of these names; asked as `problems` is.
+
+        Networks of kind torch have one.
+        """
+        return [("pass", one_input(names))] if self.reads is Kind.TORCH and len(names) > 1 else []
 
     def settings(self) -> dict[str, Any]:
         """The settings as JSON values, defaults included; part of the cache key."""

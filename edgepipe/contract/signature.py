@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -131,3 +131,12 @@ class Signature(BaseModel):
         if not all(isinstance(axis, int) for axis in shape):
             raise ModelError(f"input '{self.inputs[0].name}' has no fixed shape: {list(shape)}")
         return tuple(int(axis) for axis in shape)
+
+
+def one_input(names: Sequence[str]) -> str:
+    """What to say of data with several inputs where networks have one, in a sentence."""
+    shown = ", ".join(f"'{name}'" for name in names)
+    return (
+        f"it takes networks with one input, and the data gives {len(names)} ({shown}): use model=onnx and passes that "
+        "read onnx, or name the one array in data.inputs"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from pydantic import JsonValue
 from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.contract.passes import Job
 from edgepipe.contract.settings import Settings
-from edgepipe.contract.signature import Signature
+from edgepipe.contract.signature import Signature, one_input
 
 
 class ModelSource(Settings):
@@ -45,6 +46,13 @@ class ModelSource(Settings):
         """(setting, sentence) of what does not take examples of this shape; asked as `problems` is."""
         del input_shape
         return []
+
+    def inputs_misfit(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        """(setting, sentence) of what gives no networks with inputs of these names; asked as `problems` is.
+
+        Networks of kind torch have one.
+        """
+        return [("source", one_input(names))] if self.kind is Kind.TORCH and len(names) > 1 else []
 
     @abstractmethod
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:

@@ -128,6 +128,16 @@ def chosen(where: str, there: Sequence[str], inputs: Sequence[str] | None, label
     return found
 
 
+def listed(path: Path, labels: str = LABELS) -> tuple[str, ...]:
+    """Names of the inputs that the file's directory lists; empty where it cannot be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            there = [name.removesuffix(".npy") for name in archive.namelist()]
+            return tuple(chosen(str(path), there, None, labels).values())
+    except (OSError, zipfile.BadZipFile, NotImplementedError, DataError):  # told by whoever opens it
+        return ()
+
+
 def _held(known: dict[str, Any]) -> bool:
     copies = [item["copy"] for item in known.get("arrays", {}).values() if item["copy"] is not None]
     return "arrays" in known and all(is_file(Path(file)) and stamp(Path(file)) == held for file, held in copies)

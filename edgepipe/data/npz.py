@@ -121,6 +121,12 @@ class NpzData(DataSource):
         known = {"numbers": "regression"}
         return None if self.train is None else known.get(kind_of_labels(self.train, self.labels) or "")
 
+    def input_names(self) -> tuple[str, ...]:
+        """By the file's directory, which lists its arrays."""
+        from edgepipe.data.arrays import listed
+
+        return self.inputs or listed(self.evaluation, self.labels)
+
     def no_training(self) -> str | None:
         """By the file's directory, which lists its arrays."""
         from edgepipe.data.arrays import kind_of_labels

@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from edgepipe.contract import Job, Pass, Settings, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind, canonical_json
+from edgepipe.contract.signature import one_input
 from edgepipe.errors import PassError
 from edgepipe.formats.export import ONNX, Wanted, chosen, write_as
 from edgepipe.formats.fixed import fixed
@@ -17,6 +18,8 @@ from edgepipe.onnx.clean import clean
 from edgepipe.onnx.written import write
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgepipe.onnx.answers import NamedAnswers
 
 
@@ -75,6 +78,9 @@ class Export(Pass):
 
     def uses(self) -> tuple[Settings, ...]:
         return tuple(chosen(self.formats).values())
+
+    def inputs_misfit(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        return [("batch", one_input(names))] if self.batch != "keep" and len(names) > 1 else []
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         from onnx import version_converter

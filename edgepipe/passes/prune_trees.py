@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from pydantic import Field
 
 from edgepipe.contract import Job, Pass, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract.signature import one_input
 from edgepipe.errors import PassError
 from edgepipe.onnx.clean import TREES, clean
 from edgepipe.onnx.written import write
@@ -26,6 +28,9 @@ class PruneTrees(Pass):
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
 
     keep: float = Field(gt=0, le=1, description="share of the trees that stay, in (0, 1]")
+
+    def inputs_misfit(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        return [("pass", one_input(names))] if len(names) > 1 else []
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import numpy as np

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from edgepipe.contract import Job, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract.signature import one_input
 from edgepipe.contract.traits import FLOAT, INT8
 from edgepipe.errors import ParityError, PassError
 from edgepipe.onnx.clean import clean
@@ -15,6 +16,8 @@ from edgepipe.onnx.written import write
 from edgepipe.passes.teaching import TaughtPass
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgepipe.quant.place.placement import Placement
     from edgepipe.quant.train.simulate import SimulatedNetwork
     from edgepipe.training.objective import Objective
@@ -65,6 +68,9 @@ class QuantizeAware(TaughtPass):
                 "nothing, and its batch norm is folded. Remove it"
             )
         return self
+
+    def inputs_misfit(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        return [("pass", one_input(names))] if len(names) > 1 else []
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import onnx

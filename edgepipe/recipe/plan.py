@@ -140,6 +140,8 @@ def unusable(recipe: Recipe) -> list[str]:
             for label, step in recipe.passes.items()
             if step.settings.one_class_only()
         ]
+    names = recipe.data.settings.input_names()
+    found += [f"{key}.{setting}: {text}" for key, settings in parts for setting, text in settings.inputs_misfit(names)]
     learning = [label for label, step in recipe.passes.items() if step.settings.learns()]
     if learning and task is not None and not task.trains:
         found.append(f"passes.{learning[0]}: it trains, and the task '{name}' does not: remove the step")

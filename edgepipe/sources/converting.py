@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from edgepipe.base.scratch import scratch
 from edgepipe.contract import Job, ModelSource, Signature, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind, file_sha256, seal
 from edgepipe.contract.settings import PathText
+from edgepipe.contract.signature import one_input
 from edgepipe.errors import ModelError
 
 _EXAMPLES = 256
@@ -63,6 +65,9 @@ class ConvertedModel(ModelSource):
             "Give it longer with model.most_minutes",
             "Allow more with model.most_gigabytes, or convert it on a larger machine",
         )
+
+    def inputs_misfit(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        return [("source", one_input(names))] if len(names) > 1 else []
 
     @abstractmethod
     def check(self, path: Path) -> None:
