@@ -112,8 +112,7 @@ class TaughtPass(TrainingPass):
         shutil.rmtree(folder, ignore_errors=True)  # of a killed run
         if model.kind is Kind.ONNX:
             return model
-        out = folder / "float"
-        out.mkdir(parents=True)
+        (out := folder / "float").mkdir(parents=True)
         export(network, out / ONNX_FILE, model.signature.input_shape, opset=_OPSET, batch="dynamic")
         return seal(out, Kind.ONNX, model.signature)
 
