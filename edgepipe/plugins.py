@@ -85,6 +85,7 @@ NOUNS: Mapping[str, Noun] = {
             "digits": "edgepipe.data.digits:DigitsData",
             "drawn_text": "edgepipe.data.drawn_text:DrawnTextData",
             "image_folder": "edgepipe.data.image_folder:ImageFolderData",
+            "mask_folder": "edgepipe.data.mask_folder:MaskFolderData",
             "npz": "edgepipe.data.npz:NpzData",
             "python_texts": "edgepipe.data.python_texts:PythonTextsData",
             "text": "edgepipe.data.text:TextData",

@@ -99,11 +99,16 @@ def formats() -> tuple[str, ...]:
 def upright(picture: Image.Image) -> Image.Image:
     """The picture as the camera was held, by its EXIF orientation; as it is where there is none, or a damaged one."""
     picture.load()  # a PNG may say it behind its pixels; of a TIFF, Pillow turns the pixels itself
-    try:
-        turn = _TURNS.get(picture.getexif().get(ORIENTATION, 1))
-    except Exception:  # the parser raises anything on damaged bytes, which say nothing
-        return picture
+    turn = turn_of(picture)
     return picture if turn is None else picture.transpose(turn)
+
+
+def turn_of(picture: Image.Image) -> Image.Transpose | None:
+    """How a picture must be turned to stand upright, by its EXIF orientation as far as it was read; None: it does."""
+    try:
+        return _TURNS.get(picture.getexif().get(ORIENTATION, 1))
+    except Exception:  # the parser raises anything on damaged bytes, which say nothing
+        return None
 
 
 def _pixels(name: str, picture: Image.Image, frame: Frame) -> NDArray[np.uint8]:

@@ -15,6 +15,7 @@ from edgepipe.data.cifar10 import Cifar10Data
 from edgepipe.data.digits import DigitsData
 from edgepipe.data.drawn_text import DrawnTextData
 from edgepipe.data.image_folder import ImageFolderData
+from edgepipe.data.mask_folder import MaskFolderData
 from edgepipe.data.npz import NpzData
 from edgepipe.data.python_texts import PythonTextsData
 from edgepipe.data.text import TextData
@@ -24,6 +25,7 @@ from edgepipe.testing import Broken, check_data
 from edgepipe.testing.toys import ToyData
 from tests.data.drawing import tree, write
 from tests.data.test_cifar10 import RECORDS, write_binary
+from tests.data.test_mask_folder import folder as masks_folder
 from tests.data.test_text_lines import EACH, lines, listed
 from tests.data.texts import jsonl, letters, sentences, tokenizer
 from tests.small import npz
@@ -46,6 +48,10 @@ def _folder(folder: Path) -> DataSource:
 
 def _cifar10(folder: Path) -> DataSource:
     return Cifar10Data(root=write_binary(folder / "cifar"), **_EACH)
+
+
+def _masks(folder: Path, seed: int) -> DataSource:
+    return MaskFolderData(root=masks_folder(folder, seed=seed), **_EACH)
 
 
 def _text(folder: Path, number: int = 0) -> DataSource:
@@ -77,6 +83,10 @@ BUILT_IN: dict[str, tuple[Callable[[Path], DataSource], Callable[[Path], DataSou
     "cifar10": (_cifar10, None),
     "digits": (lambda _: DigitsData(evaluation_size=1700, **_EACH), None),
     "image_folder": (_folder, None),
+    "mask_folder": (
+        lambda folder: _masks(folder / "one", 0),
+        lambda folder: _masks(folder / "other", 1),
+    ),
     "npz": (_npz, _npz_changed),
     "python_texts": (_python_texts, None),
     "text": (_text, lambda folder: _text(folder, 1)),
