@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
-from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar
 
-from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
 from edgepipe.base.importable import importable
 from edgepipe.base.suggest import did_you_mean
-from edgepipe.contract import Format, Pass, Place
+from edgepipe.cli.described import Setting, described
+from edgepipe.contract import Format, Place
 from edgepipe.errors import RecipeError
 from edgepipe.plugins import entries, find
 from edgepipe.recipe.files import read_yaml
@@ -46,7 +44,7 @@ def main_list(argv: list[str]) -> int:
         _list_files(console, what, names)
         return 0
     for name in _only(what, entries(GROUPS[what]), names):
-        _show(console, GROUPS[what], name)
+        _show(console, GROUPS[what], name, bool(names))
     if what == "models":
         from edgepipe.recipe.lookup import group_options
 
@@ -76,8 +74,12 @@ def _list_files(console: Console, what: str, names: Sequence[str]) -> None:
     console.print(table)
 
 
-def _show(console: Console, group: str, name: str) -> None:
-    """A name with what it is, who brings it if not edgepipe, what it still needs, its settings."""
+def _show(console: Console, group: str, name: str, whole: bool) -> None:
+    """A name with what it is, who brings it if not edgepipe, what it still needs, its settings.
+
+    Args:
+        whole: with all that its reference page says.
+    """
     entry = entries(group)[name]
     owners = ", ".join(each.owner for each in (entry, *entry.rivals))
     whose = "" if owners == "edgepipe" else f"  ({owners})"
@@ -87,14 +89,22 @@ def _show(console: Console, group: str, name: str) -> None:
         console.print(f"{name}{whose}", markup=False, style="bold")
         console.print(f"  {error}", markup=False)
         return
-    kinds = f"  [{kind.reads} -> {kind.writes}]" if issubclass(kind, Pass) else ""
-    console.print(f"{name}{kinds}{whose}  {_first_line(kind.__doc__)}", markup=False, style="bold")
+    it = described(name, kind)
+    kinds = f"  [{it.kinds}]" if it.kinds else ""
+    console.print(f"{name}{kinds}{whose}  {it.summary}", markup=False, style="bold")
     lacking = "; ".join(_lacking(kind))
     if lacking:
         console.print(f"  not installed here: {lacking}", markup=False)
-    settings = _settings_table(kind)
-    if settings.row_count:
-        console.print(settings)
+    for text in (*it.text, *(f"{what}: {value}" for what, value in it.facts)) if whole else ():
+        console.print(f"  {text}", markup=False)
+    if whole and it.measures:
+        table = Table(box=None, padding=(0, 2), show_header=False)
+        for measure, what, better, change in it.measures:
+            table.add_row(f"  {measure}", what, better, change)
+        console.print(table)
+    settings = [item for item in it.settings if whole or "." not in item.name]
+    if settings:
+        console.print(_settings_table(settings))
 
 
 def _lacking(kind: type[Any]) -> Iterator[str]:
@@ -121,37 +131,11 @@ def _only(what: str, known: Mapping[str, Listed], wanted: Sequence[str]) -> dict
     return {name: known[name] for name in wanted or sorted(known)}
 
 
-def _settings_table(kind: type[BaseModel]) -> Table:
+def _settings_table(settings: Sequence[Setting]) -> Table:
     table = Table(box=None, padding=(0, 2), show_header=False)
-    for name, field in kind.model_fields.items():
-        if name == "trust_code":
-            continue
-        kind_name = type_name(field.annotation)
-        default = (
-            "required" if field.is_required() else json.dumps(field.get_default(call_default_factory=True), default=str)
-        )
-        table.add_row(f"  {name}", kind_name, default, field.description or "", style=None)
+    for item in settings:
+        table.add_row(f"  {item.name}", item.type, item.default, item.description, style=None)
     return table
-
-
-def type_name(annotation: Any) -> str:
-    """The type of a setting as people write it: `int | null`, `dict[str, int]`; constraints are left out."""
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return type_name(inner[0])
-    if origin in (Union, UnionType):
-        return " | ".join(map(type_name, inner))
-    if origin is Literal:
-        return " | ".join(map(repr, inner)).replace("None", "null")
-    if origin is not None:
-        return f"{origin.__name__}[{', '.join(map(type_name, inner))}]"
-    if annotation in (None, type(None)):
-        return "null"
-    return "..." if annotation is Ellipsis else getattr(annotation, "__name__", None) or str(annotation)
-
-
-def _first_line(text: str | None) -> str:
-    return (text or "").strip().partition("\n")[0]
 
 
 def _facts(target: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
