@@ -4,14 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run verify verify-tools test test-slow test-frameworks lint types layers setup clean
+.PHONY: run docs verify verify-tools test test-slow test-frameworks lint types layers setup clean
 
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,sweep,search,slurm,ray,tracking,sklearn,detection,sound,text,timm,huggingface]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs,sweep,search,slurm,ray,tracking,sklearn,detection,sound,text,timm,huggingface]'
 	touch $(READY)
+
+# The pages that are written from the source, then the site, into site/; a broken link is an error.
+docs: $(READY)
+	$(BIN)/python -m tests.docs
+	$(BIN)/python -m tests.docs.site
 
 run: $(READY)
 	$(BIN)/python -m edgepipe recipe=resnet18_int8

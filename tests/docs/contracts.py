@@ -34,7 +34,7 @@ def page() -> str:
         "# Contracts",
         "",
         "Written from the docstrings of `edgepipe.contract` by `python -m tests.docs.contracts`. The kits of",
-        "`edgepipe.testing` hold a class against its contract: [add a task](../how-to/add-a-task.md) shows how.",
+        "`edgepipe.testing` hold a class against its contract: [write a task](../tutorials/write-a-task.md) shows how.",
         "",
     ]
     kits = {kit.removeprefix("check_"): kit for kit in testing.__all__ if kit.startswith("check_")}
