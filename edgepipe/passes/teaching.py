@@ -94,7 +94,8 @@ class TaughtPass(TrainingPass):
         if torch.cuda.is_available() or takes_bf16(student, self):
             return None
         job.progress(0.0, "lowering the teacher")
-        folder, examples = job.state / "teacher", drawn(teacher, 2, model.signature.input_shape).numpy()
+        folder = job.state / "teacher"
+        examples = drawn(teacher, 2, model.signature.input_shape).numpy()
         try:
             answers = session_answers(self._lowered(teacher, model, folder).onnx)
             wanted, got = answers_of(teacher.eval(), examples), answers(examples)
