@@ -70,6 +70,7 @@ NOUNS: Mapping[str, Noun] = {
             "agreement": "edgepipe.tasks.agreement:Agreement",
             "classification": "edgepipe.tasks.classification:Classification",
             "ctc_text": "edgepipe.tasks.ctc_text:CtcText",
+            "detection": "edgepipe.tasks.detection.task:Detection",
             "embedding": "edgepipe.tasks.embedding:Embedding",
             "multilabel": "edgepipe.tasks.multilabel:Multilabel",
             "regression": "edgepipe.tasks.regression:Regression",

@@ -79,10 +79,18 @@ def _imported(path: Path) -> tuple[str, ...]:
         if isinstance(node, ast.Import):
             found += [item.name for item in node.names]
         elif isinstance(node, ast.ImportFrom):
-            found += [str(node.module), *(f"{node.module}.{item.name}" for item in node.names)]
+            module = ".".join((*_package(path, node.level), *([node.module] if node.module else [])))
+            found += [module, *(f"{module}.{item.name}" for item in node.names)]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _MODULE.fullmatch(node.value):
             found.append(node.value)
     return tuple(name for name in found if name.partition(".")[0] == "edgepipe")
+
+
+def _package(path: Path, level: int) -> tuple[str, ...]:
+    """The parts of the package that so many leading dots in a file of edgepipe mean; (): none, or a file of others."""
+    if not level or not path.is_relative_to(HOME):
+        return ()
+    return ("edgepipe", *path.relative_to(HOME).parts[:-level])
 
 
 _MODULE = re.compile(r"edgepipe(\.[a-z_][a-z_0-9]*)+", re.ASCII)

@@ -146,6 +146,12 @@ def test_what_measuring_imports_is_part_of_the_key_of_a_measurement() -> None:
     assert {"edgepipe.onnx.batch_axis", "edgepipe.onnx.subgraphs", "edgepipe.targets.host"} <= set(seen)
 
 
+def test_what_a_file_imports_from_beside_it_is_part_of_the_key(home: Path) -> None:
+    heads = {f"edgepipe.tasks.detection.heads.{name}" for name in ("boxes", "yolox", "listed")}
+    assert heads <= set(digests.sources("edgepipe.tasks.detection.task"))
+    assert changes(home, "tasks/detection/heads/boxes.py", find("tasks", "detection"))
+
+
 def test_the_code_of_a_format_is_part_of_the_key_of_export() -> None:
     used = find("passes", "export")(formats=("onnx", "openvino", "tflite", "pte", "ort")).uses()
     assert [type(each).__module__ for each in used] == [

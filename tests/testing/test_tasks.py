@@ -8,18 +8,29 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepipe.contract import Measure, Task
+from edgepipe.contract import Measure, Preprocessing, Signature, Task
 from edgepipe.plugins import NOUNS, find
 from edgepipe.tasks.classification import Classification
 from edgepipe.tasks.ctc_text import CtcText
+from edgepipe.tasks.detection.task import Detection
 from edgepipe.tasks.embedding import Embedding
 from edgepipe.tasks.multilabel import Multilabel
 from edgepipe.tasks.regression import Regression
 from edgepipe.testing import Broken, check_task
+from tests.tasks.detection.scenes import crowd, detections
 from tests.tasks.written import SYMBOLS, TEXTS, scores_of
 
+_SCENES = crowd(2, count=48)
 _WRITTEN = [TEXTS[row % len(TEXTS)] for row in range(48)]
 GIVEN: dict[str, dict[str, Any]] = {
+    "detection": {
+        "task": Detection(max_boxes=30),
+        "outputs": {"output": detections(_SCENES[0])},
+        "labels": _SCENES[1],
+        "signature": Signature(
+            input_shape=(3, 512, 512), classes=("a", "b", "c"), preprocessing=Preprocessing(image_size=(512, 512))
+        ),
+    },
     "ctc_text": {
         "task": CtcText(alphabet=SYMBOLS),
         "outputs": {"scores": scores_of(_WRITTEN)},

@@ -1,0 +1,1 @@
+"""Boxes of classes: the task, its measures, and the layouts of detectors' outputs."""
