@@ -84,10 +84,13 @@ NOUNS: Mapping[str, Noun] = {
         {
             "cifar10": "edgepipe.data.cifar10:Cifar10Data",
             "digits": "edgepipe.data.digits:DigitsData",
+            "drawn_text": "edgepipe.data.drawn_text:DrawnTextData",
             "image_folder": "edgepipe.data.image_folder:ImageFolderData",
+            "mask_folder": "edgepipe.data.mask_folder:MaskFolderData",
             "npz": "edgepipe.data.npz:NpzData",
             "python_texts": "edgepipe.data.python_texts:PythonTextsData",
             "text": "edgepipe.data.text:TextData",
+            "text_lines": "edgepipe.data.text_lines:TextLinesData",
         },
     ),
     "sources": Noun(

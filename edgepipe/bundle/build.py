@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgepipe.bundle.manifest import GOLDEN_FILE, INPUT, OUTPUT, TOLERANCE, Bundle, Feed, named, seal_bundle
-from edgepipe.contract import Dataset, Signature, Split
+from edgepipe.contract import Dataset, Preprocessing, Signature, Split
 from edgepipe.contract.artifact import ONNX_FILE
 from edgepipe.data.scaling import is_picture, shown
 from edgepipe.errors import MeasureError
@@ -160,5 +160,13 @@ def _pictures(folder: Path, inputs: NDArray[Any], signature: Signature) -> list[
     names = []
     for row, picture in enumerate(inputs):
         names.append(f"pictures/{row}.png")
-        Image.fromarray(shown(picture, prep)).save(folder / names[-1])
+        Image.fromarray(shown(_taken(picture, prep), prep)).save(folder / names[-1])
     return names
+
+
+def _taken(picture: NDArray[Any], prep: Preprocessing) -> NDArray[Any]:
+    """Of a line of text, (channels, height, width), the part that it takes: what is 0 behind it was left free."""
+    if not prep.fit.startswith("line"):
+        return picture
+    taken = np.flatnonzero((picture != 0).any(axis=(0, 1)))
+    return picture[:, :, : int(taken[-1]) + 1 if len(taken) else 1]

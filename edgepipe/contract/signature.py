@@ -39,7 +39,9 @@ class Preprocessing(BaseModel):
     Attributes:
         fit: stretch: both sides resized to the input's; letterbox: sides in proportion, in the middle of `fill`;
             letterbox_corner: likewise, at the left and top; crop: resized to cover the input's sides divided by
-            `crop_share`, the middle cut out.
+            `crop_share`, the middle cut out; line: to the input's height, sides in proportion, at the left, a longer
+            one squeezed, and what is free at the right 0 after normalization; line_free: likewise, but a longer one
+            stays as long as it is, with what is free up to a multiple of 32 pixels.
         fill: 0 to 255, of what a letterbox leaves free.
         scale: 1/255 for [0, 1]; 1 for 0 to 255.
     """
@@ -51,7 +53,7 @@ class Preprocessing(BaseModel):
     interpolation: str = "none"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    fit: Literal["stretch", "letterbox", "letterbox_corner", "crop"] = "stretch"
+    fit: Literal["stretch", "letterbox", "letterbox_corner", "crop", "line", "line_free"] = "stretch"
     fill: int = Field(114, ge=0, le=255)
     order: Literal["rgb", "bgr"] = "rgb"
     scale: float = Field(1 / 255, gt=0)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgepipe.data.geometry import Frame, placement
+from edgepipe.data.geometry import LINE, LINE_FREE, Frame, placement
 from edgepipe.errors import DataError
 
 Raw = bytes | NDArray[np.uint8]
@@ -54,10 +54,15 @@ class Work(NamedTuple):
 def decode(work: Work) -> NDArray[np.uint8]:
     """Decode, resize and place: uint8, (pictures, height, width, channels), the channels in the frame's order.
 
+    A line comes alone, and as wide as it is: what is free at its right is added after normalization.
+
     Raises:
         DataError: a file is no picture, is damaged, or is unreasonably large; the message names it.
     """
     frame = work.frame
+    if frame.fit in (LINE, LINE_FREE):  # each as wide as it is
+        (name,), (raw,) = work.names, work.raws
+        return _decode_one(name, raw, frame)[None]
     pixels = np.empty((len(work.raws), frame.height, frame.width, frame.channels), np.uint8)
     for row, (name, raw) in enumerate(zip(work.names, work.raws, strict=True)):
         pixels[row] = _decode_one(name, raw, frame)
@@ -94,11 +99,16 @@ def formats() -> tuple[str, ...]:
 def upright(picture: Image.Image) -> Image.Image:
     """The picture as the camera was held, by its EXIF orientation; as it is where there is none, or a damaged one."""
     picture.load()  # a PNG may say it behind its pixels; of a TIFF, Pillow turns the pixels itself
-    try:
-        turn = _TURNS.get(picture.getexif().get(ORIENTATION, 1))
-    except Exception:  # the parser raises anything on damaged bytes, which say nothing
-        return picture
+    turn = turn_of(picture)
     return picture if turn is None else picture.transpose(turn)
+
+
+def turn_of(picture: Image.Image) -> Image.Transpose | None:
+    """How a picture must be turned to stand upright, by its EXIF orientation as far as it was read; None: it does."""
+    try:
+        return _TURNS.get(picture.getexif().get(ORIENTATION, 1))
+    except Exception:  # the parser raises anything on damaged bytes, which say nothing
+        return None
 
 
 def _pixels(name: str, picture: Image.Image, frame: Frame) -> NDArray[np.uint8]:
@@ -106,7 +116,7 @@ def _pixels(name: str, picture: Image.Image, frame: Frame) -> NDArray[np.uint8]:
         picture = picture.convert("RGBA")  # the same colours, without Pillow's warning
     picture = picture.convert("RGB" if frame.channels == 3 else "L")
     pixels = np.asarray(placed(name, picture, frame, frame.fill), np.uint8)
-    pixels = pixels.reshape(frame.height, frame.width, frame.channels)
+    pixels = pixels.reshape(frame.height, -1, frame.channels)
     return pixels[..., ::-1] if frame.order == "bgr" else pixels
 
 
@@ -125,7 +135,7 @@ def placed(name: str, picture: Image.Image, frame: Frame, fill: int) -> Image.Im
         )
     if picture.size != (at.width, at.height):
         picture = picture.resize((at.width, at.height), _RESAMPLE[frame.interpolation])
-    if picture.size == (frame.width, frame.height):
+    if picture.size == (frame.width, frame.height) or frame.fit in (LINE, LINE_FREE):
         return picture
     if at.left < 0 or at.top < 0:
         return picture.crop((-at.left, -at.top, frame.width - at.left, frame.height - at.top))

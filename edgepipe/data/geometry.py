@@ -12,6 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 STRETCH, LETTERBOX, CORNER, CROP = "stretch", "letterbox", "letterbox_corner", "crop"
+LINE, LINE_FREE = "line", "line_free"
+LINE_STEP = 32
+"""Pixels: lines of free width are as wide as a multiple of it, so that many of them have one shape."""
+LONGEST_LINE = 128
+"""Times as long as high; a longer one is squeezed, or its width would be whatever a file says."""
 
 
 class Frame(NamedTuple):
@@ -49,11 +54,14 @@ def placement(width: int, height: int, frame: Frame) -> Placement:
 
     `stretch`: both sides as the frame's. `letterbox`: as large as fits with its sides in proportion, in the middle,
     `letterbox_corner`: at the left and top. `crop`: resized so that it just covers the frame's sides divided by
-    `crop_share`, the middle cut out: torchvision's `Resize` and `CenterCrop`, by which ImageNet's networks are judged.
+    `crop_share`, the middle cut out, torchvision's `Resize` and `CenterCrop`, by which ImageNet's networks are judged.
     """
     to_width, to_height = frame.width, frame.height
     left = top = 0
-    if frame.fit != STRETCH and (width, height) != (to_width, to_height):
+    if frame.fit in (LINE, LINE_FREE):
+        most = LONGEST_LINE * frame.height if frame.fit == LINE_FREE else frame.width
+        to_width = min(most, max(1, (2 * width * frame.height + height) // (2 * height)))
+    elif frame.fit != STRETCH and (width, height) != (to_width, to_height):
         if frame.fit == CROP:
             to_width, to_height = _covering(width, height, frame)
             left, top = -_half_to_even(to_width - frame.width), -_half_to_even(to_height - frame.height)

@@ -7,14 +7,15 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.data.decode import Work, decode
+from edgepipe.data.decode import decode
 from edgepipe.errors import DataError
 from edgepipe.targets.host import available_cores
 
@@ -28,20 +29,25 @@ def worker_count(asked: int | None) -> int:
     return min(available_cores(), 8)
 
 
-def decoded(jobs: Iterable[Work], pictures: int, workers: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield `decode(job)` in the order of `jobs`; the result does not depend on `workers`.
+def decoded(
+    jobs: Iterable[Any], pictures: int, workers: int, how: Callable[[Any], NDArray[np.uint8]] | None = None
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield `how(job)` in the order of `jobs`; the result does not depend on `workers`.
 
+    Args:
+        how: a function of a module, since worker processes import it; None: `decode`, which takes `Work`.
     Raises:
         DataError: a picture cannot be decoded, or a worker process died.
     """
+    how = how or decode
     if workers == 0 or pictures <= 1:
-        yield from map(decode, jobs)
+        yield from map(how, jobs)
         return
     executor = _executor(pictures, workers)
     waiting: deque[Future[NDArray[np.uint8]]] = deque()
     try:
         for job in jobs:
-            waiting.append(executor.submit(decode, job))
+            waiting.append(executor.submit(how, job))
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
         while waiting:

@@ -94,8 +94,7 @@ class TaughtPass(TrainingPass):
         if torch.cuda.is_available() or takes_bf16(student, self):
             return None
         job.progress(0.0, "lowering the teacher")
-        folder = job.state / "teacher"
-        examples = drawn(teacher, 2, model.signature.input_shape).numpy()
+        folder, examples = job.state / "teacher", drawn(teacher, 2, model.signature.input_shape).numpy()
         try:
             answers = session_answers(self._lowered(teacher, model, folder).onnx)
             wanted, got = answers_of(teacher.eval(), examples), answers(examples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -24,6 +25,7 @@ from edgepipe.bundle.files.serve import Handler
 from edgepipe.contract import Preprocessing, Signature
 from edgepipe.data.decode import Work, decode, upright
 from edgepipe.data.geometry import Frame, placement
+from edgepipe.data.lines import prepared as line_of
 from edgepipe.data.pictures import frame_of
 from edgepipe.data.scaling import normalized
 from edgepipe.verify.places.chromium import chromium
@@ -276,3 +278,31 @@ def test_the_page_reads_in_a_browser_what_training_reads(site: str) -> None:
             width, height, flat = found[f"{name}{channels}"]
             expected = decode(Work([name], [raw], Frame(height, width, channels, "nearest")))[0]
             assert np.array_equal(np.array(flat, np.uint8).reshape(expected.shape), expected), name
+
+
+@pytest.mark.parametrize("fit", ["line", "line_free"])
+@pytest.mark.parametrize("width", [1, 10, 20, 33, 90, 700])
+def test_example_py_prepares_lines_as_the_data_does(
+    fit: str, width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = prepared({"fit": fit, "order": "bgr"})
+    pixels = np.random.default_rng(width).integers(0, 256, (24, width, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "line.png")
+    signature = Signature(input_shape=(3, *SIZE), preprocessing=how)
+    example = loaded(tmp_path, signature, monkeypatch)
+    wanted = line_of(decode(Work(["line"], [pixels], frame_of(how))), how)[0]
+    assert np.array_equal(example.read_picture(tmp_path / "line.png"), wanted)
+    (name,) = _pictures(tmp_path, wanted[None], signature)
+    assert np.array_equal(example.read_picture(tmp_path / name), wanted)  # golden pictures become golden inputs
+
+
+def loaded(folder: Path, signature: Signature, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """example.py as a module, beside a manifest with this signature."""
+    (folder / "bundle.json").write_text(json.dumps({"signature": signature.model_dump(mode="json")}))
+    shutil.copyfile(FILES / "example.py", folder / "example.py")
+    spec = importlib.util.spec_from_file_location("example_of_a_bundle", folder / "example.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module

@@ -13,15 +13,20 @@ from edgepipe.contract import Batch, Dataset, DataSource, Signature, Split, Tens
 from edgepipe.data import cifar10
 from edgepipe.data.cifar10 import Cifar10Data
 from edgepipe.data.digits import DigitsData
+from edgepipe.data.drawn_text import DrawnTextData
 from edgepipe.data.image_folder import ImageFolderData
+from edgepipe.data.mask_folder import MaskFolderData
 from edgepipe.data.npz import NpzData
 from edgepipe.data.python_texts import PythonTextsData
 from edgepipe.data.text import TextData
+from edgepipe.data.text_lines import TextLinesData
 from edgepipe.plugins import NOUNS
 from edgepipe.testing import Broken, check_data
 from edgepipe.testing.toys import ToyData
 from tests.data.drawing import tree, write
 from tests.data.test_cifar10 import RECORDS, write_binary
+from tests.data.test_mask_folder import folder as masks_folder
+from tests.data.test_text_lines import EACH, lines, listed
 from tests.data.texts import jsonl, letters, sentences, tokenizer
 from tests.small import npz
 
@@ -45,6 +50,10 @@ def _cifar10(folder: Path) -> DataSource:
     return Cifar10Data(root=write_binary(folder / "cifar"), **_EACH)
 
 
+def _masks(folder: Path, seed: int) -> DataSource:
+    return MaskFolderData(root=masks_folder(folder, seed=seed), **_EACH)
+
+
 def _text(folder: Path, number: int = 0) -> DataSource:
     rows = sentences(40)
     rows[30]["text"] += " not" * number
@@ -59,13 +68,30 @@ def _python_texts(folder: Path) -> DataSource:
     return PythonTextsData(tokenizer=letters(folder), max_length=900, evaluation_size=2000, calibration_size=9)
 
 
+def _drawn_text(seed: int) -> DataSource:
+    sizes = {"evaluation_size": 9, "train_size": 8, "calibration_size": 4}
+    return DrawnTextData(seed=seed, height=8, longer="squeeze", workers=0, **sizes)
+
+
+def _text_lines(folder: Path) -> DataSource:
+    every = lines("", 20)
+    root = write(folder / "lines", {**every, "labels.txt": listed(every)})
+    return TextLinesData(root=root, evaluation_share=0.4, longer="squeeze", **EACH)
+
+
 BUILT_IN: dict[str, tuple[Callable[[Path], DataSource], Callable[[Path], DataSource] | None]] = {
     "cifar10": (_cifar10, None),
     "digits": (lambda _: DigitsData(evaluation_size=1700, **_EACH), None),
     "image_folder": (_folder, None),
+    "mask_folder": (
+        lambda folder: _masks(folder / "one", 0),
+        lambda folder: _masks(folder / "other", 1),
+    ),
     "npz": (_npz, _npz_changed),
     "python_texts": (_python_texts, None),
     "text": (_text, lambda folder: _text(folder, 1)),
+    "drawn_text": (lambda _: _drawn_text(0), lambda _: _drawn_text(1)),
+    "text_lines": (_text_lines, None),
 }
 
 

@@ -33,6 +33,7 @@ TYPES |= {f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") f
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "AVIF")
 MAX_PIXELS = 89_478_485
 ORIENTATION = 0x0112  # EXIF's tag
+LINE_STEP, LONGEST_LINE = 32, 128  # of lines of text: pixels, and times as long as high
 TURNS = {
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -131,11 +132,14 @@ def read_picture(path):
     if not how.get("image_size") or not how.get("mean"):
         raise Refused("this model takes no pictures: its inputs are arrays, as in golden.npz")
     height, width = how["image_size"]
-    pixels = decode(path, how).reshape(height, width, -1)
+    pixels = decode(path, how).reshape(height, -1, 1 if how["channels"] == 1 else 3)
     pixels = pixels[..., ::-1] if how.get("order") == "bgr" else pixels
     pixels = pixels.astype(np.float32).transpose(2, 0, 1) / np.float32(1 / how.get("scale", 1 / 255))
     mean, std = (np.asarray(how[name], np.float32).reshape(-1, 1, 1) for name in ("mean", "std"))
-    return (pixels - mean) / std
+    found = (pixels - mean) / std
+    if how.get("fit") == "line_free" and found.shape[2] > width:
+        width = -(-found.shape[2] // LINE_STEP) * LINE_STEP
+    return np.pad(found, ((0, 0), (0, 0), (0, max(0, width - found.shape[2]))))  # what a line leaves free is 0
 
 
 def read_text(text, pair=None):
@@ -169,6 +173,9 @@ def read_text(text, pair=None):
 def placement(width, height, how):
     """Where a picture of this size lies in the input: its new width and height, and left and top of its first pixel."""
     fit, (high, wide) = how.get("fit", "stretch"), how["image_size"]
+    if fit in ("line", "line_free"):
+        most = wide if fit == "line" else LONGEST_LINE * high
+        return min(most, max(1, (2 * width * high + height) // (2 * height))), high, 0, 0
     if fit == "stretch" or (width, height) == (wide, high):
         return wide, high, 0, 0
     if fit == "crop":
@@ -194,6 +201,8 @@ def placed(picture, how):
 
         picture = picture.resize((new_width, new_height), getattr(Image.Resampling, how["interpolation"].upper()))
     pixels = np.asarray(picture, np.uint8)
+    if how.get("fit") in ("line", "line_free"):
+        return pixels
     if left < 0 or top < 0:
         return pixels[-top : height - top, -left : width - left]
     whole = np.full((height, width, *pixels.shape[2:]), how.get("fill", 114), np.uint8)
