@@ -47,7 +47,9 @@ def test_a_whole_page_works(name: str, start: Callable[[], Path], tmp_path: Path
 def test_every_block_is_of_a_kind_that_is_run() -> None:
     for path in PAGES.values():
         fences = re.findall(r"^ *```(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-        assert not set(fences[::2]) - KNOWN, path
+        assert not set(fences[::2]) - KNOWN, (
+            f"{path}: {set(fences[::2]) - KNOWN}: tests/docs/followed.py says how to mark it"
+        )
         assert not [kind for kind in fences[1::2] if kind], path
 
 
