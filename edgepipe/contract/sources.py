@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import JsonValue
 
@@ -13,6 +13,7 @@ from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.contract.passes import Job
 from edgepipe.contract.settings import Settings
 from edgepipe.contract.signature import Signature, one_input
+from edgepipe.errors import ModelError
 
 
 class ModelSource(Settings):
@@ -53,6 +54,18 @@ class ModelSource(Settings):
         Networks of kind torch have one.
         """
         return [("source", one_input(names))] if self.kind is Kind.TORCH and len(names) > 1 else []
+
+    @classmethod
+    def network(cls, base: Mapping[str, Any]) -> Any:
+        """The torch network, before any edit and with any weights, of an artifact that this source wrote.
+
+        Args:
+            base: what the source wrote as the `base` of its architecture; it may come from somebody else's store.
+        Raises:
+            ModelError: it names what this source may not build.
+        """
+        del base
+        raise ModelError(f"{cls.__name__} gives no torch networks")
 
     @abstractmethod
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:

@@ -141,6 +141,8 @@ class Steps:
         if settings.needs_teacher and teacher is None:
             raise PassError(f"{label}: needs the baseline, but '{self.plan.baseline}' comes later in the recipe")
         self._refuse_lacking_data(label, name, settings)
+        # What builds a torch network stands in its source; an ONNX file holds all that it is.
+        builders = (self.recipe.model.settings,) if model.kind is Kind.TORCH else ()
         parts: dict[str, Any] = {
             "pass": name,
             "input": model.digest,
@@ -148,7 +150,7 @@ class Steps:
             "data": {str(split): self.data.digest(split) for split in settings.splits()},
             "task": self.judged.key(),
             "seed": self.recipe.seed,
-            "code": [code_digest(type(each)) for each in (settings, *settings.uses())],
+            "code": [code_digest(type(each)) for each in (settings, *settings.uses(), *builders)],
             "libraries": library_versions((*settings.libraries, *_libraries(settings.uses()), "numpy")),
             **local(settings),
             "teacher": teacher.digest if teacher else None,

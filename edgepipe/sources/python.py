@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, JsonValue
 
@@ -14,7 +15,7 @@ from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.contract.settings import PathText
 from edgepipe.errors import ModelError
 from edgepipe.sources.settings import file_digest
-from edgepipe.torch.factory import call_factory, source_digests, trust
+from edgepipe.torch.factory import call_factory, call_stored, source_digests, trust
 
 if TYPE_CHECKING:
     pass
@@ -44,6 +45,10 @@ class PythonModel(ModelSource):
                 "If you trust it, add trust_code=true to the command line"
             )
         trust(self.factory, dict(self.kwargs))
+
+    @classmethod
+    def network(cls, base: Mapping[str, Any]) -> Any:
+        return call_stored(str(base["factory"]), dict(base["kwargs"]))
 
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
         self._check_trust()

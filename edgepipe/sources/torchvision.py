@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, JsonValue
 
@@ -41,6 +42,10 @@ class TorchvisionModel(ModelSource):
     def misfits(self, input_shape: tuple[int, ...]) -> list[tuple[str, str]]:
         wrong = misfit(self.name, input_shape)
         return [] if wrong is None else [("name", wrong)]
+
+    @classmethod
+    def network(cls, base: Mapping[str, Any]) -> Any:
+        return build_network(str(base["name"]), int(base["num_classes"]))
 
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
         from edgepipe.torch import artifact as torch_artifact

@@ -27,7 +27,8 @@ from torch.nn.utils import prune
 from edgepipe.base.files import is_file, unpacks_to_too_much
 from edgepipe.contract import Job, Signature
 from edgepipe.contract.artifact import ARCHITECTURE_FILE, WEIGHTS_FILE, Artifact, Kind, canonical_json, seal
-from edgepipe.errors import ModelError
+from edgepipe.errors import ModelError, RecipeError
+from edgepipe.plugins import find
 from edgepipe.torch import checkpoint, swap
 from edgepipe.torch.held import check_held
 from edgepipe.torch.interface import dress, examine, seeded
@@ -55,15 +56,13 @@ def build_base(base: dict[str, Any]) -> nn.Module:
 
 
 def _made(base: dict[str, Any]) -> nn.Module:
-    if base["source"] == "torchvision":
-        from edgepipe.torch.torchvision_networks import build_network
-
-        return build_network(str(base["name"]), int(base["num_classes"]))
-    if base["source"] == "python":
-        from edgepipe.torch.factory import call_stored
-
-        return call_stored(str(base["factory"]), dict(base["kwargs"]))
-    raise ModelError(f"architecture.json: unknown source '{base['source']}'")
+    """By the model source that wrote it, which knows what it may build."""
+    try:
+        source = find("sources", base["source"])
+    except RecipeError as error:
+        raise ModelError(f"architecture.json: {error}") from error
+    network: nn.Module = source.network(base)
+    return network
 
 
 def integer_attributes(network: nn.Module) -> dict[str, dict[str, Any]]:
