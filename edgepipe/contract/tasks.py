@@ -197,6 +197,17 @@ class Task(Settings):
     def alike(self, answers: Answers, baseline: Answers) -> NDArray[np.bool_]:
         """(n,): whether an example is answered as the baseline answers it."""
 
+    def kept(self, wanted: NDArray[Any], got: NDArray[Any]) -> float:
+        """How much of one output is kept by a runtime that rounds an int8 file otherwise, at most 1; mean cosine here.
+
+        Args:
+            wanted, got: (n, values) of numbers, more than one value each; single ones are held by the variance kept.
+        """
+        import numpy as np
+
+        norms = np.linalg.norm(wanted, axis=1) * np.linalg.norm(got, axis=1)
+        return float(((wanted * got).sum(axis=1) / np.maximum(norms, 1e-30)).mean())
+
     def targets_of(self, baseline: Answers) -> Targets | None:
         """The baseline's answers as what is right, for data without labels; None: nothing is measured then."""
         del baseline

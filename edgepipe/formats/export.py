@@ -66,6 +66,7 @@ def write_as(
     from edgepipe.formats.parity import compare
     from edgepipe.onnx.answers import named_answers
     from edgepipe.quant.place.layers import int8_layers
+    from edgepipe.tasks.agreement import Agreement
 
     for module, remedy in form.needs.items():
         if importlib.util.find_spec(module) is None:
@@ -83,6 +84,7 @@ def write_as(
         source if form.exact else named_answers(file),
         written.answers,
         given.data,
+        job.task or Agreement(),
         int8=int8 > 0 and not form.exact,
         tolerance=wanted.tolerance,
         agreement=wanted.agreement,

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.contract import Asked, Dataset, Split
+from edgepipe.contract import Asked, Dataset, Split, Task
 from edgepipe.errors import ParityError
 from edgepipe.onnx.alike import alike
 from edgepipe.onnx.answers import NamedAnswers, rows_together
+from edgepipe.tasks.values import mean_cosine, variance_kept
 
 
 class Kept(NamedTuple):
@@ -21,15 +22,12 @@ class Kept(NamedTuple):
     cosine: float
     r2: float
 
-    def measured_by(self, task: str) -> float:
-        """The figure that must reach `export.agreement`."""
-        return {"classification": self.agreement, "regression": self.r2}.get(task, self.cosine)
-
 
 def compare(
     source: NamedAnswers,
     other: Asked,
     data: Dataset,
+    task: Task,
     *,
     int8: bool,
     tolerance: float,
@@ -40,7 +38,7 @@ def compare(
     """Compare on real examples, output by output.
 
     A float file answers within `tolerance` (share of the largest answer). An int8 file may round otherwise in every
-    layer: it must agree on `agreement` of the classes; vectors must have that mean cosine, and single values that R2.
+    layer: what its task says is kept of an output must reach `agreement`; of single values that is the variance.
 
     Returns:
         `examples`, `largest_difference`, `agreement` (of the largest value), `cosine` and `r2`, each of the output
@@ -61,9 +59,9 @@ def compare(
         if not np.isfinite(got).all():
             raise ParityError(f"{what}: {of}answers are not finite")
         kept[name] = _kept(wanted, got)
-        task = data.signature.task if wanted.shape[1] > 1 else "regression"
         figures = kept[name]
-        if figures.measured_by(task) < agreement if int8 else figures.largest_difference > tolerance:
+        enough = (figures.r2 if wanted.shape[1] == 1 else task.kept(wanted, got)) >= agreement
+        if not enough if int8 else figures.largest_difference > tolerance:
             raise ParityError(
                 f"{what} does not answer as the ONNX file it was made from: {of}{figures.agreement:.1%} of {count} "
                 f"answers agree, mean cosine {figures.cosine:.4f}, R2 {figures.r2:.4f}, largest difference "
@@ -89,9 +87,4 @@ def _flat(parts: list[NDArray[Any]]) -> NDArray[Any]:
 
 def _kept(wanted: NDArray[Any], got: NDArray[Any]) -> Kept:
     found = alike(wanted, got)
-    norms = np.linalg.norm(wanted, axis=1) * np.linalg.norm(got, axis=1)
-    cosine = float(((wanted * got).sum(axis=1) / np.maximum(norms, 1e-30)).mean())
-    spread = float(((wanted - wanted.mean(axis=0)) ** 2).sum())
-    # Where all answers are one, their size is the measure.
-    r2 = 1 - float(((wanted - got) ** 2).sum()) / max(spread, 1e-6 * float((wanted**2).sum()), 1e-30)
-    return Kept(found.share, found.agreement, cosine, r2)
+    return Kept(found.share, found.agreement, mean_cosine(wanted, got), variance_kept(wanted, got))

@@ -116,6 +116,10 @@ class Classification(Task):
             )
         )
 
+    def kept(self, wanted: NDArray[Any], got: NDArray[Any]) -> float:
+        """Share of the examples whose largest value is that of the same class."""
+        return float((wanted.argmax(axis=1) == got.argmax(axis=1)).mean())
+
     def targets_of(self, baseline: Answers) -> Targets | None:
         return {"labels": baseline["answers"], _GIVEN: np.ones(1, np.bool_)}
 

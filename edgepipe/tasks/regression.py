@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgepipe.contract import Answers, Figure, Measure, Signature, Targets, Task
 from edgepipe.errors import DataError, MeasureError
 from edgepipe.tasks.bootstrap import interval
-from edgepipe.tasks.values import mean_interval, values_of
+from edgepipe.tasks.values import mean_interval, values_of, variance_kept
 
 _NEARLY_ONE = 0.01
 """Spread of the labels, as a share of their size, below which an R2 under zero says nothing of the model."""
@@ -56,6 +56,10 @@ class Regression(Task):
         given, labelled = values_of(outputs, what).shape[1], targets["labels"].shape[1]
         if given != labelled:
             raise DataError(f"{what} {_unlike(given, labelled)}")
+
+    def kept(self, wanted: NDArray[Any], got: NDArray[Any]) -> float:
+        """Share of the variance, as R2."""
+        return variance_kept(wanted, got)
 
     def targets_of(self, baseline: Answers) -> Targets | None:
         return {"labels": baseline["values"]}

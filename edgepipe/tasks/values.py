@@ -28,6 +28,18 @@ def values_of(outputs: Mapping[str, NDArray[Any]], what: str) -> NDArray[np.floa
     return found
 
 
+def mean_cosine(wanted: NDArray[Any], got: NDArray[Any]) -> float:
+    """Over examples, of vectors (n, values)."""
+    norms = np.linalg.norm(wanted, axis=1) * np.linalg.norm(got, axis=1)
+    return float(((wanted * got).sum(axis=1) / np.maximum(norms, 1e-30)).mean())
+
+
+def variance_kept(wanted: NDArray[Any], got: NDArray[Any]) -> float:
+    """R2 of one output, (n, values), against another; where all answers are one, their size is the measure."""
+    spread = float(((wanted - wanted.mean(axis=0)) ** 2).sum())
+    return 1 - float(((wanted - got) ** 2).sum()) / max(spread, 1e-6 * float((wanted**2).sum()), 1e-30)
+
+
 def mean_interval(values: NDArray[np.float64]) -> Interval:
     """95% interval of a mean by its standard error."""
     half = Z95 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from edgepipe.contract import Batch
 from edgepipe.errors import ParityError
 from edgepipe.formats.parity import compare
 from edgepipe.onnx.answers import named_answers
+from edgepipe.plugins import find
+from edgepipe.tasks.agreement import Agreement
 from tests.measure.graphs import Arrays
 from tests.onnx import networks
 
@@ -49,7 +52,8 @@ def judged(task: str, file: Path, change: Callable[[Rows], Rows]) -> dict[str, f
     def other(rows: Mapping[str, Rows]) -> dict[str, Rows]:
         return {name: change(value) for name, value in source(rows).items()}  # type: ignore[arg-type]
 
-    return compare(source, other, Numbers(task), int8=True, tolerance=1e-3, agreement=0.98, examples=64, what="tflite")
+    how: dict[str, Any] = {"tolerance": 1e-3, "agreement": 0.98, "examples": 64, "what": "tflite"}
+    return compare(source, other, Numbers(task), find("tasks", task)(), int8=True, **how)
 
 
 @pytest.mark.parametrize("task", ["regression", "classification", "embedding"])
@@ -92,10 +96,10 @@ def test_every_output_of_several_inputs_is_compared_and_the_wrong_one_is_named(t
 
     settings = {"int8": False, "tolerance": 1e-3, "agreement": 0.98, "examples": 64, "what": "toy"}
     factor = 1.0
-    assert compare(source, other, Tokens("agreement"), **settings)["largest_difference"] == 0  # type: ignore[arg-type]
+    assert compare(source, other, Tokens("agreement"), Agreement(), **settings)["largest_difference"] == 0  # type: ignore[arg-type]
     factor = -1.0
     with pytest.raises(ParityError, match="of its output 'pooled'"):
-        compare(source, other, Tokens("agreement"), **settings)  # type: ignore[arg-type]
+        compare(source, other, Tokens("agreement"), Agreement(), **settings)  # type: ignore[arg-type]
 
 
 def test_outputs_as_long_as_each_example_is_are_compared_example_by_example(tmp_path: Path) -> None:
@@ -106,10 +110,10 @@ def test_outputs_as_long_as_each_example_is_are_compared_example_by_example(tmp_
 
     source = named_answers(networks.encoder(tmp_path / "m.onnx"))
     settings = {"int8": False, "tolerance": 1e-3, "agreement": 0.98, "examples": 6, "what": "ort"}
-    assert compare(source, source, OfTwoLengths("agreement"), **settings)["largest_difference"] == 0  # type: ignore[arg-type]
+    assert compare(source, source, OfTwoLengths("agreement"), Agreement(), **settings)["largest_difference"] == 0  # type: ignore[arg-type]
 
     def cut(rows):  # type: ignore[no-untyped-def]
         return {name: value[:, :3] for name, value in source(rows).items()}
 
     with pytest.raises(ParityError, match="have shape"):
-        compare(source, cut, OfTwoLengths("agreement"), **settings)  # type: ignore[arg-type]
+        compare(source, cut, OfTwoLengths("agreement"), Agreement(), **settings)  # type: ignore[arg-type]
