@@ -56,7 +56,7 @@ def main_plan(argv: list[str]) -> int:
 def _preflight(recipe: Recipe, console: Console) -> None:
     """What will be slow, unsupported or unproven on the target."""
     console.print(f"target: {recipe.target.name}: {recipe.target.description}", markup=False)
-    steps = [(label, step.name, step.settings.settings()) for label, step in recipe.passes.items()]
+    steps = {label: step.settings for label, step in recipe.passes.items()}
     for text in warnings(recipe.target, steps, recipe.verify):
         console.print(f"  note: {text}", markup=False)
     for name in recipe.verify:

@@ -19,6 +19,7 @@ from edgepipe.contract.artifact import Artifact, Kind, seal
 from edgepipe.contract.data import Dataset, Split
 from edgepipe.contract.settings import Settings
 from edgepipe.contract.signature import Signature, one_input
+from edgepipe.contract.target import Target
 from edgepipe.contract.tasks import Task
 from edgepipe.contract.traits import BESIDE
 
@@ -136,6 +137,11 @@ class Pass(Settings):
     def misfits(self, input_shape: tuple[int, ...]) -> list[tuple[str, str]]:
         """(setting, sentence) of what does not take examples of this shape; asked as `problems` is."""
         del input_shape
+        return []
+
+    def on_target(self, target: Target) -> list[str]:
+        """What of this step will be slow or in vain on the target, in sentences, told before anything runs."""
+        del target
         return []
 
     def inputs_misfit(self, names: Sequence[str]) -> list[tuple[str, str]]:

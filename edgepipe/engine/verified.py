@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgepipe.base.files import is_file, is_there
 from edgepipe.contract.artifact import ONNX_FILE, file_sha256
+from edgepipe.contract.target import Target
 from edgepipe.data import coded
 from edgepipe.data.arrays import NAMES
 from edgepipe.data.npz_file import read_npz
@@ -26,7 +27,6 @@ from edgepipe.records.run_folder import refuse_another
 from edgepipe.report.record import write_record
 from edgepipe.store.store import Store
 from edgepipe.targets.estimate import estimates
-from edgepipe.targets.profile import Target
 from edgepipe.verify.settings import AGREEMENT, EXAMPLES
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from edgepipe.contract import Job, Pass
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract.target import Target
 from edgepipe.contract.traits import FLOAT, INT8
 from edgepipe.errors import PassError
 from edgepipe.onnx.clean import clean
@@ -41,6 +42,12 @@ class QuantizeDynamic(Pass):
     per_channel: bool = Field(True, description="a scale for each output channel of a weight, or one for all")
     reduce_range: bool = Field(True, description="7-bit weights, which cannot overflow AVX2's 16-bit sums")
     exclude: tuple[str, ...] = Field((), description="names of nodes that stay float")
+
+    def on_target(self, target: Target) -> list[str]:
+        del target
+        return (
+            ["convolutions become ConvInteger, which ONNX Runtime runs slower than float"] if self.convolutions else []
+        )
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
 

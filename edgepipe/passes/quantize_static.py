@@ -9,6 +9,7 @@ from pydantic import Field
 
 from edgepipe.contract import Job, Pass, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract.target import Target
 from edgepipe.contract.traits import FLOAT, INT8, INT8_TIMES
 from edgepipe.errors import PassError
 from edgepipe.onnx.clean import clean
@@ -103,6 +104,9 @@ class QuantizeStatic(Pass):
         if set(before.exclude) != set(self.exclude):
             return "exclude differs from that of the time_int8 before it, whose times are then of another graph"
         return None
+
+    def on_target(self, target: Target) -> list[str]:
+        return target.int8_saves_little()
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import onnx

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from edgepipe.contract import Job, Pass
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
+from edgepipe.contract.target import Target
 from edgepipe.contract.traits import FLOAT, HALF
 from edgepipe.errors import PassError
 from edgepipe.onnx.clean import clean
@@ -34,6 +35,12 @@ class ToFloat16(Pass):
 
     def traits(self, before: frozenset[str]) -> frozenset[str]:
         return super().traits(before) - ({FLOAT} if self.mode == "compute" else set())
+
+    def on_target(self, target: Target) -> list[str]:
+        fact = target.float16_native
+        if fact is None or fact.value:
+            return []
+        return [f"no float16 arithmetic there ({fact.source}): it saves bytes, and casts cost time"]
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
         import numpy as np

@@ -23,6 +23,7 @@ from edgepipe.base.suggest import did_you_mean
 from edgepipe.base.text import holds_password
 from edgepipe.contract import DataSource, Pass
 from edgepipe.contract.settings import PathText, Settings
+from edgepipe.contract.target import Budget, Target
 from edgepipe.data.settings import PictureSettings
 from edgepipe.errors import RecipeError
 from edgepipe.measure.settings import MeasureSettings
@@ -40,7 +41,6 @@ from edgepipe.recipe.goals import (
     unknown_goal,
 )
 from edgepipe.records.metrics import Tolerance
-from edgepipe.targets.profile import Budget, Target
 from edgepipe.verify.settings import AGREEMENT, EXAMPLES
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)

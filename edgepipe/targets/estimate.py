@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from edgepipe.contract import Pass
+from edgepipe.contract.target import Target
 from edgepipe.records.metrics import Estimate, Measurements, Proof
-from edgepipe.targets.profile import Target
 
 MB = 1e6
 
@@ -93,37 +94,18 @@ def _latency(target: Target, measured: Measurements, proofs: Iterable[Proof]) ->
     )
 
 
-def warnings(
-    target: Target, passes: Iterable[tuple[str, str, dict[str, object]]], verify: Sequence[str]
-) -> Iterator[str]:
+def warnings(target: Target, passes: Mapping[str, Pass], verify: Sequence[str]) -> Iterator[str]:
     """What will be slow or unsupported on the target, before anything runs.
 
     Args:
-        passes: (label, name of the pass, settings).
+        passes: by the labels of their steps.
     """
-    int8, floats = target.int8_macs_per_cycle, target.float32_macs_per_cycle
-    names = set()
-    for label, name, settings in passes:
-        names.add(name)
-        if name == "quantize_static" and int8 is not None and floats is not None and int8.value < 2.5 * floats.value:
-            yield (
-                f"passes.{label}: {target.name} multiplies {int8.value:g} int8 and {floats.value:g} float32 numbers a "
-                f"cycle: int8 saves bytes there, and by this arithmetic {int8.value / floats.value:.1f}x of the time "
-                f"({int8.source})"
-            )
-        if target.saturates_u8s8 is not None and settings.get("saturation_safe") is False:
+    for label, settings in passes.items():
+        yield from (f"passes.{label}: {text}" for text in settings.on_target(target))
+        if target.saturates_u8s8 is not None and getattr(settings, "saturation_safe", None) is False:
             yield (
                 f"passes.{label}.saturation_safe=false: {target.saturates_u8s8.value} "
                 f"({target.saturates_u8s8.source}): answers will differ there; leave it true"
-            )
-        if name == "quantize_dynamic" and settings.get("convolutions"):
-            yield f"passes.{label}: convolutions become ConvInteger, which ONNX Runtime runs slower than float"
-        if name == "prune_weights":
-            yield f"passes.{label}: zeros in place save neither time nor bytes in ONNX Runtime; prune_channels does"
-        if name == "to_float16" and target.float16_native is not None and not target.float16_native.value:
-            yield (
-                f"passes.{label}: no float16 arithmetic there ({target.float16_native.source}): it saves bytes, and "
-                "casts cost time"
             )
     for fact in target.advice:
         yield f"target: {fact.value} ({fact.source})"

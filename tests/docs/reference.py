@@ -11,8 +11,8 @@ import yaml
 
 from edgepipe.cli.described import described, extra_of, markdown, needed
 from edgepipe.cli.list import GROUPS
+from edgepipe.contract.target import Target
 from edgepipe.plugins import NOUNS
-from edgepipe.targets.profile import Target
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgepipe.contract import Measure
+from edgepipe.contract.target import Budget
 from edgepipe.engine.judge import judged
 from edgepipe.plugins import entries, find
 from edgepipe.recipe.goals import Goal, goals_of
@@ -13,7 +14,6 @@ from edgepipe.records.gate import Baseline, Expected, Verdict, compare
 from edgepipe.records.metrics import Environment, Estimate, GoalResult, Inputs, Measurements, Metrics, Versus
 from edgepipe.records.pareto import objectives_of
 from edgepipe.records.quality import TaskRecord
-from edgepipe.targets.profile import Budget
 
 VALUE = 1000.0
 

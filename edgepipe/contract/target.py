@@ -77,5 +77,15 @@ class Target(Settings):
             )
         return self
 
+    def int8_saves_little(self) -> list[str]:
+        """What to say where int8 is not much faster than float32 by the arithmetic of its cores; empty: it is."""
+        int8, floats = self.int8_macs_per_cycle, self.float32_macs_per_cycle
+        if int8 is None or floats is None or int8.value >= 2.5 * floats.value:
+            return []
+        return [
+            f"{self.name} multiplies {int8.value:g} int8 and {floats.value:g} float32 numbers a cycle: int8 saves "
+            f"bytes there, and by this arithmetic {int8.value / floats.value:.1f}x of the time ({int8.source})"
+        ]
+
 
 _FACTS = tuple(name for name, field in Target.model_fields.items() if field.default is None and name not in ("verify",))
