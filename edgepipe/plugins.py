@@ -74,6 +74,7 @@ NOUNS: Mapping[str, Noun] = {
             "embedding": "edgepipe.tasks.embedding:Embedding",
             "multilabel": "edgepipe.tasks.multilabel:Multilabel",
             "regression": "edgepipe.tasks.regression:Regression",
+            "scores": "edgepipe.tasks.scores:Scores",
             "segmentation": "edgepipe.tasks.segmentation:Segmentation",
         },
     ),

@@ -12,6 +12,7 @@ from pydantic import Field
 from edgepipe.contract import Answers, Figure, Measure, Signature, Targets, Task, Tensor
 from edgepipe.errors import DataError, MeasureError
 from edgepipe.tasks.bootstrap import interval
+from edgepipe.tasks.ranking import precision, ranked
 from edgepipe.tasks.values import values_of
 
 Weights = NDArray[np.float64]
@@ -159,12 +160,7 @@ def _mean_precision(scores: NDArray[np.float32], truth: NDArray[np.bool_], weigh
     """Sum over the ranked examples of precision times the step in recall; equal scores count as one step."""
     precisions, present = np.zeros((2, len(weights), scores.shape[1]))
     for label in range(scores.shape[1]):
-        order = np.argsort(-scores[:, label], kind="stable")
-        ends = np.append(np.flatnonzero(np.diff(scores[order, label])), len(order) - 1)
-        mine = weights[:, order]
-        hits = (mine * truth[order, label]).cumsum(axis=1)[:, ends]
-        seen = mine.cumsum(axis=1)[:, ends]
-        steps = np.diff(hits, axis=1, prepend=0)
-        present[:, label] = hits[:, -1]
-        precisions[:, label] = (steps * hits / np.maximum(seen, 1e-12)).sum(axis=1) / np.maximum(hits[:, -1], 1e-12)
+        there = truth[:, label]
+        present[:, label] = weights @ there
+        precisions[:, label] = ranked(scores[:, label], there, weights, precision)
     return _mean_of_present(precisions, present)
