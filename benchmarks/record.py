@@ -40,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--after", help="Markdown below it: what the figures say")
     parser.add_argument("--behind", nargs="+", metavar="PATH", help="what may move the figures; default: edgepipe")
     parser.add_argument("--machine", help="default: processor, cores and instruction sets of this one")
+    parser.add_argument("--commit", help="what a finished run was made with, where it is not what is checked out now")
     parser.add_argument("--run", type=Path, help="a finished run in place of a command")
     parser.add_argument("--folder", type=Path, default=FOLDER, help=argparse.SUPPRESS)
     own, command = _parted(sys.argv[1:] if argv is None else argv)
@@ -57,6 +58,8 @@ def main(argv: list[str] | None = None) -> int:
         return code or 1
     given = {key: getattr(args, key) for key in (*KEPT, "machine") if getattr(args, key) is not None}
     kept = {key: getattr(known, key) for key in KEPT} if known else {"title": args.name, "page": args.name}
+    if args.commit:
+        given |= {"commit": _git("rev-parse", args.commit), "dirty": False}
     write(Result.model_validate({**_here(), **found, **kept, **given, "how": "recorded"}), path)
     print(f"{path}: {len(found['rows'])} rows. Now write the pages: python -m tests.docs")
     return code
@@ -141,16 +144,17 @@ def _here() -> dict[str, Any]:
     """Commit, date, machine and versions of now, for what no metrics.json says."""
     from edgepipe.targets import host
 
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-
     return {
-        "commit": git("rev-parse", "HEAD"),
-        "dirty": bool(git("status", "--porcelain", "--", "edgepipe", "recipes")),
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--", "edgepipe", "recipes")),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "machine": _machine(host.cpu_name(), host.available_cores(), host.instruction_sets(), 1),
         "versions": host.versions(),
     }
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def markdown_tables(text: str) -> list[dict[str, Any]]:

@@ -73,10 +73,25 @@ def read_all(folder: Path = FOLDER) -> dict[str, Result]:
 
 
 def write(result: Result, path: Path) -> None:
-    """A result into its file, a line for each value, so that a change is read in a diff."""
+    """A result into its file, a line for each row and each value beside, so that a change is read in a diff."""
     content = {key: value for key, value in result.model_dump(mode="json").items() if value != _defaults().get(key)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    lines = [f" {_json(key)}: {_listed(value)}" for key, value in content.items()]
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def _listed(value: object) -> str:
+    """A list with a line for each member; of a mapping, for each key."""
+    if isinstance(value, list):
+        return "[\n" + ",\n".join(f"  {_json(item)}" for item in value) + "\n ]" if value else "[]"
+    if isinstance(value, dict):
+        inside = ",\n".join(f"  {_json(key)}: {_json(item)}" for key, item in value.items())
+        return f"{{\n{inside}\n }}"
+    return _json(value)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _defaults() -> dict[str, object]:

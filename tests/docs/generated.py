@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.results_pages import result_pages
-from tests.docs import commands, contracts
+from tests.docs import commands, contracts, rooms
 from tests.docs.lists import DOCS, index_pages, readme
 from tests.docs.reference import REFERENCE, noun_pages, recipes_page, targets_page
 
@@ -18,6 +18,7 @@ def pages() -> dict[Path, str]:
     return {
         contracts.PAGE: contracts.page(),
         **{DOCS / "results" / f"{name}.md": text for name, text in result_pages().items()},
+        rooms.PICTURE: rooms.picture(),
         **dict(noun_pages()),
         REFERENCE / "index.md": commands.INDEX,
         REFERENCE / "commands.md": commands.commands_page(),
