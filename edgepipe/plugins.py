@@ -102,6 +102,7 @@ NOUNS: Mapping[str, Noun] = {
             "keras": "edgepipe.sources.keras.file:KerasModel",
             "onnx": "edgepipe.sources.onnx_file:OnnxModel",
             "python": "edgepipe.sources.python:PythonModel",
+            "small": "edgepipe.sources.small:SmallModel",
             "sklearn": "edgepipe.sources.sklearn.file:SklearnModel",
             "tensorflow": "edgepipe.sources.tensorflow.file:TensorFlowModel",
             "torchvision": "edgepipe.sources.torchvision:TorchvisionModel",
