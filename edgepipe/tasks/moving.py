@@ -31,7 +31,8 @@ def _scaled(shift: Any, of_label: int, of_picture: int) -> Any:
 def moved_boxes(targets: Any, moves: Moves) -> Any:
     """Boxes, float32 (n, most, 6) of x1, y1, x2, y2, class, ignored, moved as their pictures were and cut at the frame.
 
-    A box that left the frame has the class -1, as rows that only fill up have.
+    A box that left the frame has the class -1, as rows that only fill up have; rows of a class below that say something
+    else, and stay.
     """
     import torch
 
@@ -42,4 +43,4 @@ def moved_boxes(targets: Any, moves: Moves) -> Any:
     found[..., [0, 2]], found[..., [1, 3]] = x, y
     gone = (x[..., 1] - x[..., 0] < 1) | (y[..., 1] - y[..., 0] < 1)
     found[..., 4] = torch.where(gone, torch.full_like(found[..., 4], -1), found[..., 4])
-    return found
+    return torch.where((targets[..., 4] < -1)[..., None], targets, found)

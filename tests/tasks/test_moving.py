@@ -42,5 +42,7 @@ def test_a_picture_twice_as_large_moves_twice_as_far() -> None:
 def test_a_box_that_left_the_frame_is_none() -> None:
     boxes = torch.tensor([[[10.0, 1.0, 16.0, 5.0, 0.0, 0.0]]])
     assert moved_boxes(boxes, _moves(0, 8, False, (12, 16)))[0, 0, 4] == -1
+    said = torch.tensor([[[0.0, 0.0, 16.0, 12.0, -2.0, 0.0]]])
+    assert torch.equal(moved_boxes(said, _moves(3, 8, True, (12, 16))), said)
     cut = moved_boxes(boxes, _moves(0, 3, False, (12, 16)))[0, 0]
     assert cut.tolist() == [13.0, 1.0, 16.0, 5.0, 0.0, 0.0]

@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from edgepipe.contract import Answers, ByClass, Figure, Measure, Signature, Targets, Task, Tensor
+from edgepipe.contract import Answers, ByClass, Figure, Measure, Moves, Signature, Targets, Task, Tensor
 from edgepipe.errors import DataError, MeasureError
 from edgepipe.tasks.bootstrap import interval
 from edgepipe.tasks.detection.evaluator import check_installed, evaluated
 from edgepipe.tasks.detection.findings import counted, near_zero
 from edgepipe.tasks.detection.heads import HEADS, About, Choice, Unfit, chosen, read, recognized
+from edgepipe.tasks.detection.loss import with_size, yolox_loss
 from edgepipe.tasks.detection.matching import THRESHOLDS, matched, mean_precision, overlaps
+from edgepipe.tasks.moving import moved_boxes
 
 Head = Literal[
     "auto", "yolox", "yolov5", "yolov8", "end_to_end", "detr", "listed", "tensorflow_api", "ppyoloe", "picodet"
@@ -41,6 +43,8 @@ class Detection(Task):
         ),
         Measure("map50", "mAP50", "higher", "average precision at IoU 0.50, mean of the classes", unit="share"),
     )
+
+    trains: ClassVar[bool] = True
 
     head: Head = Field("auto", description="layout of the outputs; auto: found by their names and shapes")
     outputs: tuple[str, ...] | None = Field(None, description="names of those that the head reads; null: all")
@@ -133,6 +137,16 @@ class Detection(Task):
         except Unfit as error:
             raise MeasureError(f"{what}: task.head={self.head}: {error}") from error
         return {"boxes": chosen(found, self._choice())}
+
+    def loss(self, outputs: Any, targets: Any) -> Any:
+        """That of YOLOX, of a raw head of one place a cell, as model=small model.name=detector has it."""
+        return yolox_loss(outputs, targets)
+
+    def encoded(self, raw: NDArray[Any], signature: Signature) -> NDArray[Any]:
+        return with_size(raw, _size(signature))
+
+    def moved(self, targets: Any, moves: Moves) -> Any:
+        return moved_boxes(targets, moves)
 
     def _given(self, outputs: Mapping[str, NDArray[Any]], what: str) -> dict[str, NDArray[Any]]:
         arrays = {name: np.asarray(value) for name, value in outputs.items()}
