@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import inspect
 import json
 import re
@@ -80,7 +81,7 @@ def markdown(it: Described, needs: str = "") -> str:
     """
     lines = [f"# {it.name}", "", it.summary, ""]
     for paragraph in it.text:
-        lines += [paragraph, ""]
+        lines += [re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[\g<0>](https://arxiv.org/abs/\1)", paragraph), ""]
     facts = [*([("Takes and gives", f"`{it.kinds}`")] if it.kinds else []), *it.facts]
     facts += [("Install", f"`{needs}`")] if needs else []
     lines += [f"- **{what}**: {value}" for what, value in facts]
@@ -92,10 +93,15 @@ def markdown(it: Described, needs: str = "") -> str:
     if it.settings:
         lines += ["## Settings", "", "| setting | type | default | what it does |", "|:---|:---|:---|:---|"]
         for item in it.settings:
-            default = "**required**" if item.default == REQUIRED else f"`{_cell(item.default)}`"
-            lines += [f"| `{item.name}` | `{_cell(item.type)}` | {default} | {_cell(item.description)} |"]
+            default = "**required**" if item.default == REQUIRED else code(item.default)
+            lines += [f"| `{item.name}` | {code(item.type)} | {default} | {_cell(item.description)} |"]
         lines += [""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def code(text: str) -> str:
+    """A word of code in a cell: a bar would end the cell, and in backticks not every reader takes an escape."""
+    return f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
 
 
 def _cell(text: str) -> str:

@@ -13,6 +13,7 @@ from unittest import mock
 import edgepipe.contract
 import edgepipe.testing
 from edgepipe import errors, pytest_plugin
+from edgepipe.cli.described import code
 from edgepipe.cli.verbs import HELP, VERBS, WITHOUT_OPTIONS, verb
 from edgepipe.records.metrics import Metrics
 from edgepipe.report.terminal import Arguments
@@ -47,7 +48,7 @@ def _verb(name: str, *more: str) -> list[str]:
         default = "" if action.default in (None, False, []) or not action.option_strings else f"`{action.default}`"
         if action.required:
             default = "**required**"
-        lines.append(f"| `{_written(action)}` | {_cell(action.help or '')} | {default} |")
+        lines.append(f"| {code(_written(action))} | {_cell(action.help or '')} | {default} |")
     return lines
 
 
