@@ -24,7 +24,7 @@ _OF_TENSORS = (
 _OF_NODES = (
     "_slope",
     "_shift",
-    *(f"_bias{part}" for part in ("_scale", "_quantized", "_dequantized")),
+    *(f"_bias{part}" for part in ("", "_scale", "_quantized", "_dequantized")),
     *(f"_{side}{part}" for side in ("in", "out") for part in ("_scale", "_zero")),
 )
 """What the writers of this package append to the name of a tensor and of a node."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgepipe.quant.write.static import StaticQuantizer
 
 _PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"observer": "relative_mse", "equalize": False, "rounding": "nearest", "bias_correction": False},
+    "fast": {"observer": "relative_mse", "equalize": False, "rounding": "nearest", "bias_correction": True},
     "accurate": {"observer": "relative_mse", "equalize": True, "rounding": "learned", "bias_correction": True},
 }
 
@@ -66,7 +66,7 @@ class QuantizeStatic(Pass):
         None, description="learned: least error of what a layer computes; null: the preset's (nearest, learned)"
     )
     bias_correction: bool | None = Field(
-        None, description="put the mean error of each channel into its bias; null: the preset's (false, true)"
+        None, description="put the mean error of each channel into its bias; null: the preset's (true)"
     )
     percentile: float = Field(_PERCENTILE, gt=50, le=100, description="share of values inside, for observer=percentile")
     per_channel: bool = Field(True, description="a scale for each output channel of a weight, or one for all")

@@ -1,8 +1,8 @@
-"""Means and second moments of what the layers with weights read, streamed over the calibration examples.
+"""Second moments of what the layers with weights read, streamed over the calibration examples.
 
 A layer computes `W x` for columns x: a pixel's neighbourhood for a convolution, a row for a matrix product.
-How much a change of W costs depends only on the mean and the second moment of x, so these are all that
-learned rounding and bias correction need to know about the data; the activations are never kept.
+How much a change of W costs depends only on the second moment of x, so it is all that learned rounding needs to know
+about the data; the activations are never kept.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def columns(inputs: Floats, shape: Geometry, most: int, drawn: np.random.Generat
         taken = rows if chosen is None else rows[chosen]
         places = np.arange(len(rows)) if chosen is None else chosen
         return np.ascontiguousarray(taken)[None], places // max(1, len(rows) // len(inputs))
-    spans = [(side - 1) * step + 1 for side, step in zip(shape.kernel, shape.dilations, strict=True)]
-    padded = np.pad(inputs, ((0, 0), (0, 0), *_padding(inputs.shape[2:], spans, shape)))
+    spans = spans_of(shape)
+    padded = np.pad(inputs, ((0, 0), (0, 0), *paddings(inputs.shape[2:], shape)))
     axes = tuple(range(2, padded.ndim))
     windows = sliding_window_view(padded, spans, axis=axes)
     steps = tuple(slice(None, None, step) for step in shape.strides)
@@ -85,11 +85,16 @@ def columns(inputs: Floats, shape: Geometry, most: int, drawn: np.random.Generat
     return np.ascontiguousarray(split.transpose(1, 0, 2)), number
 
 
+def spans_of(shape: Geometry) -> list[int]:
+    """What a kernel reaches over along each spatial axis."""
+    return [(side - 1) * step + 1 for side, step in zip(shape.kernel, shape.dilations, strict=True)]
+
+
 def _draw(count: int, most: int, drawn: np.random.Generator) -> NDArray[np.int64] | None:
     return None if count <= most else np.sort(drawn.choice(count, most, replace=False))
 
 
-def _padding(spatial: Sequence[int], spans: Sequence[int], shape: Geometry) -> list[tuple[int, int]]:
+def paddings(spatial: Sequence[int], shape: Geometry) -> list[tuple[int, int]]:
     """Zeros before and after each spatial axis (ONNX Conv, `pads` and `auto_pad`)."""
     half = len(shape.kernel)
     if shape.auto_pad in ("NOTSET", ""):
@@ -97,7 +102,7 @@ def _padding(spatial: Sequence[int], spans: Sequence[int], shape: Geometry) -> l
     if shape.auto_pad == "VALID":
         return [(0, 0)] * half
     pairs = []
-    for side, span, step in zip(spatial, spans, shape.strides, strict=True):
+    for side, span, step in zip(spatial, spans_of(shape), shape.strides, strict=True):
         total = max(0, (-(-side // step) - 1) * step + span - side)
         small, large = total // 2, total - total // 2
         pairs.append((small, large) if shape.auto_pad == "SAME_UPPER" else (large, small))
@@ -105,26 +110,26 @@ def _padding(spatial: Sequence[int], spans: Sequence[int], shape: Geometry) -> l
 
 
 class Moments:
-    """Running moments of one layer's columns, in float and as quantized.
+    """Running second moment of one layer's quantized columns.
 
     A column of an odd example, of many times the energy of most, weighs by as much less. Else one picture with a
     thousand times the energy of the others decides how the weights are rounded for all of them.
 
     Args:
+        groups: of channels, which are multiplied each by itself.
+        length: of a column.
         typical: energy of most examples; 0: the median of those seen so far.
 
     Attributes:
-        mean: float64, (groups, length): mean of the float columns.
-        quantized_mean: the same of the columns after quantizing and dequantizing the input.
+        count: columns so far, as they weigh.
     """
 
-    def __init__(self, shape: Geometry, groups: int, length: int, *, second: bool, typical: float = 0.0) -> None:
-        self.shape = shape
+    def __init__(self, shape: Geometry, groups: int, length: int, *, typical: float = 0.0) -> None:
+        self.shape, self.groups, self.length = shape, groups, length
         self._typical, self._seen = typical, Typical()
         self.count = 0.0
         self._sum = np.zeros((groups, length))
-        self._quantized_sum = np.zeros((groups, length))
-        self._products = np.zeros((groups, length, length), np.float32) if second else None
+        self._products = np.zeros((groups, length, length), np.float32)
         self._about: NDArray[np.float32] | None = None  # float32 sums about zero cancel where inputs hardly vary
 
     def observe(
@@ -139,26 +144,20 @@ class Moments:
         weights = (typical / at_least(energies, typical)).astype(np.float32)[examples, None]
         rounded = dequantize(quantize(floats, float(scale), zero_point, np.uint8), float(scale), zero_point)
         self.count += float(weights.sum())
-        self._sum += (floats * weights).sum(axis=1, dtype=np.float64)
-        self._quantized_sum += (rounded * weights).sum(axis=1, dtype=np.float64)
-        if self._products is not None:
-            if self._about is None:
-                self._about = rounded.mean(axis=1, keepdims=True)
-            moved = (rounded - self._about) * np.sqrt(weights)
-            self._products += np.matmul(moved.transpose(0, 2, 1), moved)
+        self._sum += (rounded * weights).sum(axis=1, dtype=np.float64)
+        if self._about is None:
+            self._about = rounded.mean(axis=1, keepdims=True)
+        moved = (rounded - self._about) * np.sqrt(weights)
+        self._products += np.matmul(moved.transpose(0, 2, 1), moved)
 
     @property
     def mean(self) -> NDArray[np.float64]:
+        """float64, (groups, length): of the quantized columns."""
         return self._sum / max(self.count, 1e-30)
 
-    @property
-    def quantized_mean(self) -> NDArray[np.float64]:
-        return self._quantized_sum / max(self.count, 1e-30)
-
     def covariance(self, *, centered: bool) -> Floats:
-        """float32, (groups, length, length): second moment of the quantized columns, about their mean if `centered`."""
-        assert self._products is not None
-        mean = self.quantized_mean
+        """float32, (groups, length, length): second moment of the columns, about their mean if `centered`."""
+        mean = self.mean
         moment = (self._products / max(self.count, 1e-30)).astype(np.float32)
         if self._about is not None:
             off = mean - self._about[:, 0]
@@ -172,7 +171,6 @@ def watch(
     layers: Mapping[str, tuple[onnx.NodeProto, Sequence[int]]],
     parameters: Mapping[str, tuple[np.float32, int]],
     *,
-    second: bool,
     per_example: int,
     typical: Mapping[str, float],
 ) -> tuple[dict[str, Moments], Callable[[str, Floats], None]]:
@@ -189,9 +187,9 @@ def watch(
     drawn = np.random.default_rng(0)
     for name, (node, weight_shape) in layers.items():
         shape = geometry(node, weight_shape)
-        length = int(np.prod(weight_shape[1:])) if shape.kernel else _features(node, weight_shape)
+        length = column_length(node, weight_shape)
         if length <= LARGEST_COLUMN:
-            found[name] = Moments(shape, shape.groups, length, second=second, typical=typical.get(node.input[0], 0.0))
+            found[name] = Moments(shape, shape.groups, length, typical=typical.get(node.input[0], 0.0))
             readers.setdefault(node.input[0], []).append(name)
 
     def take(tensor: str, values: Floats) -> None:
@@ -201,6 +199,9 @@ def watch(
     return found, take
 
 
-def _features(node: onnx.NodeProto, weight_shape: Sequence[int]) -> int:
+def column_length(node: onnx.NodeProto, weight_shape: Sequence[int]) -> int:
+    """Of a Conv, Gemm or MatMul node: how many values each of its results is a sum of."""
+    if node.op_type == "Conv":
+        return int(np.prod(weight_shape[1:]))
     across = node.op_type == "Gemm" and any(item.name == "transB" and item.i for item in node.attribute)
     return int(weight_shape[1] if across else weight_shape[0])

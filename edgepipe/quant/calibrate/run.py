@@ -51,7 +51,7 @@ def stream(
 
     Args:
         batch_size: examples of a run, at most.
-        examples: only so many, the first ones; None: all.
+        examples: only so many, spread evenly over all: a listing may be in the order of classes; None: all.
     """
     inputs = {item.name for item in model.graph.input}
     wanted = [name for name in tensors if name not in inputs]
@@ -152,10 +152,12 @@ def _joined(batches: list[tuple[Rows, Values]]) -> tuple[Rows, Values]:
 def _batches(
     model: onnx.ModelProto, data: Dataset, total: int, batch_size: int, fixed: int | None, progress: Progress
 ) -> Iterator[Rows]:
-    """The first `total` calibration examples, in batches that the model takes, by its inputs."""
+    """So many calibration examples, spread evenly, in batches that the model takes, by its inputs."""
     names = [item.name for item in inputs_of(model.graph)]
     seen = 0
-    for batch in data.batches(Split.CALIBRATION, fixed or batch_size, range(total)):
+    every = data.count(Split.CALIBRATION)
+    chosen = range(total) if total == every else [number * every // total for number in range(total)]
+    for batch in data.batches(Split.CALIBRATION, fixed or batch_size, chosen):
         rows: Rows = by_name(names, batch.inputs, "the model")
         if fixed is not None and len(batch) < fixed:
             if seen and seen + len(batch) == total:

@@ -59,11 +59,16 @@ class QdqWriter:
             name: self._pair(name, parameters[name]) for name in placement.tensors
         }
         nodes: list[onnx.NodeProto] = []
+        self._add_to_products(biases or {})
         for name in self.wiring.inputs:
             nodes += after.pop(name, [])
         for node in self.model.graph.node:
             if node.name in placement.nodes and node.op_type in WEIGHTED:
-                bias = (biases or {}).get(node.name, self._bias_of(node))
+                bias = (
+                    self._bias_of(node)
+                    if node.op_type == "MatMul"
+                    else (biases or {}).get(node.name, self._bias_of(node))
+                )
                 reads = self._with_int8_weights(node, bias, parameters[node.input[0]][0])
                 reads[0] = f"{node.input[0]}_dequantized"
             else:
@@ -125,13 +130,36 @@ class QdqWriter:
         assert value is not None
         return np.moveaxis(value, key[1], 0).reshape(value.shape[key[1]], -1)
 
-    def bias(self, node: onnx.NodeProto) -> NDArray[np.float32]:
-        """float32, (channels,); zeros where the node has none."""
+    def bias(self, node: onnx.NodeProto) -> NDArray[np.float32] | None:
+        """float32, (channels,); zeros where a node has none that could have; None where a MatMul is added none."""
         value = self.wiring.array(node.input[1])
         assert value is not None
-        bias = self._bias_of(node)
         wide = np.zeros(value.shape[weight_axis(node)], np.float32)
+        if node.op_type == "MatMul":
+            found = self._addition(node)
+            return None if found is None else np.asarray(np.broadcast_to(found[1].reshape(-1), wide.shape))
+        bias = self._bias_of(node)
         return wide if bias is None else np.asarray(np.broadcast_to(bias, wide.shape))
+
+    def _addition(self, node: onnx.NodeProto) -> tuple[onnx.NodeProto, NDArray[np.float32]] | None:
+        """What adds a constant to each channel of a product, and nothing else reads the product; the constant."""
+        after = self.wiring.sole_consumer(node.output[0])
+        if after is None or after.op_type != "Add" or after.domain not in ("", "ai.onnx"):
+            return None
+        value = self.wiring.array(after.input[1 - list(after.input).index(node.output[0])])
+        if value is None or (value.ndim and value.size != value.shape[-1]):
+            return None
+        return after, value
+
+    def _add_to_products(self, biases: Mapping[str, NDArray[np.float32]]) -> None:
+        """Give the additions behind matrix products constants of their own."""
+        for node in self.model.graph.node:
+            found = self._addition(node) if node.op_type == "MatMul" and node.name in biases else None
+            if found is not None:
+                after, value = found
+                place = 1 - list(after.input).index(node.output[0])
+                shape = (*value.shape[:-1], biases[node.name].size) if value.ndim else biases[node.name].shape
+                after.input[place] = self._constant(f"{node.name}_bias", biases[node.name].reshape(shape))
 
     def _bias_of(self, node: onnx.NodeProto) -> NDArray[np.float32] | None:
         value = self.wiring.array(node.input[2]) if len(node.input) > 2 and node.input[2] else None

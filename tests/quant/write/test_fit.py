@@ -126,7 +126,7 @@ def test_moments_stream_and_match_numpy() -> None:
     rows = drawn.uniform(0, 1, (300, 5)).astype(np.float32)
     rows[:, 1:] *= (drawn.uniform(0, 1, (300, 1)) < 0.9) * 0.2
     rows *= np.where(np.arange(300) % 20, 0.2, 1.0)[:, None].astype(np.float32)
-    seen = Moments(Geometry(), 1, 5, second=True)
+    seen = Moments(Geometry(), 1, 5)
     for part in np.split(rows, 3):
         seen.observe(part, np.float32(1 / 255), 0, 10**9, drawn)
     # Each row is an example here: beyond four times the median so far, the more energy it has, the less it counts.
@@ -135,7 +135,7 @@ def test_moments_stream_and_match_numpy() -> None:
     weights = medians / np.maximum(energies, 4 * medians)
     assert len(np.unique(weights)) > 6
     assert seen.count == pytest.approx(weights.sum(), rel=1e-5)
-    assert np.allclose(seen.mean[0], np.average(rows, axis=0, weights=weights), atol=1e-5)
+    assert np.allclose(seen.mean[0], np.average(rows, axis=0, weights=weights), atol=1e-3)  # of the rounded ones
     assert np.allclose(seen.covariance(centered=True)[0], np.cov(rows.T, aweights=weights, ddof=0), atol=1e-3)
 
 
@@ -144,7 +144,7 @@ def test_a_blank_example_decides_no_moment() -> None:
     rows = drawn.uniform(0.5, 1, (40, 5)).astype(np.float32)
     blank = np.zeros((1, 5), np.float32)
     for typical in (0.0, float(np.square(rows).mean())):
-        plain, first, last = (Moments(Geometry(), 1, 5, second=True, typical=typical) for _ in range(3))
+        plain, first, last = (Moments(Geometry(), 1, 5, typical=typical) for _ in range(3))
         for seen, parts in ((plain, rows), (first, [*blank, *rows]), (last, [*rows, *blank])):
             for row in parts:  # in batches of one, where the median of a batch would be the example itself
                 seen.observe(row[None], np.float32(1 / 255), 0, 10**9, drawn)
