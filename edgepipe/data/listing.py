@@ -24,6 +24,8 @@ from edgepipe.errors import DataError
 
 MAX_RATIO = 200  # uncompressed / compressed bytes; pictures are compressed already, so their ratio is near 1
 MAX_FILE_BYTES = 256 << 20
+MOST_BYTES_BESIDE = 1 << 30
+"""Of a file beside the pictures: COCO's annotations of 118,000 pictures take 450 MB."""
 BOMB_FROM_BYTES = 10 << 20  # below, a high ratio is a blank picture and not an attack
 MOST_FOLDERS = 64
 """Folders within each other; whoever nests deeper wants to fill memory or to exhaust the stack."""
@@ -44,12 +46,25 @@ class Listing:
         hashes: path (with /) to hex SHA-256.
         folders: all folders, empty ones included.
         left: what is left out: kind (a suffix, or `HIDDEN`) to number of files.
+        others: paths of the files that were asked for beside pictures, as annotations; read one with `other`.
     """
 
     hashes: dict[str, str]
     folders: set[str]
     read: Callable[[str], bytes]
     left: Counter[str] = field(default_factory=Counter)
+    others: tuple[str, ...] = ()
+
+    def other(self, name: str, most: int) -> bytes:
+        """One of `others`.
+
+        Raises:
+            DataError: it has more than `most` bytes, or cannot be read.
+        """
+        content = self.read(name)
+        if len(content) > most:
+            raise DataError(f"{printable(name)}: {len(content):,} bytes, more than {most:,}: split it or leave it out")
+        return content
 
     def note(self) -> str | None:
         """A sentence on what is left out; None: nothing."""
@@ -92,26 +107,36 @@ def _kind(name: str) -> str | None:
     return f".{suffix.lower()}" if dot else "without a suffix"
 
 
-def list_root(root: Path, cache: Path, trust_stat: bool) -> Listing:
+def list_root(root: Path, cache: Path, trust_stat: bool, also: tuple[str, ...] = ()) -> Listing:
     """List a folder or a .zip; hashes are taken from `cache` while size and mtime stay.
 
+    Args:
+        also: suffixes of files that are wanted beside the pictures.
     Raises:
         DataError: there is no such root, or it is damaged or hostile.
     """
     if is_folder(root, "data.root"):
-        return _list_folder(root, cache_file(cache, "folder", root), trust_stat)
+        return _list_folder(root, cache_file(cache, "folder", root), trust_stat, also)
     if not is_there(root):
         raise DataError(f"data.root={root}: no such folder or .zip: give one that holds a folder of pictures per class")
     if not is_file(root) or not zipfile.is_zipfile(root):
         raise DataError(f"data.root={root}: neither a folder nor a readable .zip: unpack it, or download it again")
-    return _list_zip(root, cache_file(cache, "zip", root), trust_stat)
+    return _list_zip(root, cache_file(cache, "zip", root), trust_stat, also)
 
 
-def _list_folder(root: Path, file: Path, trust_stat: bool) -> Listing:
-    stamps: dict[str, list[int]] = {}
-    folders: set[str] = set()
-    left: Counter[str] = Counter()
-    _walk(root, "", 0, stamps, folders, left)
+@dataclass
+class _Walked:
+    also: tuple[str, ...]
+    stamps: dict[str, list[int]] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+    left: Counter[str] = field(default_factory=Counter)
+    others: list[str] = field(default_factory=list)
+
+
+def _list_folder(root: Path, file: Path, trust_stat: bool, also: tuple[str, ...]) -> Listing:
+    walked = _Walked(also)
+    _walk(root, "", 0, walked)
+    stamps = walked.stamps
     known = recall(file) if trust_stat else None
     known = known if isinstance(known, dict) else {}
     hashes: dict[str, str] = {}
@@ -127,12 +152,11 @@ def _list_folder(root: Path, file: Path, trust_stat: bool) -> Listing:
         raise DataError(f"data.root={root}: {error}: make it readable, or remove it") from error
     if fresh or len(known) != len(hashes):
         remember(file, {name: [*stamps[name], hashes[name]] for name in stamps})
-    return Listing(hashes, folders, lambda name: _read_file(root / name), left)
+    others = tuple(sorted(walked.others))
+    return Listing(hashes, walked.folders, lambda name: _read_file(root / name), walked.left, others)
 
 
-def _walk(
-    root: Path, inside: str, depth: int, stamps: dict[str, list[int]], folders: set[str], left: Counter[str]
-) -> None:
+def _walk(root: Path, inside: str, depth: int, found: _Walked) -> None:
     """Collect stamps and folders; links to folders are followed to the class folders, where loops cannot be."""
     try:
         with os.scandir(root / inside) as entries:
@@ -140,21 +164,24 @@ def _walk(
                 name = f"{inside}/{entry.name}" if inside else entry.name
                 if entry.is_dir(follow_symlinks=depth < 3):
                     if is_hidden(name):
-                        left.update(_hidden_pictures(root / name))
+                        found.left.update(_hidden_pictures(root / name))
                         continue
                     if depth >= MOST_FOLDERS:
                         raise DataError(
                             f"data.root={root}: {printable(name[:200])} lies more than {MOST_FOLDERS} folders deep: "
                             "move it up"
                         )
-                    folders.add(name)
-                    _walk(root, name, depth + 1, stamps, folders, left)
+                    found.folders.add(name)
+                    _walk(root, name, depth + 1, found)
+                elif is_other(name, found.also) and not entry.is_dir():
+                    _refuse_strange(f"data.root={root}: {name}", entry.stat(), MOST_BYTES_BESIDE)
+                    found.others.append(name)
                 elif kind := _kind(name):
-                    left[kind] += 1
+                    found.left[kind] += 1
                 elif is_picture(name) and not entry.is_dir():
                     status = entry.stat()
                     _refuse_strange(f"data.root={root}: {name}", status)
-                    stamps[name] = [status.st_size, status.st_mtime_ns]
+                    found.stamps[name] = [status.st_size, status.st_mtime_ns]
     except OSError as error:
         raise DataError(f"data.root={root}: {error}: make it readable, or remove it") from error
 
@@ -166,12 +193,17 @@ def _hidden_pictures(folder: Path) -> Iterator[str]:
         yield from (HIDDEN for name in names if _kind(f".hidden/{name}"))
 
 
-def _refuse_strange(where: str, status: os.stat_result) -> None:
+def is_other(name: str, also: tuple[str, ...]) -> bool:
+    """Whether a file is one of those that are wanted beside the pictures."""
+    return bool(also) and name.lower().endswith(also) and not is_hidden(name)
+
+
+def _refuse_strange(where: str, status: os.stat_result, most: int = MAX_FILE_BYTES) -> None:
     """A pipe would be waited for, a device may never end, and no picture is as large as a file can be."""
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{where}: a pipe or a device, and no plain file: remove it")
-    if status.st_size > MAX_FILE_BYTES:
-        raise DataError(f"{where}: {status.st_size:,} bytes: more than {MAX_FILE_BYTES:,}: shrink or remove it")
+    if status.st_size > most:
+        raise DataError(f"{where}: {status.st_size:,} bytes: more than {most:,}: shrink or remove it")
 
 
 def _read_file(path: Path) -> bytes:
@@ -181,11 +213,12 @@ def _read_file(path: Path) -> bytes:
         raise DataError(f"{path}: {error.strerror}: it was there when the run began") from error
 
 
-def _list_zip(root: Path, file: Path, trust_stat: bool) -> Listing:
-    archive = _Archive(root)
+def _list_zip(root: Path, file: Path, trust_stat: bool, also: tuple[str, ...]) -> Listing:
+    archive = _Archive(root, also)
     found = recall(file) if trust_stat else None
-    state = {"stamp": stamp(root), "rules": [2, *SUFFIXES]}  # what was listed by other rules is listed again
-    told = {"hashes": dict, "folders": list, "written": dict, "left": dict}
+    # What was listed by other rules is listed again.
+    state = {"stamp": stamp(root), "rules": [3, *SUFFIXES, *also]}
+    told = {"hashes": dict, "folders": list, "written": dict, "left": dict, "others": list}
     if (
         not isinstance(found, dict)
         or any(found.get(key) != value for key, value in state.items())
@@ -195,7 +228,8 @@ def _list_zip(root: Path, file: Path, trust_stat: bool) -> Listing:
         found = {**state, **archive.scan()}
         remember(file, found)
     archive.written = found["written"]
-    return Listing(found["hashes"], set(found["folders"]), archive.read, Counter(found["left"]))
+    left, others = Counter(found["left"]), tuple(found["others"])
+    return Listing(found["hashes"], set(found["folders"]), archive.read, left, others)
 
 
 def normal_name(member: zipfile.ZipInfo) -> str:
@@ -216,8 +250,8 @@ def normal_name(member: zipfile.ZipInfo) -> str:
 class _Archive:
     """A .zip that is opened when it is first read: listing 60,000 members takes a quarter of a second."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, also: tuple[str, ...] = ()) -> None:
+        self.root, self.also = root, also
         self.written: dict[str, str] = {}
         """Normal name to the name in the archive, where the two differ."""
         self._file: zipfile.ZipFile | None = None
@@ -252,8 +286,15 @@ class _Archive:
         files = [(name, member) for name, member in members if not name.endswith("/")]
         self.written = {name: member.filename for name, member in files if name != member.filename}
         hashes = {name: hashlib.sha256(self.read(name)).hexdigest() for name, _ in files if is_picture(name)}
-        left = Counter(kind for name, _ in files if (kind := _kind(name)))
-        return {"hashes": hashes, "folders": sorted(folders), "written": self.written, "left": left}
+        others = sorted(name for name, _ in files if is_other(name, self.also))
+        left = Counter(kind for name, _ in files if not is_other(name, self.also) and (kind := _kind(name)))
+        return {
+            "hashes": hashes,
+            "folders": sorted(folders),
+            "written": self.written,
+            "left": left,
+            "others": others,
+        }
 
     def _refuse_hostile(self, members: Sequence[tuple[str, zipfile.ZipInfo]]) -> None:
         seen: set[str] = set()
@@ -269,9 +310,10 @@ class _Archive:
                 problem = "it is encrypted"
             elif name in seen and not name.endswith("/"):
                 problem = "the name occurs twice"
-            elif is_picture(name) and (
-                member.file_size > MAX_FILE_BYTES or _is_bomb(member.file_size, member.compress_size)
-            ):
+            elif (
+                is_picture(name)
+                and (member.file_size > MAX_FILE_BYTES or _is_bomb(member.file_size, member.compress_size))
+            ) or (is_other(name, self.also) and member.file_size > MOST_BYTES_BESIDE):
                 problem = f"{member.compress_size} bytes unpack to {member.file_size}, as in a decompression bomb"
             if problem:
                 raise DataError(

@@ -23,7 +23,9 @@ from edgepipe.data.text_lines import TextLinesData
 from edgepipe.plugins import NOUNS
 from edgepipe.testing import Broken, check_data
 from edgepipe.testing.toys import ToyData
+from tests.data import boxed
 from tests.data.drawing import tree, write
+from tests.data.test_boxes import KINDS
 from tests.data.test_cifar10 import RECORDS, write_binary
 from tests.data.test_mask_folder import folder as masks_folder
 from tests.data.test_text_lines import EACH, lines, listed
@@ -79,10 +81,23 @@ def _text_lines(folder: Path) -> DataSource:
     return TextLinesData(root=root, evaluation_share=0.4, longer="squeeze", **EACH)
 
 
+def _boxes(kind: str, folder: Path, drawn: str) -> DataSource:
+    source, files = KINDS[kind]
+    content = files({"train": boxed.scenes(drawn, 9), "val": boxed.scenes(f"{drawn}_val", 6)})
+    return source.model_validate({"root": write(folder, content), **_EACH, "image_size": 32})
+
+
 BUILT_IN: dict[str, tuple[Callable[[Path], DataSource], Callable[[Path], DataSource] | None]] = {
     "cifar10": (_cifar10, None),
     "digits": (lambda _: DigitsData(evaluation_size=1700, **_EACH), None),
     "image_folder": (_folder, None),
+    **{
+        kind: (
+            lambda folder, kind=kind: _boxes(kind, folder / "one", "train"),
+            lambda folder, kind=kind: _boxes(kind, folder / "other", "more"),
+        )
+        for kind in KINDS
+    },
     "mask_folder": (
         lambda folder: _masks(folder / "one", 0),
         lambda folder: _masks(folder / "other", 1),
