@@ -75,6 +75,7 @@ NOUNS: Mapping[str, Noun] = {
             "multilabel": "edgepipe.tasks.multilabel:Multilabel",
             "regression": "edgepipe.tasks.regression:Regression",
             "scores": "edgepipe.tasks.scores:Scores",
+            "tokens": "edgepipe.tasks.tokens:Tokens",
             "segmentation": "edgepipe.tasks.segmentation:Segmentation",
         },
     ),
