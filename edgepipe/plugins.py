@@ -103,6 +103,7 @@ NOUNS: Mapping[str, Noun] = {
         ModelSource,
         ("kind",),
         {
+            "huggingface": "edgepipe.sources.huggingface.file:HuggingFaceModel",
             "keras": "edgepipe.sources.keras.file:KerasModel",
             "onnx": "edgepipe.sources.onnx_file:OnnxModel",
             "python": "edgepipe.sources.python:PythonModel",

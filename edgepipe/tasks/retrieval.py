@@ -49,7 +49,7 @@ def found_again(
 
 def _unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
     size = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    return (vectors / np.maximum(size, 1e-30)).astype(np.float32)
+    return np.asarray(vectors / np.maximum(size, 1e-30), np.float32)
 
 
 def _to_others(unit: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:

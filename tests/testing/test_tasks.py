@@ -17,8 +17,8 @@ from edgepipe.tasks.embedding import Embedding
 from edgepipe.tasks.multilabel import Multilabel
 from edgepipe.tasks.regression import Regression
 from edgepipe.testing import Broken, check_task
-from tests.tasks.detection.scenes import crowd, detections
 from edgepipe.testing.toys import SIGNATURE
+from tests.tasks.detection.scenes import crowd, detections
 from tests.tasks.written import SYMBOLS, TEXTS, scores_of
 
 _SCENES = crowd(2, count=48)
