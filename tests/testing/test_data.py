@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from edgepipe.contract import Batch, Dataset, DataSource, Signature, Split, Tens
 from edgepipe.data import cifar10
 from edgepipe.data.cifar10 import Cifar10Data
 from edgepipe.data.digits import DigitsData
+from edgepipe.data.drawn_shapes import ShapesData
 from edgepipe.data.drawn_text import DrawnTextData
 from edgepipe.data.image_folder import ImageFolderData
 from edgepipe.data.mask_folder import MaskFolderData
@@ -87,6 +88,10 @@ def _boxes(kind: str, folder: Path, drawn: str) -> DataSource:
     return source.model_validate({"root": write(folder, content), **_EACH, "image_size": 32})
 
 
+def _shapes(seed: int, labels: Literal["masks", "boxes"] = "masks") -> DataSource:
+    return ShapesData(labels=labels, seed=seed, train_size=9, evaluation_size=9, **{**_EACH, "image_size": 32})
+
+
 BUILT_IN: dict[str, tuple[Callable[[Path], DataSource], Callable[[Path], DataSource] | None]] = {
     "cifar10": (_cifar10, None),
     "digits": (lambda _: DigitsData(evaluation_size=1700, **_EACH), None),
@@ -104,6 +109,7 @@ BUILT_IN: dict[str, tuple[Callable[[Path], DataSource], Callable[[Path], DataSou
     ),
     "npz": (_npz, _npz_changed),
     "python_texts": (_python_texts, None),
+    "drawn_shapes": (lambda _: _shapes(0), lambda _: _shapes(1)),
     "text": (_text, lambda folder: _text(folder, 1)),
     "drawn_text": (lambda _: _drawn_text(0), lambda _: _drawn_text(1)),
     "text_lines": (_text_lines, None),
