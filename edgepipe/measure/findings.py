@@ -261,10 +261,19 @@ def _outputs(versus: Versus) -> Iterator[str]:
     for item in versus.outputs:
         good = item.cosine >= 0.97 or (item.r2 is not None and item.r2 >= 0.9)
         name = f"output '{item.name}'"
-        if good and (item.cosine_worst < 0.9 or item.relative_error_worst > max(0.3, 3 * item.relative_error)):
+        if (
+            good
+            and item.values > 1
+            and (item.cosine_worst < 0.9 or item.relative_error_worst > max(0.3, 3 * item.relative_error))
+        ):
             yield (
                 f"{name} moved much in few examples: mean cosine {item.cosine:.4f}, but {item.cosine_worst:.4f} in the "
                 f"worst 1%, whose relative error is {item.relative_error_worst:.0%} (mean {item.relative_error:.0%})"
+            )
+        elif good and item.values == 1 and item.relative_error_worst > max(0.3, 3 * item.relative_error):
+            yield (
+                f"{name} moved much in few examples: by {item.relative_error_worst:.0%} in the worst 1% (mean "
+                f"{item.relative_error:.0%})"
             )
         if good and item.worst_part_r2 is not None and item.worst_part_r2 < min(0.8, (item.r2 or 1.0) - 0.15):
             yield (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ class Alike:
 
     Attributes:
         shapes: of what was wanted and of what was got; where they differ, nothing else is known.
-        finite: whether all values of both are.
+        finite: whether all values of both are; a value that is the same infinity in both, as of masked scores, counts
+            as no difference.
         differences: float64, (n,), the largest of each example; infinite between shapes.
         same: bool, (n,), whether an example's largest value stands at the same place; a single value has one place.
         largest: magnitude of the largest value that was wanted.
@@ -73,12 +75,18 @@ def alike(wanted: NDArray[np.generic], got: NDArray[np.generic]) -> Alike:
     if not wanted.size:
         return Alike((wanted.shape, got.shape), True, np.zeros(count), np.ones(count, np.bool_), 0.0)
     a, b = (np.asarray(value).reshape(count, -1) for value in (wanted, got))
-    finite = bool(np.isfinite(a).all() and np.isfinite(b).all())
     same = a.argmax(axis=1) == b.argmax(axis=1)
-    a, b = a.astype(np.float64), b.astype(np.float64)
+    a, b = without_same_infinities(a.astype(np.float64), b.astype(np.float64))
+    finite = bool(np.isfinite(a).all() and np.isfinite(b).all())
     with np.errstate(invalid="ignore"):  # of two infinities
         differences = np.abs(a - b).max(axis=1)
     return Alike((wanted.shape, got.shape), finite, differences, np.asarray(same), float(np.abs(a).max()))
+
+
+def without_same_infinities(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Both with 0 where they hold the same infinity."""
+    same = np.isinf(a) & (a == b)
+    return (np.where(same, 0, a), np.where(same, 0, b)) if same.any() else (a, b)
 
 
 def all_alike(wanted: Mapping[str, NDArray[np.generic]], got: Mapping[str, NDArray[np.generic]]) -> dict[str, Alike]:

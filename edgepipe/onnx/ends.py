@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 _Sizes = list[int | None]
 
 
-def check(network: onnx.ModelProto, where: str) -> None:
+def check(network: onnx.ModelProto, where: str) -> list[str]:
     """Whether there are inputs, and outputs that are none of them; sizes that are no sizes become any, in place.
 
+    Returns:
+        What people should be told of outputs that were taken out, since they are inputs.
     Raises:
-        ModelError: there are not.
+        ModelError: there are none, or no others.
     """
     graph = network.graph
     for item in (*graph.input, *graph.output, *graph.value_info):
@@ -41,10 +43,18 @@ def check(network: onnx.ModelProto, where: str) -> None:
         if not items:
             raise ModelError(f"{where}: has no {what}: export it with its inputs and outputs")
     taken = {item.name for item in graph.input}
-    given = next((item.name for item in graph.output if item.name in taken), None)
-    if given is not None:
-        remedy = "there is nothing to compress" if len(graph.output) == 1 else "take it out of the outputs"
-        raise ModelError(f"{where}: its output '{given}' is its input: {remedy}")
+    given = [item.name for item in graph.output if item.name in taken]
+    if len(given) == len(graph.output):
+        raise ModelError(f"{where}: its output '{given[0]}' is its input: there is nothing to compress")
+    return _without(graph, given, "is its input")
+
+
+def _without(graph: onnx.GraphProto, names: Sequence[str], why: str) -> list[str]:
+    """Take outputs out of a graph, in place; what people should be told."""
+    kept = [item for item in graph.output if item.name not in names]
+    del graph.output[:]
+    graph.output.extend(kept)
+    return [f"its output '{name}' {why}: it was left out" for name in names]
 
 
 def check_shapes(network: onnx.ModelProto, rows: Rows, where: str) -> None:
@@ -160,7 +170,7 @@ def declare(network: onnx.ModelProto, rows: Rows, where: str) -> tuple[list[str]
     Returns:
         What people should be told, and of each output the axis that counts examples; where it has none, none.
     Raises:
-        ModelError: it does not run, or gives what is no tensor.
+        ModelError: it does not run, or gives nothing that is a tensor.
     """
     from onnx import TypeProto, helper
 
@@ -179,20 +189,31 @@ def declare(network: onnx.ModelProto, rows: Rows, where: str) -> tuple[list[str]
         answers = session.run(at.fit(session.named(rows)))
     except Exception as error:
         raise ModelError(f"{where}: ONNX Runtime cannot run it: {words(error)[:300]}") from None
+    lists = {name: type(value).__name__ for name, value in answers.items() if not isinstance(value, np.ndarray)}
     for item, told, tensor in zip(network.graph.output, said, session.outputs, strict=True):
-        _declare_output(item, told, answers[item.name], tensor.shape, where)
+        if item.name not in lists:
+            _declare_output(item, told, answers[item.name], tensor.shape)
+    notes = []
+    if lists:
+        name, kind = next(iter(lists.items()))
+        if len(lists) == len(answers):
+            raise ModelError(
+                f"{where}: its output '{name}' is a {kind}, no tensor. Take what makes it (ZipMap) out of the graph"
+            )
+        notes = _without(network.graph, list(lists), f"is a {kind}, no tensor")
+        session = _session(network)
     if at.fixed is not None:
-        return [], _axes_of_fixed(session, rows, at.fixed)
+        return notes, _axes_of_fixed(session, rows, at.fixed)
     axes = all_counting(session.ask, rows)
     if axes:
-        return [], axes
+        return notes, axes
     for item in inputs_of(network.graph):
         dims, axis = item.type.tensor_type.shape.dim, at.axes[item.name]
         if axis is not None and dims:
             dims[axis].Clear()
             dims[axis].dim_value = 1
     note = "the graph says that it takes any number of examples at once, and takes one: it came in with a batch of 1"
-    return [note], _axes_of_fixed(session, rows, 1)
+    return [*notes, note], _axes_of_fixed(session, rows, 1)
 
 
 def _axes_of_fixed(session: Session, rows: Rows, fixed: int) -> dict[str, int]:
@@ -206,7 +227,6 @@ def _declare_output(
     said: onnx.TypeProto,
     answer: Any,
     inferred: tuple[int | str | None, ...] | None,
-    where: str,
 ) -> None:
     """Write type and shape of an output as the file says them, where that is so; else as they were seen.
 
@@ -216,11 +236,6 @@ def _declare_output(
     """
     from onnx import helper
 
-    if not isinstance(answer, np.ndarray):
-        raise ModelError(
-            f"{where}: its output '{item.name}' is a {type(answer).__name__}, no tensor. Take what makes it (ZipMap) "
-            "out of the graph"
-        )
     kind = helper.np_dtype_to_tensor_dtype(answer.dtype)
     shape = said.tensor_type.shape.dim
     true = said.tensor_type.HasField("shape") and fits(answer.shape, [dim.dim_value or None for dim in shape])

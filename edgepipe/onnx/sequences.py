@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgepipe.contract import Signature
 from edgepipe.errors import ModelError
 from edgepipe.onnx.batch_axis import Rows, count_of
-from edgepipe.onnx.examples import places
+from edgepipe.onnx.examples import Places, places
 from edgepipe.onnx.session import Given, Session, by_name
 from edgepipe.onnx.tensor_types import Tensor
 
@@ -149,8 +149,20 @@ def first_step(
     for item in inputs:
         if item.name in state:
             given = rows.get(item.name)
-            found[item.name] = _zeros(item, count_of(found), labels, what) if given is None else given
+            odd = _not_steps(at, found, steps)
+            found[item.name] = _zeros(item, count_of(found), labels, what, odd) if given is None else given
     return {item.name: found[item.name] for item in inputs}
+
+
+def _not_steps(at: Places, found: Mapping[str, NDArray[Any]], steps: int) -> str:
+    """What to say of arrays with as many axes as steps would give them, and another number of them; "": none has."""
+    for name, value in found.items():
+        if at.axes.get(name) is None and value.ndim > 1 and value.shape[1] != steps:
+            return (
+                f"data.steps={steps}, and the array `{name}` has {value.shape[1]}, {list(value.shape[1:])} of an "
+                f"example: where these are its steps, set data.steps={value.shape[1]}, else "
+            )
+    return ""
 
 
 def zeros_of_step(inputs: Sequence[Tensor], signature: Signature, what: str, length: int) -> dict[str, NDArray[Any]]:
@@ -167,13 +179,14 @@ def zeros_of_step(inputs: Sequence[Tensor], signature: Signature, what: str, len
     return first_step(inputs, example, signature.state, signature.steps or 1, what)
 
 
-def _zeros(item: Tensor, count: int, labels: set[int | str | None], what: str) -> NDArray[Any]:
+def _zeros(item: Tensor, count: int, labels: set[int | str | None], what: str, odd: str) -> NDArray[Any]:
     """A state as it begins, (n, ...).
 
     Args:
         labels: what the axes that count examples are called elsewhere, or how long they are.
+        odd: what else may be wrong where nothing says its size.
     """
-    remedy = f"give the data an array `{item.name}` of what it begins as, (examples, ...)"
+    remedy = f"{odd}give the data an array `{item.name}` of what it begins as, (examples, ...)"
     if item.shape is None or item.dtype is None:
         raise ModelError(f"{what}: does not say the shape of its state {item.name!r}: {remedy}")
     counts = next((axis for axis, size in enumerate(item.shape) if size is not None and size in labels), None)

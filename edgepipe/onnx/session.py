@@ -233,7 +233,12 @@ def by_name(names: Sequence[str], given: Given, what: str, optional: Collection[
     if strange or lacking:
         said = [f"has no input {name!r}" for name in strange]
         said += [f"its input {name!r} is given nothing" for name in lacking]
-        raise ModelError(f"{what}: {'; '.join(said)}. Its inputs are {', '.join(names) or 'none'}")
+        hint = ""
+        if "labels" in lacking:  # as some encoders call an input, and the data what is right
+            hint = (
+                ". An array `labels` of data=npz is what is right: set data.labels to another name to give it as input"
+            )
+        raise ModelError(f"{what}: {'; '.join(said)}. Its inputs are {', '.join(names) or 'none'}{hint}")
     return {name: given[name] for name in names if name in given}
 
 

@@ -76,7 +76,7 @@ class OnnxModel(ModelSource):
         where = f"model.path: {path}"
         network = _parse(path)
         found = external_data.places(network, path)
-        onnx_ends.check(network, where)
+        left = onnx_ends.check(network, where)
         example = first_run.example_of(signature, job)
         rows = first_run.rows_of(network, signature, example, where)
         sized = first_run.sized(signature, example)
@@ -94,7 +94,7 @@ class OnnxModel(ModelSource):
         else:
             onnx_ends.check_shapes(network, rows, where)
         network, notes = _in_plain_words(network, shapes, where, compared=compared)
-        notes += _in_float32(network, shapes, where)
+        notes += left + _in_float32(network, shapes, where)
         notes += onnx_ends.arrange(network, layout, sized, where)
         if signature.preprocessing.image_size is not None and onnx_ends.takes_pixels(network):
             notes.append(

@@ -58,8 +58,8 @@ class Agreement(Task):
             array = np.asarray(values)
             if array.dtype.kind not in "fiub":
                 continue
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise MeasureError(f"{what}: NaN or infinite values in its output '{name}' on the evaluation examples")
+            if array.dtype.kind == "f" and np.isnan(array).any():
+                raise MeasureError(f"{what}: NaN in its output '{name}' on the evaluation examples")
             each = int(np.prod(array.shape[1:], dtype=np.int64))
             found[name] = array.reshape(-1).astype(np.float32 if array.dtype.kind == "f" else np.int64)
             found[name + _SIZE] = np.full(len(array), each, np.int64)
@@ -80,7 +80,7 @@ class Agreement(Task):
             and answers[name].ndim == 1
             and len(answers[name]) == int(answers[name + _SIZE].sum())
             and answers[name].dtype.kind in "fiu"
-            and bool(np.isfinite(answers[name]).all())
+            and not bool(np.isnan(answers[name]).any())
             for name in names
         )
 
@@ -121,6 +121,19 @@ class Agreement(Task):
         ]
         return np.asarray(np.all(found, axis=0))
 
+    def notes(
+        self, answers: Answers, baseline: Answers | None, targets: Targets | None, signature: Signature
+    ) -> list[str]:
+        if baseline is not None:
+            return []
+        shares = {name: float(np.isinf(answers[name]).mean()) for name in _names(answers) if answers[name].size}
+        return [
+            f"{share:.0%} of the values of output '{name}' are infinite: an example keeps nothing of it where they are "
+            "others, and the figures are those of the finite ones"
+            for name, share in shares.items()
+            if share
+        ]
+
 
 def _kept(answers: Answers, baseline: Answers) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """(cosine, relative error), (n,) each, of every output; an example of another size counts as nothing kept."""
@@ -153,8 +166,13 @@ def _kept(answers: Answers, baseline: Answers) -> dict[str, tuple[NDArray[np.flo
 
 
 def _rows(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    sizes, wanted = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     same = (a == b).all(axis=1)
+    infinite = np.isinf(a) | np.isinf(b)
+    if infinite.any():
+        lost = (infinite & (a != b)).any(axis=1)
+        cosines, errors = _rows(np.where(infinite, 0, a), np.where(infinite, 0, b))
+        return np.where(lost, 0.0, cosines), np.where(lost, np.maximum(errors, 1.0), errors)
+    sizes, wanted = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     cosines = np.clip((a * b).sum(axis=1) / np.maximum(sizes * wanted, 1e-300), -1, 1)
     errors = np.linalg.norm(a - b, axis=1) / np.maximum(wanted, 1e-12)
     return np.where(same, 1.0, cosines), np.where(same, 0.0, errors)

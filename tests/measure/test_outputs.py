@@ -16,6 +16,7 @@ from edgepipe.measure.outputs import output_changes
 from edgepipe.onnx.session import Session
 from edgepipe.records.metrics import Audit, OutputChange, StepRecord
 from edgepipe.report.html import _outputs
+from edgepipe.tasks.agreement import Agreement
 from edgepipe.tasks.classification import Classification
 from edgepipe.tasks.embedding import Embedding
 from edgepipe.tasks.regression import Regression
@@ -128,3 +129,12 @@ def test_the_report_shows_each_output_with_its_worst_part() -> None:
     text = "".join(_outputs([StepRecord(label="quantize", **{"pass": "quantize_static"}, versus_baseline=versus)]))
     assert "boxes&lt;1&gt;" in text and "[…, 4] 0.3100" in text and "20.00%" in text and "0.9100" in text
     assert list(_outputs([])) == []
+
+
+def test_a_single_value_that_moved_in_few_examples_is_told_without_its_direction(tmp_path: Path) -> None:
+    x = DRAW.uniform(0.5, 1, (100, 1))
+    x[50] = 2.0
+    base = adding(tmp_path / "a.onnx", (1,), np.zeros(1))
+    (found,) = changes(adding(tmp_path / "b.onnx", (1,), np.full(1, 2.0), gate=1.5), base, data(x), Agreement())
+    (told,) = [text for text in said([found]) if "moved much" in text]
+    assert told == "output 'y0' moved much in few examples: by 100% in the worst 1% (mean 1%)"

@@ -34,7 +34,7 @@ def test_what_is_not_finite_is_told_and_is_never_alike(bad: float) -> None:
     found = alike(WANTED, got)
     assert not found.finite
     assert not found.share <= 1e9
-    assert not alike(got, got).finite
+    assert alike(got, got).finite == np.isinf(bad)
 
 
 def test_between_shapes_nothing_is_alike() -> None:
@@ -63,3 +63,13 @@ def test_no_examples_and_no_values_differ_by_nothing() -> None:
 def test_named_outputs_are_compared_one_by_one() -> None:
     found = all_alike({"a": WANTED, "b": WANTED[0]}, {"b": WANTED[0] + 1, "a": WANTED, "more": WANTED})
     assert {name: one.largest_difference for name, one in found.items()} == {"a": 0, "b": 1}
+
+
+def test_the_same_infinity_is_no_difference_and_another_one_is() -> None:
+    masked = np.array([[1.0, -np.inf, 3.0], [-np.inf, 2.0, 1.0]], np.float32)
+    found = alike(masked, masked + np.float32([0.5, 0, 0]))
+    assert found.finite and found.largest_difference == 0.5 and found.largest == 3.0
+    other = masked.copy()
+    other[1, 0] = 5.0
+    assert not alike(masked, other).finite
+    assert not alike(masked, -masked).finite

@@ -221,6 +221,22 @@ def test_a_graph_that_takes_one_example_is_declared_so_whatever_it_says(kind: st
     assert onnx.load(artifact.onnx).graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
 
 
+@pytest.mark.parametrize("odd", ["a list", "the input"])
+def test_an_output_that_is_no_answer_in_numbers_is_left_out_beside_others(odd: str, tmp_path: Path) -> None:
+    network = last()
+    if odd == "a list":
+        network.graph.node.append(node("SplitToSequence", ["y"], ["odd"], axis=1))
+        network.graph.output.append(helper.make_tensor_sequence_value_info("odd", TensorProto.FLOAT, None))
+        said = "its output 'odd' is a list, no tensor: it was left out"
+    else:
+        network.graph.output.append(network.graph.input[0])
+        said = f"its output '{network.graph.input[0].name}' is its input: it was left out"
+    artifact, notes = load(network, tmp_path)
+    assert said in notes
+    assert [item.name for item in onnx.load(artifact.onnx).graph.output] == ["y"]
+    assert [item.name for item in artifact.signature.outputs] == ["y"]
+
+
 def test_an_output_that_is_no_tensor_is_refused_with_its_name(tmp_path: Path) -> None:
     network = last()
     network.graph.node.append(node("SplitToSequence", ["y"], ["parts"], axis=1))

@@ -76,3 +76,13 @@ def test_names_that_are_none_and_sizes_that_nobody_knows_are_refused(tmp_path: P
     free = networks.save(tmp_path / "free.onnx", nodes, ends, {"t": TensorProto.FLOAT})
     with pytest.raises(ModelError, match=r"its state 's' is \['n', 'wide'\], of no fixed size: give .* array `s`"):
         SequenceSession(free, {"s": "t"}, 3).ask({"x": X[:, :3, :2]})
+
+
+def test_arrays_of_other_steps_than_the_data_says_are_told_with_both_numbers(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Add", ["x", "s"], ["t"])]
+    ends = dict.fromkeys(("x", "s"), (TensorProto.FLOAT, ("n", 2)))
+    session = SequenceSession(networks.save(tmp_path / "m.onnx", nodes, ends, {"t": TensorProto.FLOAT}), {"s": "t"}, 6)
+    with pytest.raises(
+        ModelError, match=r"data\.steps=6, and the array `x` has 7, .* set data\.steps=7, else give the"
+    ):
+        session.ask({"x": np.zeros((3, 7, 2), np.float32)})

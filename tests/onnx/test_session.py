@@ -115,3 +115,11 @@ def test_a_constant_that_could_be_fed_is_no_input(tmp_path: Path) -> None:
     model.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [2, 3, 3, 3]))
     onnx.save(model, path)
     assert Session(path).only_input("measured").name == "x"
+
+
+def test_an_input_called_labels_is_told_how_it_is_given(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Add", ["x", "labels"], ["y"])]
+    ends = dict.fromkeys(("x", "labels"), (TensorProto.FLOAT, ("n", 2)))
+    session = Session(networks.save(tmp_path / "m.onnx", nodes, ends, {"y": TensorProto.FLOAT}))
+    with pytest.raises(ModelError, match=r"its input 'labels' is given nothing\..* set data\.labels to another name"):
+        session.run({"x": np.zeros((1, 2), np.float32)})

@@ -7,7 +7,7 @@ import pytest
 
 from edgepipe.errors import MeasureError
 from edgepipe.tasks.agreement import Agreement
-from tests.tasks.drawn import DRAWN, answers
+from tests.tasks.drawn import DRAWN, SIGNATURE, answers
 
 
 def test_outputs_of_any_shape_are_compared_one_by_one_and_the_worst_counts() -> None:
@@ -35,3 +35,23 @@ def test_outputs_of_any_shape_are_compared_one_by_one_and_the_worst_counts() -> 
     ]
     with pytest.raises(MeasureError, match="they cannot be compared"):
         task.measured(answers(task, boxes), before)
+
+
+def test_masked_scores_are_compared_where_they_are_finite_and_told() -> None:
+    task = Agreement()
+    scores = DRAWN.normal(size=(40, 6)).astype(np.float32)
+    scores[:, 2] = -np.inf
+    before = answers(task, scores)
+    assert task.measured(before, before)["cosine"].value == 1.0
+    now = scores * np.float32(1.005)
+    now[7, 2] = 1.0
+    after = answers(task, now)
+    assert task.alike(after, before).sum() == 39
+    assert task.measured(after, before)["cosine"].value == pytest.approx(39 / 40)
+    assert task.possible(after, 40)
+    (told,) = task.notes(before, None, None, SIGNATURE)
+    assert told.startswith("17% of the values of output 'out0' are infinite")
+    assert task.notes(after, before, None, SIGNATURE) == []
+    scores[3, 0] = np.nan
+    with pytest.raises(MeasureError, match="NaN in its output 'out0'"):
+        answers(task, scores)
