@@ -7,6 +7,10 @@ from collections.abc import Callable
 
 HELP = """edgepipe: declarative, verified compression of neural networks for small devices
 
+Begin with what you have:
+  edgepipe compress MODEL --data PLACE        a recipe made for it, run at once, to a bundle you can deploy
+  edgepipe new MODEL --data PLACE             only the recipe, to be read and changed first
+
 Run a recipe:
   edgepipe recipe=NAME [key=value ...]        run recipes/NAME.yaml (or a path to a .yaml file)
   edgepipe -m recipe=NAME key=a,b,c           sweep: one run per value, one summary at the end
@@ -39,6 +43,8 @@ Start here: edgepipe recipe=resnet18_int8
 """
 
 VERBS = {
+    "new": "edgepipe.cli.new:main_new",
+    "compress": "edgepipe.cli.compress:main_compress",
     "plan": "edgepipe.cli.plan:main_plan",
     "list": "edgepipe.cli.list:main_list",
     "doctor": "edgepipe.cli.doctor:main_doctor",

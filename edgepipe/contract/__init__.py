@@ -3,6 +3,7 @@
 from edgepipe.contract.artifact import ARCHITECTURE_FILE, ONNX_FILE, WEIGHTS_FILE, Artifact, Kind, seal
 from edgepipe.contract.data import Batch, Dataset, DataSource, Split
 from edgepipe.contract.formats import Asked, Format, Written
+from edgepipe.contract.guess import Contents, Guess, Sure
 from edgepipe.contract.passes import Job, Pass, Progress
 from edgepipe.contract.places import Done, Place, PlaceAnswers, Processor
 from edgepipe.contract.settings import PathMark, PathText, Settings
@@ -20,11 +21,13 @@ __all__ = [
     "Axis",
     "Batch",
     "ByClass",
+    "Contents",
     "DataSource",
     "Dataset",
     "Done",
     "Figure",
     "Format",
+    "Guess",
     "Interval",
     "Job",
     "Kind",
@@ -42,6 +45,7 @@ __all__ = [
     "Settings",
     "Signature",
     "Split",
+    "Sure",
     "Targets",
     "Task",
     "Tensor",

@@ -9,8 +9,9 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from edgepipe.contract.guess import Contents, Guess
 from edgepipe.contract.settings import Settings
-from edgepipe.contract.signature import Signature
+from edgepipe.contract.signature import Signature, Tensor
 from edgepipe.errors import DataError
 
 if TYPE_CHECKING:
@@ -129,6 +130,23 @@ class DataSource(Settings):
     def task_known(self) -> str | None:
         """Name of the task that the labels are of, as far as that is known before they are opened; None: it is not."""
         return None
+
+    @classmethod
+    def guess(cls, contents: Contents, inputs: Sequence[Tensor]) -> Guess | None:
+        """What this source would make of a place that holds data; None: it is none of its own.
+
+        Args:
+            inputs: of the model, as far as its file says: the size of pictures follows from them.
+        """
+        del contents, inputs
+        return None
+
+    def alternatives(self) -> Sequence[tuple[str, DataSource]]:
+        """The same examples otherwise preprocessed, as a model may have learned from them; each with what differs.
+
+        `edgepipe new` scores some labelled examples with each and takes the best.
+        """
+        return ()
 
     def input_names(self) -> tuple[str, ...]:
         """Names of the inputs, as far as they are known before the examples are opened; empty: they are not."""

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 from pydantic import JsonValue
 
 from edgepipe.contract.artifact import Artifact, Kind
+from edgepipe.contract.guess import Guess
 from edgepipe.contract.passes import Job
 from edgepipe.contract.settings import Settings
-from edgepipe.contract.signature import Signature, one_input
+from edgepipe.contract.signature import Signature, Tensor, one_input
 from edgepipe.errors import ModelError
 
 
@@ -66,6 +67,21 @@ class ModelSource(Settings):
         """
         del base
         raise ModelError(f"{cls.__name__} gives no torch networks")
+
+    @classmethod
+    def guess(cls, given: str) -> Guess | None:
+        """What this source would make of a file, a folder or a name of a network; None: it is none of its own."""
+        del given
+        return None
+
+    @classmethod
+    def names(cls) -> Sequence[str]:
+        """Networks that it knows by name, for who mistypes one."""
+        return ()
+
+    def takes(self) -> tuple[Tensor, ...]:
+        """What the network takes, for one example each, where its file says so at a glance; else nothing."""
+        return ()
 
     @abstractmethod
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:

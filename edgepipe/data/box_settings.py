@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from edgepipe.data.settings import PictureSettings, Side
+from edgepipe.contract import Tensor
+from edgepipe.contract.guess import Contents
+from edgepipe.data.settings import PictureSettings, Side, sized
 
 TASK = "detection"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+"""Of pictures that people annotate: a place is known by them before Pillow is imported."""
 
 
 class BoxSettings(PictureSettings):
@@ -41,6 +46,11 @@ class BoxSettings(PictureSettings):
 
     def task_known(self) -> str | None:
         return TASK
+
+    @staticmethod
+    def asked_of(contents: Contents, inputs: Sequence[Tensor]) -> dict[str, Any]:
+        """Settings for a place and a model, as `guess` gives them."""
+        return {"root": str(contents.root), **sized(inputs)}
 
     def named(self, key: str) -> tuple[str, ...]:
         """The splits that `train` or `evaluation` names; empty: none is named."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from edgepipe.base.text import printable
-from edgepipe.contract import Dataset
-from edgepipe.data.settings import PictureSettings
+from edgepipe.contract import Dataset, Tensor
+from edgepipe.contract.guess import Contents, Guess, Sure
+from edgepipe.data.settings import PictureSettings, sized
 from edgepipe.errors import DataError
 
 if TYPE_CHECKING:
@@ -30,6 +32,18 @@ class ImageFolderData(PictureSettings):
     evaluation_share: float = Field(
         0.2, gt=0, lt=1, description="share of pictures held out, by seed and class, where no folder is for evaluation"
     )
+
+    @classmethod
+    def guess(cls, contents: Contents, inputs: Sequence[Tensor]) -> Guess | None:
+        """Pictures in folders, most of them several in one."""
+        from edgepipe.data.listing import is_picture
+
+        pictures = [name for name in contents.names if is_picture(name)]
+        folders = {name.rpartition("/")[0] for name in pictures}
+        if contents.alone or not pictures or "" in folders or 2 * len(folders) > len(pictures):
+            return None
+        why = f"{len(pictures):,} pictures in {len(folders)} folders"
+        return Guess({"root": str(contents.root), **sized(inputs)}, Sure.LIKELY, why)
 
     def open(self, cache: Path) -> Dataset:
         """List, hash and check the pictures; decoding waits for `batches`."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from edgepipe.contract import Dataset
-from edgepipe.data.settings import PictureSettings
+from edgepipe.contract import Dataset, Tensor
+from edgepipe.contract.guess import Contents, Guess, Sure
+from edgepipe.data.settings import PictureSettings, sized
 
 if TYPE_CHECKING:
     from edgepipe.data.masks import Table
@@ -60,6 +62,21 @@ class MaskFolderData(PictureSettings):
             if twice:
                 raise ValueError(f"classes: {', '.join(twice)} stands for two classes")
         return self
+
+    @classmethod
+    def guess(cls, contents: Contents, inputs: Sequence[Tensor]) -> Guess | None:
+        """Pictures in folders called after masks, beside pictures of the same names elsewhere."""
+        from edgepipe.data.listing import is_picture
+        from edgepipe.data.pairing import MASKS
+
+        def within(names: frozenset[str]) -> list[str]:
+            pictures = [name for name in contents.names if is_picture(name)]
+            return [name for name in pictures if names & {part.lower().rstrip("s") for part in name.split("/")[:-1]}]
+
+        masks = within(MASKS.labels)
+        if not masks or not within(MASKS.inputs):
+            return None
+        return Guess({"root": str(contents.root), **sized(inputs)}, Sure.CERTAIN, f"{len(masks):,} pictures with masks")
 
     def task_known(self) -> str | None:
         return "segmentation"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from edgepipe.contract import Dataset, DataSource, Split
+from edgepipe.contract import Dataset, DataSource, Split, Tensor
+from edgepipe.contract.guess import Contents, Guess, Sure
 from edgepipe.data.settings import OnOverlap, Trust
 from edgepipe.errors import DataError
 
@@ -58,6 +60,28 @@ class NpzData(DataSource):
     on_overlap: OnOverlap = Field(
         "error", description="examples both in evaluation and elsewhere: error, or drop them elsewhere"
     )
+
+    @classmethod
+    def guess(cls, contents: Contents, inputs: Sequence[Tensor]) -> Guess | None:
+        """Files named after their split; of others the first is measured with, the second calibrates."""
+        del inputs
+        files = contents.of(".npz")
+        if not files or any("/" in name for name in files) or contents.root.suffix.lower() == ".zip":
+            return None
+        at = contents.root.parent if contents.alone else contents.root
+        splits = {"evaluation": ("eval", "test", "val"), "calibration": ("calib",), "train": ("train",)}
+        found: dict[str, str] = {}
+        for split, words in splits.items():
+            named = [name for name in files if any(word in name.lower() for word in words)]
+            if named:
+                found[split] = str(at / named[0])
+        left = [str(at / name) for name in files if str(at / name) not in found.values()]
+        for split in ("evaluation", "calibration"):
+            if split not in found and left:
+                found[split] = left.pop(0)
+        if "evaluation" not in found:
+            return None
+        return Guess(found, Sure.CERTAIN, f"{len(files)} .npz file{'s' * (len(files) > 1)}")
 
     def open(self, cache: Path) -> Dataset:
         """Check and hash every example (once per file), and draw the splits."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -109,9 +110,46 @@ class PictureSettings(DataSource):
     def _per_channel(self, values: tuple[float, ...]) -> tuple[float, ...]:
         return values if len(values) == self.channels else (round(sum(values) / len(values), 6),)
 
+    def alternatives(self) -> Sequence[tuple[str, DataSource]]:
+        """Values, order and fit that networks are trained with, each with one thing changed."""
+        values: dict[str, dict[str, Any]] = {
+            "ImageNet's mean and deviation": {"mean": None, "std": None, "scale": 1 / 255},
+            "values of 0 to 1": {"mean": (0.0,) * self.channels, "std": (1.0,) * self.channels, "scale": 1 / 255},
+            "values of -1 to 1": {"mean": (0.5,) * self.channels, "std": (0.5,) * self.channels, "scale": 1 / 255},
+            "values of 0 to 255": {"mean": (0.0,) * self.channels, "std": (1.0,) * self.channels, "scale": 1.0},
+        }
+        changes = list(values.items())
+        if self.channels == 3:
+            turned = {name: None if (held := getattr(self, name)) is None else held[::-1] for name in ("mean", "std")}
+            order = "rgb" if self.order == "bgr" else "bgr"
+            changes.append((f"channels in the order {order.upper()}", {"order": order, **turned}))
+        changes += [(f"fit: {fit}", {"fit": fit}) for fit in ("stretch", "letterbox", "letterbox_corner", "crop")]
+        found = [(words, self.model_copy(update=update)) for words, update in changes]
+        return [(words, source) for words, source in found if source.preprocessing != self.preprocessing]
+
     def signature(self, classes: tuple[str, ...]) -> Signature:
         """Float32 pictures, (channels, height, width), of these classes."""
         preprocessing = self.preprocessing
         assert preprocessing.image_size is not None
         picture = Tensor(name="input", shape=(self.channels, *preprocessing.image_size))
         return Signature(inputs=(picture,), classes=classes, preprocessing=preprocessing)
+
+
+def sized(inputs: Sequence[Tensor]) -> Mapping[str, Any]:
+    """Settings of size and channels for pictures that a model takes, as far as its inputs say them.
+
+    Args:
+        inputs: of the model; one of three axes, channels first or last, takes pictures.
+    """
+    pictures = [item.shape for item in inputs if len(item.shape) == 3]
+    if len(pictures) != 1:
+        return {}
+    shape = pictures[0]
+    first = shape[0] in (1, 3) or shape[2] not in (1, 3)
+    channels, size = (shape[0], shape[1:]) if first else (shape[2], shape[:2])
+    found: dict[str, Any] = {}
+    if all(isinstance(side, int) for side in size):
+        found["image_size"] = int(size[0]) if size[0] == size[1] else [int(side) for side in size]
+    if channels == 1:
+        found["channels"] = 1
+    return found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from edgepipe.contract import Dataset, DataSource
+from edgepipe.contract import Dataset, DataSource, Tensor
+from edgepipe.contract.guess import Contents, Guess, Sure
 from edgepipe.data.table_settings import TableSettings
 from edgepipe.errors import DataError
 
@@ -73,6 +75,20 @@ class TextData(TokenSettings, TableSettings):
     text: str = Field("text", description="column of the text, or of a list of words")
     pair: str | None = Field(None, description="column of a second text; null: none")
     tags: str | None = Field(None, description="column of a list of tags, one for each word of the text; null: none")
+
+    @classmethod
+    def guess(cls, contents: Contents, inputs: Sequence[Tensor]) -> Guess | None:
+        """Tables of texts; a tokenizer.json beside them is theirs."""
+        tables = contents.of(".jsonl", ".csv", ".tsv", ".parquet", ".arrow")
+        if not tables or not inputs or any(item.dtype not in ("int64", "int32") for item in inputs):
+            return None
+        settings: dict[str, Any] = {"train": str(contents.root)} if contents.alone else {"root": str(contents.root)}
+        beside = [name for name in contents.of(".json") if name.rpartition("/")[2] == "tokenizer.json"]
+        if beside and not contents.alone:
+            settings["tokenizer"] = str(contents.root / beside[0])
+        if {item.name for item in inputs} <= set(STANDARD):
+            settings["inputs"] = [item.name for item in inputs]
+        return Guess(settings, Sure.LIKELY, f"texts in {tables[0]}")
 
     @model_validator(mode="after")
     def _one_kind_of_labels(self) -> TextData:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from edgepipe.base.text import printable
-from edgepipe.contract import Dataset, Split
+from edgepipe.contract import Dataset, Split, Tensor
+from edgepipe.contract.guess import Contents, Guess, Sure
 from edgepipe.data.line_settings import LabelledLineSettings
 from edgepipe.errors import DataError
 
@@ -42,6 +43,22 @@ class TextLinesData(LabelledLineSettings):
     evaluation_share: float = Field(
         0.2, gt=0, lt=1, description="share of the lines held out, by seed and content, where one file says all"
     )
+
+    @classmethod
+    def guess(cls, contents: Contents, inputs: Sequence[Tensor]) -> Guess | None:
+        """Pictures, and lists of texts by their usual names."""
+        from edgepipe.data.listing import is_picture
+
+        usual = {f"{name}.{end}" for name in _BOTH for end in _ENDS}
+        usual |= {f"rec_gt_{word}.{end}" for words in _SPLITS.values() for word in words for end in _ENDS}
+        lists = [name for name in contents.names if name.rpartition("/")[2].lower() in usual]
+        if not lists or not any(map(is_picture, contents.names)):
+            return None
+        settings: dict[str, object] = {"root": str(contents.root)}
+        heights = [item.shape[1] for item in inputs if len(item.shape) == 3 and isinstance(item.shape[1], int)]
+        if len(heights) == 1:
+            settings["height"] = heights[0]
+        return Guess(settings, Sure.CERTAIN, f"pictures and their texts in {lists[0]}")
 
     def open(self, cache: Path) -> Dataset:
         """List and hash the pictures and read their texts; decoding waits for `batches`."""

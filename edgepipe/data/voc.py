@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from edgepipe.contract import Dataset
-from edgepipe.data.box_settings import BoxSettings
+from edgepipe.contract import Dataset, Tensor
+from edgepipe.contract.guess import Contents, Guess, Sure
+from edgepipe.data.box_settings import SUFFIXES, BoxSettings
 from edgepipe.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,6 +29,14 @@ class VocData(BoxSettings):
     classes: tuple[str, ...] | None = Field(
         None, description="names in the model's order, boxes of others left out; null: all that occur, sorted"
     )
+
+    @classmethod
+    def guess(cls, contents: Contents, inputs: Sequence[Tensor]) -> Guess | None:
+        """XML files with the names of pictures."""
+        both = contents.stems(".xml") & contents.stems(*SUFFIXES)
+        if not both:
+            return None
+        return Guess(cls.asked_of(contents, inputs), Sure.CERTAIN, f"{len(both):,} pictures with an .xml file each")
 
     def open(self, cache: Path) -> Dataset:
         """List the files, read the annotations; pictures are decoded by `batches`."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
 
-from edgepipe.contract import Dataset
-from edgepipe.data.box_settings import BoxSettings
+from edgepipe.contract import Dataset, Tensor
+from edgepipe.contract.guess import Contents, Guess, Sure
+from edgepipe.data.box_settings import SUFFIXES, BoxSettings
 
 
 class YoloData(BoxSettings):
@@ -21,6 +23,16 @@ class YoloData(BoxSettings):
         None, description="names of classes 0, 1, ...; null: `names` of the YAML file, or the lines of classes.txt"
     )
     yaml: str | None = Field(None, description="path of the YAML file in root; null: the only one that has `names`")
+
+    @classmethod
+    def guess(cls, contents: Contents, inputs: Sequence[Tensor]) -> Guess | None:
+        """Text files with the names of pictures, in folders called labels or beside a file of class names."""
+        both = contents.stems(".txt") & contents.stems(*SUFFIXES)
+        folders = {part for name in contents.of(".txt") for part in name.split("/")[:-1]}
+        named = any(name.rpartition("/")[2].lower() in ("data.yaml", "classes.txt") for name in contents.names)
+        if not both or not ("labels" in folders or named):
+            return None
+        return Guess(cls.asked_of(contents, inputs), Sure.CERTAIN, f"{len(both):,} pictures with a .txt file each")
 
     def open(self, cache: Path) -> Dataset:
         """List the files, read the annotations; pictures are decoded by `batches`."""

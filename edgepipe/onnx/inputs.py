@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edgepipe.contract import Tensor
 from edgepipe.errors import MeasureError
+from edgepipe.onnx.tensor_types import declared
 
 if TYPE_CHECKING:
     import onnx
@@ -36,3 +38,15 @@ def several(names: Sequence[str], what: str, done: str) -> str:
     """What to say of a model with so many inputs, where only one is known."""
     shown = ", ".join(map(repr, names))
     return f"{what}: has {len(names)} inputs ({shown}); only models with one are {done}"
+
+
+def takes(network: onnx.ModelProto) -> tuple[Tensor, ...]:
+    """What the graph declares that it takes, for one example each: the first axis is left out of every input.
+
+    A size that the graph leaves open is the axis's name, or "any".
+    """
+    found = []
+    for item in map(declared, inputs_of(network.graph)):
+        shape = tuple("any" if axis is None else axis for axis in (item.shape or ())[1:])
+        found.append(Tensor(name=item.name, dtype=str(item.dtype or "unknown"), shape=shape))
+    return tuple(found)

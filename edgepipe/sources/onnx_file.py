@@ -11,8 +11,9 @@ import numpy as np
 from pydantic import Field, JsonValue
 
 from edgepipe.base.files import is_file
-from edgepipe.contract import Job, ModelSource, Signature
+from edgepipe.contract import Job, ModelSource, Signature, Tensor
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind, file_sha256, seal
+from edgepipe.contract.guess import Guess, Sure
 from edgepipe.contract.settings import PathText
 from edgepipe.errors import ModelError
 from edgepipe.onnx import ends as onnx_ends
@@ -20,6 +21,7 @@ from edgepipe.onnx import external_data
 from edgepipe.onnx.examples import ExampleShapes
 from edgepipe.onnx.expanded import in_order, without_functions, without_sparse
 from edgepipe.onnx.files import load_structure
+from edgepipe.onnx.inputs import takes
 from edgepipe.onnx.layout import Layout
 from edgepipe.onnx.messages import messages
 from edgepipe.onnx.rewritten import difference
@@ -49,6 +51,14 @@ class OnnxModel(ModelSource):
     most_gigabytes: float | None = Field(
         None, gt=0, description="memory (10^9 bytes) that may take; null: 8 and 8 times its size, 3/4 of the machine's"
     )
+
+    @classmethod
+    def guess(cls, given: str) -> Guess | None:
+        fits = given.lower().endswith(".onnx") and is_file(Path(given))
+        return Guess({"path": given}, Sure.CERTAIN, "an ONNX file") if fits else None
+
+    def takes(self) -> tuple[Tensor, ...]:
+        return takes(_parse(Path(self.path)))
 
     def digests(self) -> dict[str, JsonValue]:
         path = Path(self.path)

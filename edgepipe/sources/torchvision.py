@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,10 +11,11 @@ from pydantic import Field, JsonValue
 from edgepipe.base.suggest import did_you_mean
 from edgepipe.contract import Job, ModelSource, Signature
 from edgepipe.contract.artifact import Artifact, Kind
+from edgepipe.contract.guess import Guess, Sure
 from edgepipe.contract.settings import PathText
 from edgepipe.errors import ModelError
 from edgepipe.sources.settings import file_digest, is_path
-from edgepipe.torch.torchvision_networks import build_network, misfit, unknown_name
+from edgepipe.torch.torchvision_networks import build_network, known_names, misfit, unknown_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +32,16 @@ class TorchvisionModel(ModelSource):
         None, description="null: random; a weights name of torchvision (downloads); a .pth or .safetensors checkpoint"
     )
     num_classes: int | None = Field(None, ge=1, description="classes; null: as many as the data names, else 1000")
+
+    @classmethod
+    def guess(cls, given: str) -> Guess | None:
+        if not given.isidentifier() or unknown_name(given) is not None:
+            return None
+        return Guess({"name": given}, Sure.LIKELY, "a network of torchvision")
+
+    @classmethod
+    def names(cls) -> Sequence[str]:
+        return known_names()
 
     def digests(self) -> dict[str, JsonValue]:
         return {"weights": file_digest(self.weights, "model.weights")}

@@ -15,12 +15,18 @@ _SIDES = (16, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 320, 384, 448, 5
 """Sides of pictures, in pixels, that are tried where another does not fit."""
 
 
-def unknown_name(name: str) -> str | None:
-    """That torchvision has no classification network of this name, in a sentence; None: it has."""
+def known_names() -> list[str]:
+    """The classification networks of torchvision."""
     import torchvision
     from torchvision import models
 
-    known = models.list_models(module=torchvision.models)
+    found: list[str] = models.list_models(module=torchvision.models)
+    return found
+
+
+def unknown_name(name: str) -> str | None:
+    """That torchvision has no classification network of this name, in a sentence; None: it has."""
+    known = known_names()
     return None if name in known else f"torchvision has no classification network '{name}'.{did_you_mean(name, known)}"
 
 

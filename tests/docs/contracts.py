@@ -19,6 +19,8 @@ GIVEN = (
     "Tensor",
     "Batch",
     "Dataset",
+    "Contents",
+    "Guess",
     "Measure",
     "Figure",
     "Written",

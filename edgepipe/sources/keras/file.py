@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from edgepipe.base.files import is_file, unpacks_to_too_much
+from edgepipe.contract.guess import Guess, Sure
 from edgepipe.errors import ModelError
 from edgepipe.sources.converting import ConvertedModel
 from edgepipe.sources.keras import hdf5_check
@@ -43,6 +44,11 @@ class KerasModel(ConvertedModel):
     extra: ClassVar[str] = "keras"
     modules: ClassVar[tuple[str, ...]] = ("keras", "tensorflow", "tf2onnx")
     converter: ClassVar[str] = "edgepipe.sources.keras.to_onnx"
+
+    @classmethod
+    def guess(cls, given: str) -> Guess | None:
+        fits = given.lower().endswith((".keras", ".h5", ".hdf5")) and is_file(Path(given))
+        return Guess({"path": given}, Sure.CERTAIN, "a Keras file") if fits else None
 
     def check(self, path: Path) -> None:
         if path.suffix not in (".keras", ".h5", ".hdf5") or not is_file(path, "model.path"):

@@ -8,6 +8,7 @@ from typing import ClassVar
 from pydantic import Field, JsonValue
 
 from edgepipe.base.files import is_file, unpacks_to_too_much
+from edgepipe.contract.guess import Guess, Sure
 from edgepipe.errors import ModelError
 from edgepipe.sources.converting import ConvertedModel
 
@@ -28,6 +29,11 @@ class SklearnModel(ConvertedModel):
 
     opset: int = Field(18, ge=15, le=21, description="ONNX operator set that skl2onnx writes")
     trust_code: bool = Field(False, description="set on the command line: trust_code=true")
+
+    @classmethod
+    def guess(cls, given: str) -> Guess | None:
+        fits = given.lower().endswith((".skops", *_PICKLES)) and is_file(Path(given))
+        return Guess({"path": given}, Sure.CERTAIN, "an estimator of scikit-learn") if fits else None
 
     def request(self) -> dict[str, JsonValue]:
         return {"opset": self.opset, "pickle": Path(self.path).suffix in _PICKLES}

@@ -8,6 +8,7 @@ from typing import ClassVar
 from pydantic import Field, JsonValue
 
 from edgepipe.base.files import is_file
+from edgepipe.contract.guess import Guess, Sure
 from edgepipe.errors import ModelError
 from edgepipe.sources.converting import ConvertedModel
 
@@ -27,6 +28,11 @@ class TensorFlowModel(ConvertedModel):
     signature: str = Field("serving_default", description="which of the SavedModel's signatures")
     output: str | None = Field(None, description="name of the output to keep; null: the only one")
     opset: int = Field(17, ge=13, le=18, description="ONNX operator set that tf2onnx writes")
+
+    @classmethod
+    def guess(cls, given: str) -> Guess | None:
+        fits = is_file(Path(given) / "saved_model.pb")
+        return Guess({"path": given}, Sure.CERTAIN, "a SavedModel of TensorFlow") if fits else None
 
     def request(self) -> dict[str, JsonValue]:
         return {"signature": self.signature, "output": self.output, "opset": self.opset}

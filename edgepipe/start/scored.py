@@ -1,0 +1,136 @@
+"""How well the model answers some labelled examples, with each preprocessing that it may have learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from edgepipe.base.scratch import scratch
+from edgepipe.contract import Dataset, DataSource, Measure, Split, Task
+from edgepipe.data import coded
+from edgepipe.data.task import with_task
+from edgepipe.engine.step import Steps
+from edgepipe.engine.task import opened
+from edgepipe.errors import EdgepipeError, RecipeError
+from edgepipe.measure.answers import Model, answered, targets_of
+from edgepipe.recipe.explain import told
+from edgepipe.recipe.plan import make_plan, unusable
+from edgepipe.recipe.schema import Recipe, problems_of, validate, with_pixels
+from edgepipe.store.store import Store
+
+EXAMPLES = 50
+"""Labelled examples that tell a right preprocessing from a wrong one."""
+ROUNDS = 3
+"""One thing is changed at a time: values, order of channels, fit."""
+_CHANCE = 0.06
+"""Share of its value by which the headline differs by chance on so few examples."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One preprocessing: what differs, the source so set, and the headline measure (None: nothing to judge by)."""
+
+    words: str
+    source: DataSource
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was found out by running the model.
+
+    Attributes:
+        task: name of the task that it is judged by.
+        measure: the headline of this task.
+        tried: the preprocessings, the one that was given first; one where there is nothing to choose.
+        best: the one that is better than all others by more than chance.
+        train: examples that calibration may be drawn from.
+        why: of the task, where there is something to say.
+    """
+
+    task: str
+    measure: Measure
+    tried: Sequence[Tried]
+    best: Tried
+    train: int
+    why: str
+
+
+def scored(content: dict[str, Any], root: Path, progress: Callable[[str], None] = lambda _text: None) -> Scored:
+    """Load the model, decide its task, and try preprocessings of the data on `EXAMPLES` examples.
+
+    Args:
+        content: of a recipe, without passes.
+        root: of the store.
+    Raises:
+        EdgepipeError: model or data cannot be used, in the words of a run.
+    """
+    try:
+        recipe = with_pixels(validate({**content, "passes": {}}))
+    except ValidationError as error:
+        raise RecipeError("\n".join(told(*problem, {}, []) for problem in problems_of(error))) from None
+    wrong = unusable(recipe)
+    if wrong:
+        raise RecipeError("\n".join(wrong))
+    store = Store(root, progress)
+    with store.in_use(), scratch("new") as folder:
+        whole, _ = opened(recipe, store)
+        train, evaluation = whole.count(Split.TRAIN) or whole.count(Split.CALIBRATION), whole.count(Split.EVALUATION)
+        recipe = _small(recipe, evaluation)
+        data, judged = opened(recipe, store)
+        steps = Steps(recipe, make_plan(recipe), folder, store, data, judged)
+        progress("loading the model")
+        onnx = steps.lowered(steps.settle().content.artifact).onnx
+        judged = steps.judged
+        measure = judged.task.measures[0]
+        best = Tried("", recipe.data.settings, _value(onnx, steps.data, judged.task))
+        tried = [best]
+        for _ in range(ROUNDS if best.value is not None else 0):
+            before = best
+            for words, source in before.source.alternatives():
+                if any(source == each.source for each in tried):
+                    continue
+                progress(f"trying {words}")
+                value = _of(onnx, source, judged.name, judged.task, store.cache)
+                tried.append(Tried(f"{before.words}, {words}".lstrip(", "), source, value))
+                best = tried[-1] if _better(measure, value, best.value) else best
+            if best is before:
+                break
+        return Scored(judged.name, measure, tried, best, train, judged.why)
+
+
+def _better(measure: Measure, value: float | None, than: float | None) -> bool:
+    """By more than chance."""
+    if value is None or than is None:
+        return False
+    gain = value - than if measure.better == "higher" else than - value
+    return gain > _CHANCE * max(abs(than), abs(value))
+
+
+def _small(recipe: Recipe, evaluation: int) -> Recipe:
+    """The same with few examples to judge, where the source can be told to take few."""
+    settings = recipe.data.settings
+    if "evaluation_size" not in type(settings).model_fields or evaluation <= EXAMPLES:
+        return recipe
+    small = settings.model_copy(update={"evaluation_size": EXAMPLES})
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"settings": small})})
+
+
+def _of(onnx: Path, source: DataSource, name: str, task: Task, cache: Path) -> float | None:
+    try:
+        return _value(onnx, with_task(coded.opened(source, cache), name), task)
+    except EdgepipeError:  # what the model does not take so is no candidate
+        return None
+
+
+def _value(onnx: Path, data: Dataset, task: Task) -> float | None:
+    """The headline on labelled examples; None: there are no labels, or it has no meaning on these."""
+    if not task.labelled or data.labels(Split.EVALUATION) is None:
+        return None
+    answers = answered(Model.of(onnx, data), data, task).answers
+    targets = targets_of(task, data, answers)
+    return None if targets is None else task.measured(answers, targets)[task.measures[0].name].value
