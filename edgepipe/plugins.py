@@ -89,6 +89,7 @@ NOUNS: Mapping[str, Noun] = {
             "digits": "edgepipe.data.digits:DigitsData",
             "drawn_text": "edgepipe.data.drawn_text:DrawnTextData",
             "image_folder": "edgepipe.data.image_folder:ImageFolderData",
+            "image_pairs": "edgepipe.data.image_pairs:ImagePairsData",
             "mask_folder": "edgepipe.data.mask_folder:MaskFolderData",
             "npz": "edgepipe.data.npz:NpzData",
             "voc": "edgepipe.data.voc:VocData",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgepipe.data.decode import MAX_PIXELS, Raw, formats, placed, turn_of
+from edgepipe.data.decode import MAX_PIXELS, Raw, Work, decode, formats, placed, turn_of
 from edgepipe.data.geometry import Frame
 from edgepipe.errors import DataError
 
@@ -80,6 +81,10 @@ class MaskReader:
         if mask.size != upright and frame.fit != "stretch":
             mask = mask.resize(upright, Image.Resampling.NEAREST)
         return np.asarray(placed(name, mask, frame._replace(interpolation="nearest"), IGNORED), np.uint8)
+
+    def inputs(self, names: Sequence[str], raws: Sequence[Raw], frame: Frame) -> NDArray[np.uint8]:
+        """The pictures themselves: uint8, (n, height, width, channels)."""
+        return decode(Work(names, raws, frame))
 
     def classes(self, name: str, raw: Raw) -> NDArray[np.uint8]:
         """uint8 as large as the file says."""

@@ -14,7 +14,7 @@ from PIL import Image
 
 from edgepipe.contract import Batch, Signature, Split
 from edgepipe.contract.artifact import canonical_json
-from edgepipe.data.decode import Raw, Work, decode, formats
+from edgepipe.data.decode import Raw, formats
 from edgepipe.data.geometry import Frame
 from edgepipe.data.pictures import CHUNK_BYTES, CHUNK_PICTURES, frame_of
 from edgepipe.data.scaling import normalized
@@ -31,6 +31,7 @@ class Reader(Protocol):
 
     def shape(self, frame: Frame) -> tuple[int, ...]: ...
     def read(self, name: str, raw: Raw, of_picture: Image.Image, frame: Frame) -> NDArray[np.uint8]: ...
+    def inputs(self, names: Sequence[str], raws: Sequence[Raw], frame: Frame) -> NDArray[np.uint8]: ...
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def decode_pairs(work: PairWork) -> NDArray[np.uint8]:
     ]
     if work.labels_only:
         return np.stack(labels)
-    pixels = decode(Work(work.names, work.raws, work.frame))
+    pixels = work.reader.inputs(work.names, work.raws, work.frame)
     return np.concatenate([pixels.reshape(len(pixels), -1), np.stack(labels)], axis=1)
 
 

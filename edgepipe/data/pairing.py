@@ -56,6 +56,16 @@ MASKS = Words(
 )
 
 
+TARGETS = Words(
+    frozenset(("input", "lr", "low", "lowres", "noisy", "degraded", "blur", "blurred", "rainy", "rgb", "image")),
+    frozenset(("target", "hr", "high", "highres", "clean", "gt", "groundtruth", "truth", "sharp", "depth", "output")),
+    ("_target", "_clean", "_hr", "_gt", "_depth", "-target", "_truth"),
+    "target",
+    "targets",
+    "inputs",
+)
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a recipe says of folders; None: by their usual names."""
@@ -127,6 +137,32 @@ def pairs_of(where: str, listing: Listing, words: Words, asked: Asked) -> Found:
     count = max(1, round(asked.share * len(whole.names)))
     kept, held = hold_out(whole.hashes, np.zeros(len(whole.names), np.int64), asked.seed, count)
     return Found(whole.take(kept), whole.take(held), notes)
+
+
+def alone_of(where: str, listing: Listing, words: Words, asked: Asked) -> Found:
+    """Every picture of a listing as a pair of itself, by split; folders other than those of splits say nothing.
+
+    Raises:
+        DataError: there are no pictures, or a split that was asked for is missing.
+    """
+    if not listing.hashes:
+        raise DataError(f"{where}: no pictures in it (.jpg, .png, ...)")
+    files = [_file(name, words, asked) for name in sorted(listing.hashes)]
+    train, evaluation = _chosen(where, {file.split for file in files}, asked)
+
+    def pool(names: list[str]) -> Pairs:
+        hashes = [listing.hashes[name] for name in names]
+        return Pairs(
+            names, names, hashes, hashes, lambda row: listing.read(names[row]), lambda row: listing.read(names[row])
+        )
+
+    if evaluation:
+        mine, theirs = ([f.name for f in files if f.split in kept] for kept in ((train,), evaluation))
+        return Found(pool(mine), pool(theirs))
+    whole = pool([file.name for file in files if file.split == train])
+    count = max(1, round(asked.share * len(whole.names)))
+    kept, held = hold_out(whole.hashes, np.zeros(len(whole.names), np.int64), asked.seed, count)
+    return Found(whole.take(kept), whole.take(held))
 
 
 def _file(name: str, words: Words, asked: Asked) -> _File:

@@ -16,6 +16,7 @@ from edgepipe.data.digits import DigitsData
 from edgepipe.data.drawn_shapes import ShapesData
 from edgepipe.data.drawn_text import DrawnTextData
 from edgepipe.data.image_folder import ImageFolderData
+from edgepipe.data.image_pairs import ImagePairsData
 from edgepipe.data.mask_folder import MaskFolderData
 from edgepipe.data.npz import NpzData
 from edgepipe.data.python_texts import PythonTextsData
@@ -28,6 +29,7 @@ from tests.data import boxed
 from tests.data.drawing import tree, write
 from tests.data.test_boxes import KINDS
 from tests.data.test_cifar10 import RECORDS, write_binary
+from tests.data.test_image_pairs import folder as pairs_folder
 from tests.data.test_mask_folder import folder as masks_folder
 from tests.data.test_text_lines import EACH, lines, listed
 from tests.data.texts import jsonl, letters, sentences, tokenizer
@@ -95,6 +97,10 @@ def _shapes(seed: int, labels: Literal["masks", "boxes"] = "masks") -> DataSourc
 BUILT_IN: dict[str, tuple[Callable[[Path], DataSource], Callable[[Path], DataSource] | None]] = {
     "cifar10": (_cifar10, None),
     "digits": (lambda _: DigitsData(evaluation_size=1700, **_EACH), None),
+    "image_pairs": (
+        lambda folder: ImagePairsData(root=pairs_folder(folder / "a"), **_EACH),
+        lambda folder: ImagePairsData(root=pairs_folder(folder / "b", seed=1), **_EACH),
+    ),
     "image_folder": (_folder, None),
     **{
         kind: (
