@@ -26,7 +26,7 @@ class QuantizeDynamic(Pass):
 
     Right for transformers and LSTMs; convolutions only on request, they get much slower, but for a transformer's first
     one over patches, which becomes a matrix product. For GRU and RNN, and for what lies inside a Loop or If, there is
-    no int8 kernel: they compute in float, with weights stored as int8.
+    no int8 kernel: they compute in float, with weights stored as int8, those of convolutions there too.
     Source: ONNX Runtime, "Quantize ONNX models", dynamic quantization.
     """
 

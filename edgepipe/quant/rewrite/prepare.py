@@ -74,16 +74,18 @@ def _optimized(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _constants_to_initializers(model: onnx.ModelProto) -> None:
-    kept = []
-    for node in model.graph.node:
-        value = next((item for item in node.attribute if item.name == "value"), None)
-        if node.op_type == "Constant" and value is not None:
-            tensor = numpy_helper.from_array(numpy_helper.to_array(value.t), node.output[0])
-            model.graph.initializer.append(tensor)
-        else:
-            kept.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
+    """Inside of If, Loop and Scan, too: there some networks keep all their weights."""
+    for graph in all_graphs(model.graph):
+        kept = []
+        for node in graph.node:
+            value = next((item for item in node.attribute if item.name == "value"), None)
+            if node.op_type == "Constant" and value is not None:
+                graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(value.t), node.output[0]))
+            else:
+                kept.append(node)
+        if len(kept) < len(graph.node):
+            del graph.node[:]
+            graph.node.extend(kept)
 
 
 def _means_to_pools(model: onnx.ModelProto) -> None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection
 from math import prod
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepipe.onnx.names import fresh, tensor_names
 from edgepipe.onnx.subgraphs import all_graphs, subgraphs
 from edgepipe.onnx.wiring import Wiring, drop_unread
+from edgepipe.quant.arithmetic.affine import weight_parameters
 from edgepipe.quant.rewrite.embeddings import by_rows
 
 RECURRENT = ("LSTM", "GRU", "RNN")
 """Operators with two weights, the second of the state."""
 
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
 _SMALLEST = 512
 """Weights of a tensor that are worth four nodes more."""
 
@@ -49,7 +53,8 @@ def part_shared_recurrent(model: onnx.ModelProto) -> None:
 def store_recurrent(model: onnx.ModelProto, exclude: Collection[str]) -> int:
     """Store weights that no int8 kernel takes as int8 with a scale for each row, in place; returns of how many nodes.
 
-    Those of GRU and RNN, and of all layers inside of If, Loop and Scan, which is how some exporters write a recurrence.
+    Those of GRU and RNN, and of all layers inside of If, Loop and Scan, convolutions too: some exporters write a
+    recurrence so, or whole networks, one for each rate of the sound that comes in.
     ONNX Runtime makes floats of them once, when it loads the file, and computes as before.
 
     Args:
@@ -77,7 +82,7 @@ def store_recurrent(model: onnx.ModelProto, exclude: Collection[str]) -> int:
                     for part in ("quantized", "scale", "float", "scaled"):
                         names.append(fresh(f"{name}_{part}", taken))
                         taken.add(names[-1])
-                    integers, scales = by_rows(numpy_helper.to_array(item))
+                    integers, scales = _stored(node, numpy_helper.to_array(item))
                     graph.initializer.append(numpy_helper.from_array(integers, names[0]))
                     graph.initializer.append(numpy_helper.from_array(scales, names[1]))
                     made.append(helper.make_node("Cast", [names[0]], [names[2]], names[2], to=TensorProto.FLOAT))
@@ -93,6 +98,14 @@ def store_recurrent(model: onnx.ModelProto, exclude: Collection[str]) -> int:
     return done
 
 
+def _stored(node: onnx.NodeProto, values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """int8 of the same shape, and float32 to multiply with: of a convolution, one for each first index."""
+    if node.op_type not in _CONVOLUTIONS:
+        return by_rows(values)
+    integers, scales = weight_parameters(values.reshape(len(values), -1), pair_safe=False)
+    return integers.reshape(values.shape), scales.reshape(-1, *[1] * (values.ndim - 1))
+
+
 def _places(node: onnx.NodeProto, outermost: bool) -> tuple[int, ...]:
     """Which inputs of a node are weights that no int8 kernel takes."""
     if node.domain not in ("", "ai.onnx"):
@@ -103,7 +116,7 @@ def _places(node: onnx.NodeProto, outermost: bool) -> tuple[int, ...]:
         return tuple(place for place, item in enumerate(body.input) if place >= 2 and item.name in read)
     if node.op_type in ("GRU", "RNN") or (node.op_type == "LSTM" and not outermost):
         return (1, 2)
-    return (1,) if node.op_type in ("MatMul", "Gemm") and not outermost else ()
+    return (1,) if node.op_type in ("MatMul", "Gemm", *_CONVOLUTIONS) and not outermost else ()
 
 
 def kinds_in(model: onnx.ModelProto) -> list[str]:

@@ -183,3 +183,32 @@ def test_weights_inside_a_loop_are_stored_as_int8(desk: Desk, handed: bool) -> N
     found, share = run(small.onnx, 8, 16)
     assert {layer.int8 for layer in found.layers} == {True, False}
     assert share.layers is None or share.layers < 1
+
+
+def test_convolutions_inside_the_branches_of_an_if_are_stored_as_int8(desk: Desk) -> None:
+    """As of a network for each of two rates of sound, whose weights are constants of its branch."""
+
+    def branch(name: str) -> onnx.GraphProto:
+        stored = [weight(f"{name}_w", 64, 8, 3), weight(f"{name}_v", 10, 64, 14)]
+        constants = [node("Constant", [], [item.name], value=item) for item in stored]
+        nodes = [
+            *constants,
+            node("Conv", ["x", f"{name}_w"], [f"{name}_a"]),
+            node("Relu", [f"{name}_a"], [f"{name}_b"]),
+            node("Conv", [f"{name}_b", f"{name}_v"], [f"{name}_y"]),
+        ]
+        return helper.make_graph(nodes, name, [], [shaped(f"{name}_y", None, 10, 1)])
+
+    nodes = [
+        node("ReduceMean", ["x"], ["mean"], keepdims=0),
+        node("Greater", ["mean", "zero"], ["condition"]),
+        node("If", ["condition"], ["chosen"], "if", then_branch=branch("then"), else_branch=branch("else")),
+        node("Flatten", ["chosen"], ["y"]),
+    ]
+    model = desk.load(nodes, [numpy_helper.from_array(np.float32(0), "zero")])
+    small, job = desk.run(model, QuantizeDynamic())
+    assert job.facts["int8_stored"] == 4
+    assert small.onnx.stat().st_size < 0.4 * model.onnx.stat().st_size
+    assert 0 < desk.error(model, small) < 0.02
+    again = desk.run(model, QuantizeDynamic())[0]
+    assert again.onnx.read_bytes() == small.onnx.read_bytes()
