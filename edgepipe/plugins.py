@@ -76,6 +76,7 @@ NOUNS: Mapping[str, Noun] = {
             "multilabel": "edgepipe.tasks.multilabel:Multilabel",
             "regression": "edgepipe.tasks.regression:Regression",
             "scores": "edgepipe.tasks.scores:Scores",
+            "tokens": "edgepipe.tasks.tokens:Tokens",
             "segmentation": "edgepipe.tasks.segmentation:Segmentation",
         },
     ),
@@ -105,6 +106,7 @@ NOUNS: Mapping[str, Noun] = {
         ModelSource,
         ("kind",),
         {
+            "huggingface": "edgepipe.sources.huggingface.file:HuggingFaceModel",
             "keras": "edgepipe.sources.keras.file:KerasModel",
             "onnx": "edgepipe.sources.onnx_file:OnnxModel",
             "python": "edgepipe.sources.python:PythonModel",

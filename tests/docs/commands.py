@@ -69,7 +69,7 @@ def _parser(name: str, *more: str) -> Arguments:
         found.append(self)
 
     with mock.patch.object(Arguments, "read", read):
-        verb(name)([*more])
+        verb(name)([*more, "--help"])
     return found[0]
 
 
@@ -153,6 +153,8 @@ def python_page() -> str:
         "What is listed here is kept stable as [CHANGELOG and deprecations](../explanation/compatibility.md) say.",
         "",
     ]
+    if hasattr(edgepipe, "__all__"):
+        lines += ["## edgepipe", "", "| name | what it is |", "|:---|:---|", *_names(edgepipe), ""]
     lines += ["## edgepipe.contract", "", "What a pass, task, source, format or place subclasses and is given.", ""]
     lines += ["| name | what it is |", "|:---|:---|", *_names(edgepipe.contract), ""]
     lines += [

@@ -18,7 +18,7 @@ NAME = re.compile(r"\+[\w.-]+\.(added|changed|deprecated|removed|fixed|security)
 
 def test_every_fragment_has_a_name_that_becomes_a_line() -> None:
     wrong = [path.name for path in (ROOT / "changes").iterdir() if not NAME.fullmatch(path.name)]
-    assert wrong == ["README.md"]
+    assert wrong == ["README.md"], "changes/+NAME.TYPE.md is wanted: see changes/README.md"
 
 
 @pytest.mark.skipif(not PROGRAM.is_file(), reason="towncrier is missing: pip install 'edgepipe[docs]'")

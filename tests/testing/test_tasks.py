@@ -17,12 +17,16 @@ from edgepipe.tasks.embedding import Embedding
 from edgepipe.tasks.multilabel import Multilabel
 from edgepipe.tasks.regression import Regression
 from edgepipe.testing import Broken, check_task
+from edgepipe.testing.toys import SIGNATURE
 from tests.tasks.detection.scenes import crowd, detections
 from tests.tasks.written import SYMBOLS, TEXTS, scores_of
 
 _PICTURES = 0.8 * np.random.default_rng(0).random((12, 3, 16, 16), np.float32)
 _SCENES = crowd(2, count=48)
 _WRITTEN = [TEXTS[row % len(TEXTS)] for row in range(48)]
+_TAGS = np.random.default_rng(0).integers(0, 5, (48, 9))
+_TAGGED = (np.eye(5)[_TAGS] + 0.1 * np.random.default_rng(1).random((48, 9, 5))).astype(np.float32)
+_TAGGING = SIGNATURE.model_copy(update={"classes": ("O", "B-X", "I-X", "B-Y", "I-Y")})
 GIVEN: dict[str, dict[str, Any]] = {
     "image": {
         "outputs": {"output": _PICTURES + 0.02 * np.random.default_rng(1).random(_PICTURES.shape, np.float32)},
@@ -41,6 +45,7 @@ GIVEN: dict[str, dict[str, Any]] = {
         "outputs": {"scores": scores_of(_WRITTEN)},
         "labels": np.array(_WRITTEN),
     },
+    "tokens": {"outputs": {"logits": _TAGGED}, "labels": _TAGS, "signature": _TAGGING},
 }
 """What a task is held with that takes no vector of scores."""
 
