@@ -85,9 +85,11 @@ NOUNS: Mapping[str, Noun] = {
         DataSource,
         (),
         {
+            "audio_folder": "edgepipe.data.audio_folder:AudioFolderData",
             "cifar10": "edgepipe.data.cifar10:Cifar10Data",
             "coco": "edgepipe.data.coco:CocoData",
             "digits": "edgepipe.data.digits:DigitsData",
+            "drawn_sound": "edgepipe.data.drawn_sound:DrawnSoundData",
             "drawn_text": "edgepipe.data.drawn_text:DrawnTextData",
             "image_folder": "edgepipe.data.image_folder:ImageFolderData",
             "image_pairs": "edgepipe.data.image_pairs:ImagePairsData",

@@ -7,7 +7,7 @@ from edgepipe.contract.guess import Contents, Guess, Sure
 from edgepipe.contract.passes import Job, Pass, Progress
 from edgepipe.contract.places import Done, Place, PlaceAnswers, Processor
 from edgepipe.contract.settings import PathMark, PathText, Settings
-from edgepipe.contract.signature import Axis, Preprocessing, Signature, Tensor
+from edgepipe.contract.signature import Axis, Preprocessing, Signature, Sound, Tensor
 from edgepipe.contract.sources import ModelSource
 from edgepipe.contract.tasks import Answers, ByClass, Figure, Interval, Measure, Moves, Targets, Task
 
@@ -44,6 +44,7 @@ __all__ = [
     "Progress",
     "Settings",
     "Signature",
+    "Sound",
     "Split",
     "Sure",
     "Targets",

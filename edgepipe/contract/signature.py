@@ -86,6 +86,44 @@ class Text(BaseModel):
     inputs: dict[str, Literal["ids", "mask", "types"]]
 
 
+class Sound(BaseModel):
+    """How a recording becomes the network's input; travels with every artifact to the device.
+
+    A recording is read as float32 samples in [-1, 1], its channels averaged, resampled to `sample_rate` (by a sinc in a
+    Hann window), and cut or padded to `samples`: `edgepipe/data/sound_features.py`, of which every bundle has a copy.
+
+    Attributes:
+        step: samples of each run of a network with a state, with the last `context` samples before them in front; None:
+            an example is one run.
+        features: none: the samples; log_mel: natural logarithms of the power in `n_mels` bands from `fmin` to `fmax`
+            Hz, plus `log_offset`, of frames of `n_fft` samples each `hop`; then (x - mean) / std, in both cases.
+        axes: of log_mel; channel: where an axis of 1 is put.
+        input: name of the network's input, and `constants` of others, which are the same for all examples.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sample_rate: int = Field(gt=0)
+    samples: int = Field(gt=0)
+    step: int | None = Field(None, gt=0)
+    context: int = Field(0, ge=0)
+    features: Literal["none", "log_mel"] = "none"
+    n_fft: int = Field(512, gt=1)
+    hop: int = Field(160, gt=0)
+    n_mels: int = Field(40, gt=0)
+    fmin: float = Field(20.0, ge=0)
+    fmax: float = Field(8000.0, gt=0)
+    mel_scale: Literal["htk", "slaney"] = "htk"
+    log_offset: float = Field(1e-6, gt=0)
+    center: bool = False
+    mean: float = 0.0
+    std: float = Field(1.0, gt=0)
+    axes: Literal["frames_mels", "mels_frames"] = "frames_mels"
+    channel: Literal["none", "first", "last"] = "none"
+    input: str = "input"
+    constants: dict[str, int | float] = Field(default_factory=dict)
+
+
 class Signature(BaseModel):
     """What goes in and comes out.
 
@@ -95,6 +133,7 @@ class Signature(BaseModel):
         outputs: what the model gives for one example; empty where it is not known yet.
         classes: names, may be empty.
         text: how texts become the inputs; None: they are no texts.
+        sound: how recordings become the input; None: they are none.
         task: name of the task that says what the outputs mean.
         state: input to output, for a model whose state goes round; `steps`: runs of one example.
     """
@@ -106,6 +145,7 @@ class Signature(BaseModel):
     classes: tuple[str, ...] = ()
     preprocessing: Preprocessing = Preprocessing()
     text: Text | None = None
+    sound: Sound | None = None
     task: str = "classification"
     state: dict[str, str] = Field(default_factory=dict)
     steps: int | None = Field(None, ge=1)

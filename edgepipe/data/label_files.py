@@ -37,7 +37,7 @@ def read_labels(where: str, content: bytes, folder: str, pictures: Mapping[str, 
     found: dict[str, str] = {}
     for number, name, label in _rows(where, text):
         for each in _names(name):
-            path = _path(f"{where}: line {number}", each, folder, pictures)
+            path = path_of(f"{where}: line {number}", each, folder, pictures)
             if found.setdefault(path, label) != label:
                 raise DataError(f"{where}: line {number}: {printable(each)} has another text before: keep one of them")
     if not found:
@@ -112,12 +112,17 @@ def _names(name: str) -> list[str]:
     return [name]
 
 
-def _path(where: str, name: str, folder: str, pictures: Mapping[str, str]) -> str:
+def path_of(where: str, name: str, folder: str, files: Mapping[str, str]) -> str:
+    """The path in the root that a line of a file names, from the file's own folder or from the root.
+
+    Raises:
+        DataError: it leads out of the root, or there is no such file.
+    """
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts:
         raise DataError(f"{where}: {printable(name[:200])} leads out of the folder: write paths from data.root on")
     plain = "/".join(parts)
     for path in (f"{folder}/{plain}" if folder else plain, plain):
-        if path in pictures:
+        if path in files:
             return path
-    raise DataError(f"{where}: {printable(name[:200])}: no such picture in data.root")
+    raise DataError(f"{where}: {printable(name[:200])}: no such file in data.root")

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from edgepipe.base.files import is_file, is_folder, is_there
 from edgepipe.base.text import printable
@@ -32,6 +33,16 @@ MOST_FOLDERS = 64
 UNIX = 3
 """The system that a member of an archive says it was packed on."""
 _DRIVE = re.compile(r"[A-Za-z]:")
+
+
+Suffixes = tuple[str, ...]
+
+
+class Wanted(NamedTuple):
+    """Suffixes of the files that are listed with their hashes, and of those beside them that are named."""
+
+    suffixes: Suffixes
+    also: Suffixes
 
 
 CLUTTER = ("thumbs.db", "desktop.ini")
@@ -86,9 +97,9 @@ HIDDEN = "hidden"
 """The kind of pictures that a name with a dot in front hides, or a folder of such a name."""
 
 
-def is_picture(name: str) -> bool:
-    """Whether a path looks like a picture: its suffix says so and no part is hidden."""
-    return name.lower().endswith(SUFFIXES) and not is_hidden(name)
+def is_picture(name: str, suffixes: Suffixes = SUFFIXES) -> bool:
+    """Whether a path looks like a picture, or what else is listed: its suffix says so and no part is hidden."""
+    return name.lower().endswith(suffixes) and not is_hidden(name)
 
 
 def is_hidden(name: str) -> bool:
@@ -96,45 +107,47 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
-def _kind(name: str) -> str | None:
+def _kind(name: str, suffixes: Suffixes) -> str | None:
     """What a file that is not listed is counted as; None: a picture, or what a system put there."""
     base = name.rpartition("/")[2]
-    if base.lower() in CLUTTER or base.startswith("._") or "__MACOSX" in name.split("/") or is_picture(name):
+    if base.lower() in CLUTTER or base.startswith("._") or "__MACOSX" in name.split("/") or is_picture(name, suffixes):
         return None
     if is_hidden(name):
-        return HIDDEN if base.lower().endswith(SUFFIXES) else None
+        return HIDDEN if base.lower().endswith(suffixes) else None
     _, dot, suffix = base.rpartition(".")
     return f".{suffix.lower()}" if dot else "without a suffix"
 
 
-def list_root(root: Path, cache: Path, trust_stat: bool, also: tuple[str, ...] = ()) -> Listing:
+def list_root(root: Path, cache: Path, trust_stat: bool, also: Suffixes = (), suffixes: Suffixes = SUFFIXES) -> Listing:
     """List a folder or a .zip; hashes are taken from `cache` while size and mtime stay.
 
     Args:
         also: suffixes of files that are wanted beside the pictures.
+        suffixes: of the pictures, or of what else is listed in their place.
     Raises:
         DataError: there is no such root, or it is damaged or hostile.
     """
+    wanted = Wanted(suffixes, also)
     if is_folder(root, "data.root"):
-        return _list_folder(root, cache_file(cache, "folder", root), trust_stat, also)
+        return _list_folder(root, cache_file(cache, f"folder{suffixes[0]}", root), trust_stat, wanted)
     if not is_there(root):
         raise DataError(f"data.root={root}: no such folder or .zip: give one that holds a folder of pictures per class")
     if not is_file(root) or not zipfile.is_zipfile(root):
         raise DataError(f"data.root={root}: neither a folder nor a readable .zip: unpack it, or download it again")
-    return _list_zip(root, cache_file(cache, "zip", root), trust_stat, also)
+    return _list_zip(root, cache_file(cache, f"zip{suffixes[0]}", root), trust_stat, wanted)
 
 
 @dataclass
 class _Walked:
-    also: tuple[str, ...]
+    wanted: Wanted
     stamps: dict[str, list[int]] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     left: Counter[str] = field(default_factory=Counter)
     others: list[str] = field(default_factory=list)
 
 
-def _list_folder(root: Path, file: Path, trust_stat: bool, also: tuple[str, ...]) -> Listing:
-    walked = _Walked(also)
+def _list_folder(root: Path, file: Path, trust_stat: bool, wanted: Wanted) -> Listing:
+    walked = _Walked(wanted)
     _walk(root, "", 0, walked)
     stamps = walked.stamps
     known = recall(file) if trust_stat else None
@@ -164,7 +177,7 @@ def _walk(root: Path, inside: str, depth: int, found: _Walked) -> None:
                 name = f"{inside}/{entry.name}" if inside else entry.name
                 if entry.is_dir(follow_symlinks=depth < 3):
                     if is_hidden(name):
-                        found.left.update(_hidden_pictures(root / name))
+                        found.left.update(_hidden_pictures(root / name, found.wanted))
                         continue
                     if depth >= MOST_FOLDERS:
                         raise DataError(
@@ -173,12 +186,12 @@ def _walk(root: Path, inside: str, depth: int, found: _Walked) -> None:
                         )
                     found.folders.add(name)
                     _walk(root, name, depth + 1, found)
-                elif is_other(name, found.also) and not entry.is_dir():
+                elif is_other(name, found.wanted.also) and not entry.is_dir():
                     _refuse_strange(f"data.root={root}: {name}", entry.stat(), MOST_BYTES_BESIDE)
                     found.others.append(name)
-                elif kind := _kind(name):
+                elif kind := _kind(name, found.wanted.suffixes):
                     found.left[kind] += 1
-                elif is_picture(name) and not entry.is_dir():
+                elif is_picture(name, found.wanted.suffixes) and not entry.is_dir():
                     status = entry.stat()
                     _refuse_strange(f"data.root={root}: {name}", status)
                     found.stamps[name] = [status.st_size, status.st_mtime_ns]
@@ -186,11 +199,11 @@ def _walk(root: Path, inside: str, depth: int, found: _Walked) -> None:
         raise DataError(f"data.root={root}: {error}: make it readable, or remove it") from error
 
 
-def _hidden_pictures(folder: Path) -> Iterator[str]:
+def _hidden_pictures(folder: Path, wanted: Wanted) -> Iterator[str]:
     if folder.name == "__MACOSX":
         return
     for _, _, names in os.walk(folder):  # what cannot be read is passed over
-        yield from (HIDDEN for name in names if _kind(f".hidden/{name}"))
+        yield from (HIDDEN for name in names if _kind(f".hidden/{name}", wanted.suffixes))
 
 
 def is_other(name: str, also: tuple[str, ...]) -> bool:
@@ -213,11 +226,11 @@ def _read_file(path: Path) -> bytes:
         raise DataError(f"{path}: {error.strerror}: it was there when the run began") from error
 
 
-def _list_zip(root: Path, file: Path, trust_stat: bool, also: tuple[str, ...]) -> Listing:
-    archive = _Archive(root, also)
+def _list_zip(root: Path, file: Path, trust_stat: bool, wanted: Wanted) -> Listing:
+    archive = _Archive(root, wanted)
     found = recall(file) if trust_stat else None
     # What was listed by other rules is listed again.
-    state = {"stamp": stamp(root), "rules": [3, *SUFFIXES, *also]}
+    state = {"stamp": stamp(root), "rules": [3, *wanted.suffixes, *wanted.also]}
     told = {"hashes": dict, "folders": list, "written": dict, "left": dict, "others": list}
     if (
         not isinstance(found, dict)
@@ -250,8 +263,8 @@ def normal_name(member: zipfile.ZipInfo) -> str:
 class _Archive:
     """A .zip that is opened when it is first read: listing 60,000 members takes a quarter of a second."""
 
-    def __init__(self, root: Path, also: tuple[str, ...] = ()) -> None:
-        self.root, self.also = root, also
+    def __init__(self, root: Path, wanted: Wanted) -> None:
+        self.root, (self.suffixes, self.also) = root, wanted
         self.written: dict[str, str] = {}
         """Normal name to the name in the archive, where the two differ."""
         self._file: zipfile.ZipFile | None = None
@@ -285,9 +298,11 @@ class _Archive:
         folders = {folder for name, _ in members for folder in parents(name)}
         files = [(name, member) for name, member in members if not name.endswith("/")]
         self.written = {name: member.filename for name, member in files if name != member.filename}
-        hashes = {name: hashlib.sha256(self.read(name)).hexdigest() for name, _ in files if is_picture(name)}
+        hashes = {name: hashlib.sha256(self.read(name)).hexdigest() for name, _ in files if self._listed(name)}
         others = sorted(name for name, _ in files if is_other(name, self.also))
-        left = Counter(kind for name, _ in files if not is_other(name, self.also) and (kind := _kind(name)))
+        left = Counter(
+            kind for name, _ in files if not is_other(name, self.also) and (kind := _kind(name, self.suffixes))
+        )
         return {
             "hashes": hashes,
             "folders": sorted(folders),
@@ -295,6 +310,9 @@ class _Archive:
             "left": left,
             "others": others,
         }
+
+    def _listed(self, name: str) -> bool:
+        return is_picture(name, self.suffixes)
 
     def _refuse_hostile(self, members: Sequence[tuple[str, zipfile.ZipInfo]]) -> None:
         seen: set[str] = set()
@@ -311,7 +329,7 @@ class _Archive:
             elif name in seen and not name.endswith("/"):
                 problem = "the name occurs twice"
             elif (
-                is_picture(name)
+                self._listed(name)
                 and (member.file_size > MAX_FILE_BYTES or _is_bomb(member.file_size, member.compress_size))
             ) or (is_other(name, self.also) and member.file_size > MOST_BYTES_BESIDE):
                 problem = f"{member.compress_size} bytes unpack to {member.file_size}, as in a decompression bomb"
@@ -321,7 +339,7 @@ class _Archive:
                     "again without it"
                 )
             seen.add(name)
-        total = sum(member.file_size for name, member in members if is_picture(name))  # the rest stays packed
+        total = sum(member.file_size for name, member in members if self._listed(name))  # the rest stays packed
         # Members that overlap each look harmless, but their sum cannot come out of a file of this size.
         if _is_bomb(total, self.root.stat().st_size):
             raise DataError(f"data.root={self.root}: unpacks to {total} bytes, as in a decompression bomb: refused")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import os
@@ -29,6 +28,7 @@ from edgepipe.data.lines import prepared as line_of
 from edgepipe.data.pictures import frame_of
 from edgepipe.data.scaling import normalized
 from edgepipe.verify.places.chromium import chromium
+from tests.bundle.loaded import loaded
 from tests.bundle.webdriver import Browser
 from tests.data.files import HEIGHT, RGB, TURNS, WIDTH, readable, refused, turned
 from tests.measure.graphs import save
@@ -294,15 +294,3 @@ def test_example_py_prepares_lines_as_the_data_does(
     assert np.array_equal(example.read_picture(tmp_path / "line.png"), wanted)
     (name,) = _pictures(tmp_path, wanted[None], signature)
     assert np.array_equal(example.read_picture(tmp_path / name), wanted)  # golden pictures become golden inputs
-
-
-def loaded(folder: Path, signature: Signature, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """example.py as a module, beside a manifest with this signature."""
-    (folder / "bundle.json").write_text(json.dumps({"signature": signature.model_dump(mode="json")}))
-    shutil.copyfile(FILES / "example.py", folder / "example.py")
-    spec = importlib.util.spec_from_file_location("example_of_a_bundle", folder / "example.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    return module

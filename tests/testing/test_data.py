@@ -11,9 +11,11 @@ import pytest
 
 from edgepipe.contract import Batch, Dataset, DataSource, Signature, Split, Tensor
 from edgepipe.data import cifar10
+from edgepipe.data.audio_folder import AudioFolderData
 from edgepipe.data.cifar10 import Cifar10Data
 from edgepipe.data.digits import DigitsData
 from edgepipe.data.drawn_shapes import ShapesData
+from edgepipe.data.drawn_sound import DrawnSoundData
 from edgepipe.data.drawn_text import DrawnTextData
 from edgepipe.data.image_folder import ImageFolderData
 from edgepipe.data.image_pairs import ImagePairsData
@@ -27,6 +29,7 @@ from edgepipe.testing import Broken, check_data
 from edgepipe.testing.toys import ToyData
 from tests.data import boxed
 from tests.data.drawing import tree, write
+from tests.data.test_audio_folder import recordings
 from tests.data.test_boxes import KINDS
 from tests.data.test_cifar10 import RECORDS, write_binary
 from tests.data.test_image_pairs import folder as pairs_folder
@@ -73,6 +76,15 @@ def _python_texts(folder: Path) -> DataSource:
     return PythonTextsData(tokenizer=letters(folder), max_length=900, evaluation_size=2000, calibration_size=9)
 
 
+def _audio_folder(folder: Path) -> DataSource:
+    root = write(folder / "sounds", recordings({"train": 5, "test": 4}))
+    return AudioFolderData(root=root, sample_rate=8000, samples=600, calibration_size=4)
+
+
+def _drawn_sound(seed: int) -> DataSource:
+    return DrawnSoundData(seed=seed, samples=500, evaluation_size=12, train_size=10, calibration_size=4)
+
+
 def _drawn_text(seed: int) -> DataSource:
     sizes = {"evaluation_size": 9, "train_size": 8, "calibration_size": 4}
     return DrawnTextData(seed=seed, height=8, longer="squeeze", workers=0, **sizes)
@@ -117,6 +129,8 @@ BUILT_IN: dict[str, tuple[Callable[[Path], DataSource], Callable[[Path], DataSou
     "python_texts": (_python_texts, None),
     "drawn_shapes": (lambda _: _shapes(0), lambda _: _shapes(1)),
     "text": (_text, lambda folder: _text(folder, 1)),
+    "audio_folder": (_audio_folder, None),
+    "drawn_sound": (lambda _: _drawn_sound(0), lambda _: _drawn_sound(1)),
     "drawn_text": (lambda _: _drawn_text(0), lambda _: _drawn_text(1)),
     "text_lines": (_text_lines, None),
 }

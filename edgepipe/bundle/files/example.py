@@ -3,7 +3,7 @@
 
 pip install onnxruntime numpy pillow
 python3 example.py                        checks the golden outputs and measures the time
-python3 example.py picture.jpg ...        says what is in the pictures; exit 2 where one cannot be read
+python3 example.py picture.jpg ...        says what is in pictures, or sound.wav ...; exit 2 where one cannot be read
 python3 example.py arrays.npz folder ...  answers arrays of the inputs' names, in an .npz or a folder of .npy, likewise
 python3 example.py --text "..." [--text "..."]  answers texts (pip install tokenizers); of pairs --pair "..." after each
 python3 example.py --json [--runs 50] [--threads 1]
@@ -34,15 +34,8 @@ FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "AVIF")
 MAX_PIXELS = 89_478_485
 ORIENTATION = 0x0112  # EXIF's tag
 LINE_STEP, LONGEST_LINE = 32, 128  # of lines of text: pixels, and times as long as high
-TURNS = {
-    2: "FLIP_LEFT_RIGHT",
-    3: "ROTATE_180",
-    4: "FLIP_TOP_BOTTOM",
-    5: "TRANSPOSE",
-    6: "ROTATE_270",
-    7: "TRANSVERSE",
-    8: "ROTATE_90",
-}
+TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
+TURNS = dict(enumerate(TURNS, 2))
 
 
 class Refused(ValueError):
@@ -124,6 +117,18 @@ def as_type(values, kind):
             f"the model takes whole numbers ({kind.name}), and this becomes {values.min():.4g} to {values.max():.4g}"
         )
     return whole.astype(kind)
+
+
+def read_file(path):
+    """Inputs of a picture or a recording, made as for measuring."""
+    if not BUNDLE["signature"].get("sound"):
+        return {"": read_picture(path)}
+    import sound_features  # the file beside this one
+
+    try:
+        return sound_features.inputs_of(Path(path).read_bytes(), BUNDLE["signature"]["sound"])
+    except (sound_features.BadSound, OSError) as error:
+        raise Refused(str(error)) from error
 
 
 def read_picture(path):
@@ -355,7 +360,7 @@ def main():
             path = Path(name)
             arrays = path.suffix == ".npz" or any(path.glob("*.npy"))
             began = time.perf_counter()
-            for row in read_arrays(path) if arrays else [{"": read_picture(name)}]:
+            for row in read_arrays(path) if arrays else [read_file(name)]:
                 outputs = answer(session, row)
                 took = 1000 * (time.perf_counter() - began)
                 print(f"{printable(name)}: {told(outputs)}, {took:.1f} ms{'' if arrays else ' with decoding'}")

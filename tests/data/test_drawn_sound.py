@@ -1,0 +1,39 @@
+"""Made sounds: of their kind, no two alike, and the same again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from edgepipe.contract import Split
+from edgepipe.data.drawn_sound import KINDS, DrawnSoundData, drawn
+
+SMALL = {"evaluation_size": 20, "train_size": 30, "calibration_size": 5, "samples": 2000, "sample_rate": 8000}
+
+
+def test_kinds_are_the_labels_and_no_two_sounds_are_alike(tmp_path: Path) -> None:
+    data = DrawnSoundData(**SMALL).open(tmp_path)
+    assert data.signature.classes == KINDS
+    assert np.bincount(data.labels(Split.EVALUATION)).tolist() == [2] * 10  # type: ignore[arg-type]
+    (batch,) = data.batches(Split.TRAIN, 99)
+    assert len({row.tobytes() for row in batch.only}) == 30
+    assert np.abs(batch.only).max() <= 1
+
+
+def test_a_rising_sound_rises_and_a_falling_one_falls() -> None:
+    for row, sign in ((1, 1), (2, -1)):
+        sound = drawn("signals", 0, row, 8000, 8000, 0.0)
+        heard = np.flatnonzero(np.abs(sound) > 0.05 * np.abs(sound).max())
+        parts = np.array_split(sound[heard[0] : heard[-1]], 4)
+        first, last = (np.abs(np.fft.rfft(part)).argmax() / len(part) for part in (parts[0], parts[-1]))
+        assert (last - first) * sign > 0
+
+
+def test_notes_have_no_labels_and_steps_have_none_either(tmp_path: Path) -> None:
+    data = DrawnSoundData(kind="notes", **SMALL).open(tmp_path)
+    assert data.labels(Split.EVALUATION) is None and data.signature.task == "agreement"
+    with pytest.raises(ValidationError, match="no labels of steps"):
+        DrawnSoundData(step=500, state={"h": "hn"}, **SMALL)
