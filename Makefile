@@ -36,8 +36,11 @@ verify-tools:
 		fresh=yes; echo "installing $${need##*:}"; apt-get install -y $${need##*:} || exit 1; \
 	done
 
+# One thread a worker: two of them with two threads each on two cores wait for each other three times as long as they
+# compute. In the order of the folders, so that the files of few long tests do not come last, one worker alone with each.
 test: lint types layers
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --durations 30
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+		--durations 30
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -38,7 +38,7 @@ passes:
   recover: {pass: finetune, epochs: 4, lr: 0.02}
   quantize: {pass: quantize_static}
   export: {pass: export}
-measure: {latency_seconds: 0.2}
+measure: {latency_seconds: 0.05, audit_runs: 2, probe_runs: 1}
 """
 
 NETWORK = """

@@ -203,10 +203,10 @@ def test_killed_it_ends_at_the_same_file(bench: Workbench, model: Artifact) -> N
         pass
 
     def kill(share: float, _text: str) -> None:
-        if share > 0.6:
+        if share > 0.7:
             raise Killed
 
-    what = QuantizeAware(epochs=3, ema=0.9)
+    what = QuantizeAware(epochs=2, ema=0.9)
     whole, _ = bench.do(what, model)
     job = bench.job(progress=kill)
     with pytest.raises(Killed):
