@@ -205,10 +205,11 @@ def needed(kind: type[Any]) -> tuple[str, ...]:
     return tuple(kind.needs) if issubclass(kind, Format) else tuple(getattr(kind, "libraries", ()))
 
 
-def extra_of(names: tuple[str, ...], extras: Mapping[str, tuple[str, ...]]) -> str:
-    """The extra of edgepipe that brings the first of these that one brings; "": none does, so all are always there."""
-    wanted = {_plain(name) for name in names}
-    return next((extra for extra, brought in extras.items() if wanted & set(map(_plain, brought))), "")
+def extra_of(name: str, libraries: tuple[str, ...], extras: Mapping[str, tuple[str, ...]]) -> str:
+    """The extra of edgepipe that brings what a name needs, the one of its own name first; "": all is always there."""
+    wanted = set(map(_plain, libraries))
+    bringing = [extra for extra, brought in extras.items() if extra == name or wanted & set(map(_plain, brought))]
+    return name if name in bringing else next(iter(bringing), "")
 
 
 def _plain(name: str) -> str:

@@ -76,8 +76,10 @@ def test_list_says_every_word_that_the_page_says(what: str, capsys: pytest.Captu
 
 def test_what_installs_a_library_is_the_extra_that_brings_it() -> None:
     extras = {"sound": ("soundfile",), "keras": ("tensorflow-cpu", "TF2onnx")}
-    assert extra_of(("onnx", "tf2onnx"), extras) == "keras"
-    assert extra_of(("onnx",), extras) == ""
+    assert extra_of("tensorflow", ("onnx", "tf2onnx"), extras) == "keras"
+    assert extra_of("tensorflow", ("tf2onnx",), {**extras, "tensorflow": ("tf2onnx",)}) == "tensorflow"
+    assert extra_of("sound", (), extras) == "sound"
+    assert extra_of("tensorflow", ("onnx",), extras) == ""
 
 
 @pytest.mark.parametrize(

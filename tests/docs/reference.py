@@ -35,7 +35,7 @@ def noun_pages() -> Iterator[tuple[Path, str]]:
         lines = [f"# {title}", "", f"{about} {word}", "", "| name | what it is |", "|:---|:---|"]
         for name in sorted(NOUNS[group].built_in):
             kind = class_of(group, name)
-            extra = extra_of(needed(kind), extras)
+            extra = extra_of(name, needed(kind), extras)
             it = described(name, kind)
             yield REFERENCE / what / f"{name}.md", markdown(it, f"pip install 'edgepipe[{extra}]'" if extra else "")
             lines.append(f"| [`{name}`]({name}.md) | {it.summary} |")

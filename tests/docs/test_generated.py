@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import yaml
+
 from tests.docs.commands import python_page
 from tests.docs.generated import pages, stale
 from tests.docs.lists import ROOT, head_of
@@ -26,6 +28,12 @@ def test_no_generated_page_differs_from_its_source() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_bytes()) <= 8192
+
+
+def test_the_recipe_of_the_readme_is_the_one_that_ships() -> None:
+    (shown,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    ships = yaml.safe_load((ROOT / "recipes" / "resnet18_int8.yaml").read_text(encoding="utf-8"))
+    assert yaml.safe_load(shown) == {key: value for key, value in ships.items() if key != "description"}
 
 
 def test_links_of_documents_beside_the_site_lead_to_files() -> None:
