@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgepipe.base.scratch import scratch
 from edgepipe.contract import Batch, Dataset, Split, Tensor
 from edgepipe.contract.artifact import ONNX_FILE
 from edgepipe.errors import PassError
-from edgepipe.onnx.fixed_axes import fix_axes
-from edgepipe.onnx.session import Session
-from edgepipe.onnx.session_options import asking
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _AT_ONCE = 64
 
@@ -29,6 +27,9 @@ class From(NamedTuple):
 
 def declared(file: Path, data: Dataset) -> tuple[Tensor, ...]:
     """What a graph says of one example of each input that the data gives: axes with names are free."""
+    from edgepipe.onnx.session import Session
+    from edgepipe.onnx.session_options import asking
+
     session = Session(file, asking())
     given = session.named(next(data.batches(Split.EVALUATION, 1, [0])).inputs)
     counting = session.places(given).axes
@@ -54,6 +55,8 @@ def fixed(file: Path, data: Dataset, lengths: Mapping[str, int], label: str) -> 
     Raises:
         PassError: an axis has no such name, or no evaluation example is of these lengths.
     """
+    from edgepipe.onnx.fixed_axes import fix_axes  # with numpy, which a list of passes does not wait for
+
     if not lengths:
         yield From(file, data)
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import ClassVar
 
 import pytest
@@ -55,3 +57,14 @@ def test_a_slip_is_told_with_what_was_meant(capsys: pytest.CaptureFixture[str]) 
     assert "Did you mean 'formats'" in capsys.readouterr().err
     assert main(["list", "tasks", "regresion"]) == 2
     assert "Did you mean 'regression'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["passes", "data"])
+def test_a_list_of_settings_imports_no_library_of_numbers(what: str) -> None:
+    code = (
+        f"import sys; from edgepipe.__main__ import main; main(['list', '{what}'])\n"
+        "heavy = ('numpy', 'torch', 'onnx', 'onnxruntime', 'transformers', 'PIL')\n"
+        "sys.exit(str([m for m in heavy if m in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "[]"
