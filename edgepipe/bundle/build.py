@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgepipe.bundle.manifest import GOLDEN_FILE, INPUT, OUTPUT, TOLERANCE, Bundle, Feed, named, seal_bundle
-from edgepipe.contract import Dataset, Preprocessing, Signature, Split
+from edgepipe.contract import Dataset, Preprocessing, Signature, Split, Task
 from edgepipe.contract.artifact import ONNX_FILE
 from edgepipe.data.scaling import is_picture, shown
 from edgepipe.errors import MeasureError
@@ -20,6 +21,7 @@ from edgepipe.onnx.answers import NamedAnswers
 from edgepipe.onnx.batch_axis import count_of, cut
 from edgepipe.onnx.sequences import opened
 from edgepipe.onnx.session_options import measuring
+from edgepipe.plugins import find
 from edgepipe.targets.host import versions
 from edgepipe.verify.inputs import Plan, plan_of, whole_rows
 from edgepipe.verify.int8_graph import float_operators
@@ -31,7 +33,14 @@ PAGE = ("index.html", "app.mjs", "pixels.mjs", "serve.py")
 
 
 def build(
-    folder: Path, name: str, signature: Signature, data: Dataset, *, browser: bool, libraries: Iterable[str] = ()
+    folder: Path,
+    name: str,
+    signature: Signature,
+    data: Dataset,
+    *,
+    browser: bool,
+    libraries: Iterable[str] = (),
+    task: Task | None = None,
 ) -> Bundle:
     """Add golden inputs and outputs, the example, and for classifiers of pictures the page; write bundle.json.
 
@@ -39,7 +48,9 @@ def build(
         folder: holds `model.onnx` already.
         browser: put the browser's runtime (14 MB) beside the page, where it is installed.
         libraries: distributions that the model came through; their versions are noted too.
+        task: says what outputs mean; None: the one of the data, as it is by default.
     """
+    task = find("tasks", signature.task)() if task is None else task
     model = folder / ONNX_FILE
     count = min(GOLDEN, data.count(Split.EVALUATION))
     batch = next(data.batches(Split.EVALUATION, count, range(count)))
@@ -72,10 +83,31 @@ def build(
         bit_identical=not float_operators(model),
         tolerance=TOLERANCE,
         probabilities=signature.task == "classification" and _probabilities(next(iter(found.values()))),
+        program=_program(folder, task, found, data.signature),
         pictures=tuple(pictures),
         versions=versions(sorted({"edgepipe", "onnx", "onnxruntime", "numpy", "pillow", *libraries})),
     )
     return seal_bundle(folder, bundle)
+
+
+def _program(
+    folder: Path, task: Task, outputs: Mapping[str, NDArray[Any]], signature: Signature
+) -> dict[str, Any] | None:
+    """Copy the task's program beside example.py."""
+    if not task.program:
+        return None
+    package = task.program.rpartition(".")[2]
+    (folder / package).mkdir()
+    for file in program_files(task.program):
+        shutil.copyfile(file, folder / package / file.name)
+    return {"package": package, "settings": task.for_program(outputs, signature)}
+
+
+def program_files(package: str) -> list[Path]:
+    """The files of a package that goes with bundles."""
+    spec = importlib.util.find_spec(package)
+    assert spec is not None and spec.origin is not None
+    return sorted(Path(spec.origin).parent.glob("*.py"))
 
 
 def _probabilities(outputs: NDArray[Any]) -> bool:

@@ -53,6 +53,9 @@ class Bundle(BaseModel):
     probabilities: bool = Field(
         False, description="measured on the golden outputs: they are shares of the classes already, no logits"
     )
+    program: dict[str, JsonValue] | None = Field(
+        None, description="`package`, a folder of the bundle whose `say` puts outputs into words, and its `settings`"
+    )
     pictures: tuple[str, ...] = Field((), description="pictures of golden inputs, in their order")
     versions: dict[str, str] = {}
     files: dict[str, FileEntry] = {}

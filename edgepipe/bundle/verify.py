@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.base.files import is_file, is_folder
-from edgepipe.bundle.build import FILES, PAGE, answers
+from edgepipe.bundle.build import FILES, PAGE, answers, program_files
 from edgepipe.bundle.manifest import BUNDLE_FILE, GOLDEN_FILE, INPUT, OUTPUT, TOLERANCE, Bundle, golden_of, read_bundle
 from edgepipe.contract.artifact import RUNS, file_sha256
 from edgepipe.data.arrays import LABELS
 from edgepipe.data.npz_file import read_npz
-from edgepipe.errors import DataError, InputError
+from edgepipe.errors import DataError, InputError, RecipeError
 from edgepipe.onnx.alike import alike
 from edgepipe.onnx.batch_axis import count_of
+from edgepipe.plugins import find
 from edgepipe.sources.first_run import tried_file
 from edgepipe.verify.int8_graph import float_operators
 
@@ -34,7 +35,7 @@ def problems(folder: Path) -> tuple[Bundle, list[str]]:
     wrong += [
         f"{name}: a program that edgepipe puts into no bundle: Python would import it beside example.py"
         for name in bundle.files
-        if name.lower().endswith(RUNS) and name not in _PROGRAMS
+        if name.lower().endswith(RUNS) and name not in _own(bundle)
     ]
     if wrong:
         return bundle, wrong
@@ -98,9 +99,18 @@ _PROGRAMS = ("example.py", *PAGE)
 
 def edited(folder: Path, bundle: Bundle) -> list[str]:
     """Its programs that are not those of this edgepipe: of another version, or changed by whoever sealed it."""
-    return [
-        name for name in _PROGRAMS if name in bundle.files and file_sha256(folder / name) != file_sha256(FILES / name)
-    ]
+    ours = _own(bundle)
+    return [name for name in ours if name in bundle.files and file_sha256(folder / name) != file_sha256(ours[name])]
+
+
+def _own(bundle: Bundle) -> dict[str, Path]:
+    """The programs that edgepipe puts into such a bundle, by their names there."""
+    found = {name: FILES / name for name in _PROGRAMS}
+    with suppress(RecipeError):  # a task that nobody here knows
+        package = find("tasks", bundle.signature.task).program
+        if package and bundle.program is not None:
+            found |= {f"{package.rpartition('.')[2]}/{file.name}": file for file in program_files(package)}
+    return found
 
 
 def _leads_out(path: Path, folder: Path) -> bool:

@@ -118,6 +118,8 @@ class Task(Settings):
         labelled: whether the data's labels say what is right; otherwise the baseline's answers always do.
         covers: whether the measures say all there is to say of the first output, as of scores; else records tell how
             each of its parts changed, too.
+        program: dotted name of a package of numpy alone that goes with every bundle, where outputs say little by
+            themselves; its `say(outputs, settings, names, at)` puts one example's outputs into words.
         least_range: share of the widest part's range from which a part of an output is looked at: a score lies beside
             boxes of 1280 pixels, while of a vector only what gives it its direction counts.
     """
@@ -128,6 +130,7 @@ class Task(Settings):
     labelled: ClassVar[bool] = True
     covers: ClassVar[bool] = False
     least_range: ClassVar[float] = 5e-4
+    program: ClassVar[str] = ""
 
     def with_model(self, said: Mapping[str, str]) -> Task:
         """This task, with what the model's own file says of its answers where the settings leave it open.
@@ -265,6 +268,15 @@ class Task(Settings):
         """
         del answers, baseline, targets, signature
         return []
+
+    def for_program(self, outputs: Mapping[str, NDArray[Any]], signature: Signature) -> dict[str, Any]:
+        """The settings, as JSON has them, with which `program` reads outputs like these; only where there is one.
+
+        Args:
+            outputs: as for `answers`.
+        """
+        del outputs, signature
+        return {}
 
     def loss(self, outputs: Any, targets: Any) -> Any:
         """What training minimizes, a scalar torch tensor; only where `trains`.

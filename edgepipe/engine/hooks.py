@@ -65,7 +65,9 @@ class Bundle(Hook):
 
         places = (*recipe.verify, *filter(None, [recipe.target.verify]))
         browser = any(find("places", name).page for name in places)
-        build(final, recipe.name, artifact.signature, data, browser=browser, libraries=recipe.model.settings.libraries)
+        libraries = recipe.model.settings.libraries
+        task = None if recipe.task is None else recipe.task.settings
+        build(final, recipe.name, artifact.signature, data, browser=browser, libraries=libraries, task=task)
 
 
 class Page(Hook):

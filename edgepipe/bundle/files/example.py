@@ -36,6 +36,8 @@ ORIENTATION = 0x0112  # EXIF's tag
 LINE_STEP, LONGEST_LINE = 32, 128  # of lines of text: pixels, and times as long as high
 TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 TURNS = dict(enumerate(TURNS, 2))
+RESAMPLE = {"nearest": 0, "bilinear": 2, "bicubic": 3}  # as Pillow numbers them
+AT = {}  # of the picture that was read last: its size, and its place in the input
 
 
 class Refused(ValueError):
@@ -199,13 +201,10 @@ def placement(width, height, how):
 def placed(picture, how):
     height, width = how["image_size"]
     new_width, new_height, left, top = placement(*picture.size, how)
+    AT["last"] = {"size": picture.size, "place": (new_width, new_height, left, top)}
     if new_width * new_height > MAX_PIXELS:
         raise Refused(f"resized these are {new_width}x{new_height} pixels, more than {MAX_PIXELS}: cut the picture")
-    if picture.size != (new_width, new_height):
-        from PIL import Image
-
-        picture = picture.resize((new_width, new_height), getattr(Image.Resampling, how["interpolation"].upper()))
-    pixels = np.asarray(picture, np.uint8)
+    pixels = np.asarray(picture.resize((new_width, new_height), RESAMPLE[how["interpolation"]]), np.uint8)
     if how.get("fit") in ("line", "line_free"):
         return pixels
     if left < 0 or top < 0:
@@ -298,10 +297,12 @@ def golden_of(golden, prefix):
 
 
 def told(outputs):
-    """Outputs in words: the class of a classifier, else each by its name."""
-    first = np.asarray(next(iter(outputs.values())))
+    """Outputs in words: the class of a classifier, boxes, else each by its name."""
+    if program := BUNDLE.get("program"):
+        say = __import__(program["package"]).say  # a folder beside this file; it needs numpy alone
+        return printable(say(outputs, program["settings"], BUNDLE["signature"]["classes"], AT.pop("last", None)))
     if len(outputs) == 1:
-        return in_words(first.astype(np.float64))
+        return in_words(np.asarray(next(iter(outputs.values())), np.float64))
     return "; ".join(f"{printable(name)} {list(value.shape)}: {values(value)}" for name, value in outputs.items())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
@@ -45,6 +46,7 @@ class Detection(Task):
     )
 
     trains: ClassVar[bool] = True
+    program: ClassVar[str] = "edgepipe.tasks.detection.heads"
 
     head: Head = Field("auto", description="layout of the outputs; auto: found by their names and shapes")
     outputs: tuple[str, ...] | None = Field(None, description="names of those that the head reads; null: all")
@@ -137,6 +139,13 @@ class Detection(Task):
         except Unfit as error:
             raise MeasureError(f"{what}: task.head={self.head}: {error}") from error
         return {"boxes": chosen(found, self._choice())}
+
+    def for_program(self, outputs: Mapping[str, NDArray[Any]], signature: Signature) -> dict[str, Any]:
+        """The head by its name, and all that chooses boxes; of those it shows alone."""
+        head, given = self._head(self._given(outputs, "the model"), signature)
+        how = {**self._about(signature)._asdict(), **self._choice()._asdict(), "score": self.shown}
+        found: dict[str, Any] = json.loads(json.dumps({"head": head, "outputs": list(given), **how}))
+        return found
 
     def loss(self, outputs: Any, targets: Any) -> Any:
         """That of YOLOX, of a raw head of one place a cell, as model=small model.name=detector has it."""

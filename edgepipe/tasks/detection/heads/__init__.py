@@ -5,7 +5,7 @@ Every bundle of a detector takes this folder along: what the device decodes is w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,14 +126,36 @@ def _numbers(classes: NDArray[np.int64], how: Choice) -> NDArray[np.int64]:
     return np.where(classes >= 0, numbers[np.maximum(classes, 0)], -1)
 
 
-def words(rows: Floats, names: list[str]) -> list[str]:
-    """`class score x1,y1,x2,y2` of each row, (k, 6), that is a box."""
+def say(
+    outputs: Outputs, settings: Mapping[str, Any], names: Sequence[str], at: Mapping[str, Sequence[int]] | None
+) -> str:
+    """`class score x1,y1,x2,y2` of each box of one example, best first.
+
+    Args:
+        outputs: by name, without the axis that counts examples.
+        settings: the head and all fields of `About` and `Choice` by name; `outputs`: the names that the head reads.
+        names: of the classes.
+        at: `size`, (width, height) of the picture as it was, and `place`, (width, height, left, top) of it in the
+            input: boxes are given in pixels of the picture; None: in those of the input.
+    """
+    about = About(**{key: _tuples(settings[key]) for key in About._fields})
+    how = Choice(**{key: _tuples(settings[key]) for key in Choice._fields})
+    given = {name: np.asarray(outputs[name])[None] for name in settings["outputs"]}
+    rows = chosen(read(settings["head"], given, about), how)[0]
+    rows = rows[rows[:, 4] >= 0]
+    if at is not None:
+        (width, height), (wide, high, left, top) = at["size"], at["place"]
+        rows[:, :4] = (rows[:, :4] - [left, top] * 2) * ([width / wide, height / high] * 2)
+        rows[:, :4] = rows[:, :4].clip(0, [width, height] * 2)
     said = []
     for x1, y1, x2, y2, number, score in rows.tolist():
-        if number >= 0:
-            name = names[int(number)] if int(number) < len(names) else str(int(number))
-            said.append(f"{name} {score:.2f} {x1:.0f},{y1:.0f},{x2:.0f},{y2:.0f}")
-    return said
+        name = names[int(number)] if int(number) < len(names) else str(int(number))
+        said.append(f"{name} {score:.2f} {x1:.0f},{y1:.0f},{x2:.0f},{y2:.0f}")
+    return "; ".join(said) or "no box"
 
 
-__all__ = ["HEADS", "About", "Choice", "Unfit", "chosen", "read", "recognized", "words"]
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
+
+
+__all__ = ["HEADS", "About", "Choice", "Unfit", "chosen", "read", "recognized", "say"]
