@@ -36,7 +36,8 @@ def learned_rounding(
     diagonal = np.einsum("gii->gi", moments)
     mean = np.maximum(diagonal.mean(axis=1), 1e-12)
     # An input that is always zero decides nothing; damping keeps its weight at the nearest step.
-    damped = moments + (_DAMPING * mean)[:, None, None] * np.eye(moments.shape[1], dtype=np.float32)
+    damped = moments.copy()
+    np.einsum("gii->gi", damped)[...] += (_DAMPING * mean)[:, None]
     order = np.argsort(diagonal, axis=1, kind="stable")  # decided from the last: the strongest inputs first
     permuted = np.take_along_axis(np.take_along_axis(damped, order[:, :, None], 1), order[:, None, :], 2)
     lower = _cholesky(permuted.astype(np.float64))
@@ -67,8 +68,12 @@ def _cholesky(moments: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of matrices that float32 sums may have left a little short of positive definite: an input that never moves."""
     strongest = np.abs(moments).max(axis=(1, 2), keepdims=True) + 1e-30
     for more in (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2):
+        raised = moments
+        if more:
+            raised = moments.copy()
+            np.einsum("gii->gi", raised)[...] += more * strongest[:, :, 0]
         try:
-            return np.asarray(np.linalg.cholesky(moments + more * strongest * np.eye(moments.shape[1])))
+            return np.asarray(np.linalg.cholesky(raised))
         except np.linalg.LinAlgError:
             continue
     # Nothing but roundoff: each weight is for itself, which is rounding to the nearest.

@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepipe.quant.arithmetic.affine import (
+    _two_largest,
     activation_parameters,
     dequantize,
     least_scales,
@@ -93,3 +94,12 @@ def test_a_channel_of_zeros_keeps_its_bias() -> None:
     assert not integers.any()
     assert np.rint(bias / scales) * scales == pytest.approx(bias, rel=1e-6)
     assert scales[1] == 1.0
+
+
+@pytest.mark.parametrize("length", [1, 2, 9, 64, 300])
+def test_the_two_largest_of_each_row_are_those_of_a_sorted_one(length: int) -> None:
+    rows = np.random.default_rng(0).integers(-3, 4, (200, length)).astype(np.float32)  # with ties, and none above 0
+    first, second = _two_largest(rows)
+    wanted = np.maximum(np.sort(rows, axis=1), 0)
+    assert np.array_equal(first, wanted[:, -1])
+    assert np.array_equal(second, wanted[:, -2] if length > 1 else 0 * first)
