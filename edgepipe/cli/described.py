@@ -6,7 +6,7 @@ import html
 import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -69,7 +69,7 @@ def described(name: str, kind: type[Any]) -> Described:
         f"{kind.reads} -> {kind.writes}" if issubclass(kind, Pass) else "",
         tuple(_facts(kind)),
         tuple(_measures(kind)) if issubclass(kind, Task) else (),
-        tuple(_settings(kind)),
+        tuple(settings_of(kind)),
     )
 
 
@@ -91,12 +91,16 @@ def markdown(it: Described, needs: str = "") -> str:
         lines += [f"| `{name}` | {_cell(what)} | {better} | `{change}` |" for name, what, better, change in it.measures]
         lines += [""]
     if it.settings:
-        lines += ["## Settings", "", "| setting | type | default | what it does |", "|:---|:---|:---|:---|"]
-        for item in it.settings:
-            default = "**required**" if item.default == REQUIRED else code(item.default)
-            lines += [f"| `{item.name}` | {code(item.type)} | {default} | {_cell(item.description)} |"]
-        lines += [""]
+        lines += ["## Settings", "", *settings_table(it.settings), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def settings_table(settings: Iterable[Setting]) -> Iterator[str]:
+    """Settings as a Markdown table."""
+    yield from ("| setting | type | default | what it does |", "|:---|:---|:---|:---|")
+    for item in settings:
+        default = "**required**" if item.default == REQUIRED else code(item.default)
+        yield f"| `{item.name}` | {code(item.type)} | {default} | {_cell(item.description)} |"
 
 
 def code(text: str) -> str:
@@ -138,7 +142,8 @@ def _measures(kind: type[Task]) -> Iterator[tuple[str, str, str, str]]:
         yield measure.name, measure.description, measure.better, measure.change_name
 
 
-def _settings(kind: type[BaseModel], before: str = "") -> Iterator[Setting]:
+def settings_of(kind: type[BaseModel], before: str = "") -> Iterator[Setting]:
+    """Fields as people write them; those of a part stand behind it."""
     for name, field in kind.model_fields.items():
         if name == "trust_code":
             continue
@@ -146,7 +151,7 @@ def _settings(kind: type[BaseModel], before: str = "") -> Iterator[Setting]:
         default = REQUIRED if field.is_required() else _default(field)
         yield Setting(before + name, type_name(field.annotation) + _limits(field), default, field.description or "")
         if inner is not None and not before:
-            yield from _settings(inner, f"{name}.")
+            yield from settings_of(inner, f"{name}.")
 
 
 def _default(field: FieldInfo) -> str:

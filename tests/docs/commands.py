@@ -230,6 +230,7 @@ Written from the source: what stands here is what this version does, and a test 
 | page | what it holds |
 |:---|:---|
 | [Command line](commands.md) | every verb and its options |
+| [Recipe](recipe.md) | every key of a recipe, goals among them |
 | [Passes](passes/index.md) | steps of a recipe, with settings, defaults and papers |
 | [Tasks](tasks/index.md) | what outputs mean; measures and goals |
 | [Data sources](data/index.md), [model sources](models/index.md) | what comes in |

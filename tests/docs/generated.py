@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.results_pages import result_pages
 from tests.docs import commands, contracts, rooms
 from tests.docs.lists import DOCS, index_pages, readme
-from tests.docs.reference import REFERENCE, noun_pages, recipes_page, targets_page
+from tests.docs.reference import REFERENCE, noun_pages, recipe_page, recipes_page, targets_page
 
 WHOLE = (DOCS / "results", DOCS / "reference")
 """Folders in which nothing is written by hand, but for `.nav.yml`."""
@@ -25,6 +25,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "metrics.md": commands.metrics_page(),
         REFERENCE / "errors.md": commands.errors_page(),
         REFERENCE / "python-api.md": commands.python_page(),
+        REFERENCE / "recipe.md": recipe_page(),
         REFERENCE / "recipes.md": recipes_page(),
         REFERENCE / "targets.md": targets_page(),
         **index_pages(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 import yaml
 
-from edgepipe.cli.described import described, extra_of, markdown, needed
+from edgepipe.cli.described import code, described, extra_of, markdown, needed, settings_of, settings_table
 from edgepipe.cli.list import GROUPS
 from edgepipe.contract.target import Target
+from edgepipe.measure.settings import MeasureSettings
 from edgepipe.plugins import NOUNS
+from edgepipe.recipe.goals import Goal
+from edgepipe.recipe.schema import Recipe, StoreSettings, Tracking
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -73,6 +77,66 @@ def recipes_page() -> str:
         text = path.read_text(encoding="utf-8").strip()
         lines += [f"## {path.stem}", "", f"{_sentence(yaml.safe_load(text).get('description', ''))}", ""]
         lines += ["```yaml", text, "```", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+WRITTEN = {
+    "task": "a name, or a map of `name` and the task's settings",
+    "model": "a map of `source` and its settings",
+    "data": "a map of `source` and its settings",
+    "target": "a profile, named in `defaults`",
+    "passes": "an ordered map: a label to `pass` and its settings",
+    "lowering": "settings of [lower](passes/lower.md)",
+    "goal": "a map, see below",
+    "measure": "a map, see below",
+    "store": "a map, see below",
+    "tracking": "a map, see below; on the command line only",
+    "verify": "a list of names",
+    "tolerances": "a map: a metric to a share (`10%`) or a number in its unit",
+}
+"""Keys whose values are no plain settings, in words."""
+LINKS = {"task": "tasks/index.md", "model": "models/index.md", "data": "data/index.md", "passes": "passes/index.md"}
+LINKS |= {"target": "targets.md", "verify": "places/index.md"}
+
+
+def recipe_page() -> str:
+    """Every key of a recipe."""
+    lines = [
+        "# Recipe",
+        "",
+        "A recipe is a YAML file whose first line is `# @package _global_`. Its `defaults` name a model, data and a target",
+        "by files of `recipes/model`, `recipes/data` and `recipes/target`; what stands behind them goes over what they say,",
+        "and the command line over both. [Recipes that ship](recipes.md) are examples; `edgepipe recipe=NAME --cfg job`",
+        "prints one as it is composed.",
+        "",
+        "| key | what it holds | default | what it does |",
+        "|:---|:---|:---|:---|",
+    ]
+    for item in settings_of(Recipe):
+        name = item.name
+        if "." in name or name in ("name", "trust_code"):
+            continue
+        key = f"[`{name}`]({LINKS[name]})" if name in LINKS else f"`{name}`"
+        default = "**required**" if item.default == "required" else "" if name in WRITTEN else code(item.default)
+        lines.append(f"| {key} | {WRITTEN.get(name) or code(item.type)} | {default} | {_cell(item.description)} |")
+    lines += [
+        "",
+        "`trust_code=true` stands on the command line only. `hydra.run.dir` names the folder of a run, `hydra.sweep.dir`",
+        "that of a sweep; a recipe's file may set them below the folder where you work.",
+        "",
+    ]
+    for name, kind, about in (
+        (
+            "goal",
+            Goal,
+            "Costs; every [task](tasks/index.md) adds its measures and their changes, `quality_drop`, `alike`.",
+        ),
+        ("measure", MeasureSettings, ""),
+        ("store", StoreSettings, ""),
+        ("tracking", Tracking, ""),
+    ):
+        said = " ".join(part for part in (inspect.cleandoc(kind.__doc__ or "").partition("\n")[0], about) if part)
+        lines += [f"## {name}", "", said, "", *settings_table(settings_of(kind)), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

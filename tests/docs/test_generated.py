@@ -45,6 +45,18 @@ def test_links_of_documents_beside_the_site_lead_to_files() -> None:
                 assert not anchor or anchor in anchors(ROOT / path), f"{name}: {link}"
 
 
+def test_anchors_that_pages_link_to_are_headings() -> None:
+    wrong, checked = [], 0
+    for page in (ROOT / "docs").rglob("*.md"):
+        for path, anchor in re.findall(r"\]\(([\w./-]*)#([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            target = (page.parent / path).resolve() if path else page
+            checked += 1
+            if anchor not in anchors(target):
+                wrong.append(f"{page.relative_to(ROOT)}: {path}#{anchor}")
+    assert not wrong
+    assert checked > 30
+
+
 def anchors(page: Path) -> set[str]:
     """Ids of the headings of a page."""
     heads = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
