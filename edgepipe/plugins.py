@@ -115,6 +115,7 @@ NOUNS: Mapping[str, Noun] = {
             "small": "edgepipe.sources.small:SmallModel",
             "sklearn": "edgepipe.sources.sklearn.file:SklearnModel",
             "tensorflow": "edgepipe.sources.tensorflow.file:TensorFlowModel",
+            "timm": "edgepipe.sources.timm:TimmModel",
             "torchvision": "edgepipe.sources.torchvision:TorchvisionModel",
         },
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edgepipe.base.suggest import did_you_mean
@@ -35,15 +36,20 @@ def misfit(name: str, input_shape: tuple[int, ...]) -> str | None:
 
     Found without memory or arithmetic: the network is laid out and asked on PyTorch's meta device.
     """
+    if unknown_name(name) is not None or len(input_shape) != 3:
+        return None
+    return refusal(name, input_shape, lambda: build_network(name, 10))
+
+
+def refusal(name: str, input_shape: tuple[int, ...], build: Callable[[], nn.Module]) -> str | None:
+    """That what is built does not take pictures of this shape, and which it takes; None: it does, or nobody knows."""
     import torch
 
     from edgepipe.torch.interface import seeded
 
-    if unknown_name(name) is not None or len(input_shape) != 3:
-        return None
     try:
         with seeded(0), torch.device("meta"):
-            network = build_network(name, 10).eval()
+            network = build().eval()
     except NotImplementedError:  # RegNets compute their widths with tensors; loading asks them again
         return None
 

@@ -18,8 +18,8 @@ from edgepipe.contract.settings import PathText
 from edgepipe.errors import ModelError
 from edgepipe.sources import first_run
 from edgepipe.sources.huggingface.folder import Folder, read_folder
-from edgepipe.sources.huggingface.pictures import differences
 from edgepipe.sources.onnx_file import OnnxModel
+from edgepipe.sources.processor import differences
 
 _CONVERTER = "edgepipe.sources.huggingface.to_onnx"
 _ENVIRONMENT = {

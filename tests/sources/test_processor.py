@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edgepipe.contract import Preprocessing
-from edgepipe.sources.huggingface.pictures import differences
+from edgepipe.sources.processor import differences
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DATA = Preprocessing(image_size=(224, 224), channels=3, interpolation="bilinear", mean=MEAN, std=STD)
