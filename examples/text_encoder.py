@@ -1,4 +1,5 @@
-"""Make a small text encoder and its data for `recipe=text_encoder_int8`: ONNX, and token numbers as .npz.
+"""Make a small text encoder: ONNX and .npz for `recipe=text_encoder_int8`, and for `recipe=sentence_encoder_int8` a
+folder of transformers, OUT/encoder (config.json, model.safetensors, tokenizer.json).
 
     python examples/text_encoder.py --out text                  # trained here, on the standard library's docstrings
     python examples/text_encoder.py --out text --weights DIR    # a BERT-like encoder: DIR/model.safetensors, vocab.txt
@@ -131,6 +132,35 @@ def published(folder: Path) -> Encoder:
     return encoder.eval()
 
 
+def save_folder(encoder: Encoder, ranked: list[str], folder: Path) -> None:
+    """The encoder as transformers and tokenizers read one; the width of its layers is in its weights."""
+    from safetensors.torch import save_file
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = {"[PAD]": 0, "[UNK]": 1, **{word: index + 2 for index, word in enumerate(ranked)}}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[a-z]+|\d+|[^\w\s]"), "removed", invert=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        "vocab_size": VOCABULARY,
+        "hidden_size": 192,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "intermediate_size": 768,
+        "max_position_embeddings": LENGTH,
+        "type_vocab_size": 2,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-12,
+        "pad_token_id": 0,
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    save_file(encoder.state_dict(), folder / "model.safetensors", {"format": "pt"})
+
+
 def main() -> None:
     """Write encoder.onnx, calibration.npz and evaluation.npz."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -161,6 +191,8 @@ def main() -> None:
     encoder = published(args.weights) if args.weights else train(tensors[:, 0], tensors[:, 1], args.steps)
     with torch.no_grad():
         one, two = (encoder(torch.from_numpy(held[:, side])) for side in (0, 1))
+    if not args.weights:
+        save_folder(encoder, ranked, args.out / "encoder")
     hits = (one @ two.T).argmax(1) == torch.arange(len(held))
     print(f"{len(pairs):,} pairs; the next sentence is found among {len(held)}: {hits.float().mean():.3f}")
     evaluation = np.unique(held.reshape(-1, LENGTH), axis=0)
