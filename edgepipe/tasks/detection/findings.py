@@ -27,7 +27,7 @@ def near_zero(
         return None
     said = f"mAP50 is {found:.1%}: the model finds nearly nothing of what is labelled"
     if not first:
-        return f"{said}, and the baseline does: this step lost the model" if found < _LITTLE else None
+        return f"{said}, and the baseline does: this step lost the model"
     about = signature.preprocessing
     how = f"data.fit={about.fit}, data.order={about.order}, data.scale={about.scale:.4g}, data.mean={list(about.mean)}"
     alone = _half(_one_class(boxes), _one_class(truth))

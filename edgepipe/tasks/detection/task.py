@@ -293,7 +293,10 @@ class Detection(Task):
         """Of a model that finds nearly nothing of what is labelled, with what to check."""
         if targets is None:
             return []
-        found = near_zero(answers["boxes"], targets["truth"], self.shown, signature, baseline is None)
+        truth = targets["truth"]
+        if baseline is not None and near_zero(baseline["boxes"], truth, self.shown, signature, True) is not None:
+            return []  # which was said of the baseline
+        found = near_zero(answers["boxes"], truth, self.shown, signature, baseline is None)
         return [] if found is None else [found]
 
 

@@ -98,6 +98,7 @@ def test_what_was_found_and_is_no_more_is_shown() -> None:
     assert TASK.say({"boxes": lost}, 1, SIGNATURE) == "no box"
     assert TASK.say({"truth": truth}, 0, SIGNATURE) == "1 ant, 1 cow"
     assert TASK.notes({"boxes": BOXES}, None, {"truth": truth}, SIGNATURE) == []
+    assert TASK.notes({"boxes": lost * 0 - 1}, {"boxes": lost * 0 - 1}, {"truth": truth}, SIGNATURE) == []
     assert "lost the model" in TASK.notes({"boxes": lost * 0 - 1}, {"boxes": BOXES}, {"truth": truth}, SIGNATURE)[0]
 
 
