@@ -181,12 +181,16 @@ def _limits(field: FieldInfo) -> str:
         if get_origin(member) is Annotated:
             metadata += [each for item in get_args(member)[1:] for each in getattr(item, "metadata", [item])]
     found = [
-        f"{word} {getattr(item, name):g}"
+        f"{word} {_figure(getattr(item, name))}"
         for item in metadata
         for name, word in _BOUNDS.items()
         if isinstance(getattr(item, name, None), (int, float))
     ]
     return f" ({', '.join(dict.fromkeys(found))})" if found else ""
+
+
+def _figure(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 def type_name(annotation: Any) -> str:

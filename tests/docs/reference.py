@@ -104,10 +104,10 @@ def recipe_page() -> str:
     lines = [
         "# Recipe",
         "",
-        "A recipe is a YAML file whose first line is `# @package _global_`. Its `defaults` name a model, data and a target",
-        "by files of `recipes/model`, `recipes/data` and `recipes/target`; what stands behind them goes over what they say,",
-        "and the command line over both. [Recipes that ship](recipes.md) are examples; `edgepipe recipe=NAME --cfg job`",
-        "prints one as it is composed.",
+        "A recipe is a YAML file whose first line is `# @package _global_`. Its `defaults` name a model, data and a",
+        "target by files of `recipes/model`, `recipes/data` and `recipes/target`; what stands behind them goes over",
+        "what they say, and the command line over both. [Recipes that ship](recipes.md) are examples;",
+        "`edgepipe recipe=NAME --cfg job` prints one as it is composed.",
         "",
         "| key | what it holds | default | what it does |",
         "|:---|:---|:---|:---|",
@@ -121,15 +121,15 @@ def recipe_page() -> str:
         lines.append(f"| {key} | {WRITTEN.get(name) or code(item.type)} | {default} | {_cell(item.description)} |")
     lines += [
         "",
-        "`trust_code=true` stands on the command line only. `hydra.run.dir` names the folder of a run, `hydra.sweep.dir`",
-        "that of a sweep; a recipe's file may set them below the folder where you work.",
+        "`trust_code=true` stands on the command line only. `hydra.run.dir` names the folder of a run,",
+        "`hydra.sweep.dir` that of a sweep; a recipe's file may set them below the folder where you work.",
         "",
     ]
     for name, kind, about in (
         (
             "goal",
             Goal,
-            "Costs; every [task](tasks/index.md) adds its measures and their changes, `quality_drop`, `alike`.",
+            "Every [task](tasks/index.md) adds its measures, their changes, `quality_drop` and `alike`.",
         ),
         ("measure", MeasureSettings, ""),
         ("store", StoreSettings, ""),
