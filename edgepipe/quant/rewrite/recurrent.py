@@ -13,7 +13,6 @@ from onnx import TensorProto, helper, numpy_helper
 from edgepipe.onnx.names import fresh, tensor_names
 from edgepipe.onnx.subgraphs import all_graphs, subgraphs
 from edgepipe.onnx.wiring import Wiring, drop_unread
-from edgepipe.quant.arithmetic.affine import weight_parameters
 from edgepipe.quant.rewrite.embeddings import by_rows
 
 RECURRENT = ("LSTM", "GRU", "RNN")
@@ -102,7 +101,7 @@ def _stored(node: onnx.NodeProto, values: NDArray[np.float32]) -> tuple[NDArray[
     """int8 of the same shape, and float32 to multiply with: of a convolution, one for each first index."""
     if node.op_type not in _CONVOLUTIONS:
         return by_rows(values)
-    integers, scales = weight_parameters(values.reshape(len(values), -1), pair_safe=False)
+    integers, scales = by_rows(values.reshape(len(values), -1))
     return integers.reshape(values.shape), scales.reshape(-1, *[1] * (values.ndim - 1))
 
 
