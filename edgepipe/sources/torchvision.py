@@ -15,23 +15,36 @@ from edgepipe.contract.guess import Guess, Sure
 from edgepipe.contract.settings import PathText
 from edgepipe.errors import ModelError
 from edgepipe.sources.settings import file_digest, is_path
-from edgepipe.torch.torchvision_networks import build_network, known_names, misfit, unknown_name
+from edgepipe.torch.torchvision_networks import (
+    build_network,
+    known_names,
+    misfit,
+    segmenters,
+    unknown_name,
+    unknown_source,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
 
+_AUXILIARY = "aux_classifier."
+"""Weights of a head that segmentation networks were trained with and are not evaluated with."""
+
+
 class TorchvisionModel(ModelSource):
-    """A classification network of torchvision, random, with published weights or from a checkpoint."""
+    """A classification or segmentation network of torchvision, random, with published weights or from a checkpoint."""
 
     kind: ClassVar[Kind] = Kind.TORCH
     libraries: ClassVar[tuple[str, ...]] = ("torch", "torchvision", "safetensors")
 
-    name: str = Field(description="a classification network of torchvision, as in resnet18")
+    name: str = Field(description="a network of torchvision for classes or masks, as in resnet18")
     weights: PathText | None = Field(
         None, description="null: random; a weights name of torchvision (downloads); a .pth or .safetensors checkpoint"
     )
-    num_classes: int | None = Field(None, ge=1, description="classes; null: as many as the data names, else 1000")
+    num_classes: int | None = Field(
+        None, ge=1, description="classes; null: as many as the data names, else 1000, of masks 21"
+    )
 
     @classmethod
     def guess(cls, given: str) -> Guess | None:
@@ -41,13 +54,13 @@ class TorchvisionModel(ModelSource):
 
     @classmethod
     def names(cls) -> Sequence[str]:
-        return known_names()
+        return [*known_names(), *segmenters()]
 
     def digests(self) -> dict[str, JsonValue]:
         return {"weights": file_digest(self.weights, "model.weights")}
 
     def problems(self) -> list[tuple[str, str]]:
-        wrong = unknown_name(self.name)
+        wrong = unknown_source(self.name)
         return [] if wrong is None else [("name", wrong)]
 
     def misfits(self, input_shape: tuple[int, ...]) -> list[tuple[str, str]]:
@@ -62,12 +75,14 @@ class TorchvisionModel(ModelSource):
         from edgepipe.torch import artifact as torch_artifact
         from edgepipe.torch.interface import seeded
 
-        classes = self.num_classes or len(signature.classes) or 1000
+        classes = self.num_classes or len(signature.classes) or (21 if self.name in segmenters() else 1000)
         with seeded(seed):
             network = build_network(self.name, classes)
         if self.weights is not None:
             if is_path(self.weights):
-                torch_artifact.load_checkpoint(network, Path(self.weights), "Check model.name and model.num_classes")
+                torch_artifact.load_checkpoint(
+                    network, Path(self.weights), "Check model.name and model.num_classes", trained_with=_AUXILIARY
+                )
             else:
                 _load_published(network, self.name, self.weights)
         base = {"source": "torchvision", "name": self.name, "num_classes": classes, "seed": seed}

@@ -254,11 +254,12 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     return {str(key): value for key, value in content.items()}
 
 
-def load_checkpoint(network: nn.Module, path: Path, remedy: str) -> None:
+def load_checkpoint(network: nn.Module, path: Path, remedy: str, *, trained_with: str = "") -> None:
     """Load a checkpoint strictly, naming what does not fit.
 
     Args:
         remedy: which settings say what network it is, in a sentence.
+        trained_with: how names of weights begin that a network may leave behind where it does not have them.
 
     Raises:
         ModelError: keys or shapes differ, or a weight is not finite.
@@ -268,6 +269,8 @@ def load_checkpoint(network: nn.Module, path: Path, remedy: str) -> None:
     for prefix in ("module.", "model.", "_orig_mod."):
         if weights and all(key.startswith(prefix) for key in weights):
             weights = {key.removeprefix(prefix): value for key, value in weights.items()}
+    if trained_with:
+        weights = {key: value for key, value in weights.items() if key in own or not key.startswith(trained_with)}
     counters = {key for key in own if key.endswith("num_batches_tracked")}  # older checkpoints lack them
     missing = sorted(set(own) - set(weights) - counters)
     extra = sorted(set(weights) - set(own))

@@ -1,4 +1,4 @@
-"""The classification networks of torchvision, by name: whether there is one, what it takes, and it itself."""
+"""Networks of torchvision, by name: whether there is one, what it takes, and it itself."""
 
 from __future__ import annotations
 
@@ -25,6 +25,22 @@ def known_names() -> list[str]:
     return found
 
 
+def segmenters() -> list[str]:
+    """The segmentation networks of torchvision: they answer maps of classes, as large as the picture."""
+    from torchvision import models
+
+    found: list[str] = models.list_models(module=models.segmentation)
+    return found
+
+
+def unknown_source(name: str) -> str | None:
+    """That torchvision has neither a classification nor a segmentation network of this name; None: it has one."""
+    known = [*known_names(), *segmenters()]
+    if name in known:
+        return None
+    return f"torchvision has no classification or segmentation network '{name}'.{did_you_mean(name, known)}"
+
+
 def unknown_name(name: str) -> str | None:
     """That torchvision has no classification network of this name, in a sentence; None: it has."""
     known = known_names()
@@ -47,6 +63,11 @@ def refusal(name: str, input_shape: tuple[int, ...], build: Callable[[], nn.Modu
 
     from edgepipe.torch.interface import seeded
 
+<<<<<<< HEAD
+=======
+    if unknown_source(name) is not None or len(input_shape) != 3:
+        return None
+>>>>>>> aa89468 (model=torchvision takes segmentation networks: LRASPP, DeepLab, FCN)
     try:
         with seeded(0), torch.device("meta"):
             network = build().eval()
@@ -81,15 +102,17 @@ def build_network(name: str, num_classes: int) -> nn.Module:
     """A random network; auxiliary classifiers (used in training only) are left out.
 
     Raises:
-        ModelError: torchvision has no classification network of this name.
+        ModelError: torchvision has no classification or segmentation network of this name.
     """
     from torchvision import models
 
-    wrong = unknown_name(name)
+    wrong = unknown_source(name)
     if wrong is not None:
         raise ModelError(f"model.name: {wrong}")
     extra: dict[str, object] = {}
     if name in ("googlenet", "inception_v3"):
         extra = {"aux_logits": False, "init_weights": True}
+    elif name in segmenters():
+        extra = {"weights_backbone": None}  # else a backbone's weights would be fetched
     network: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **extra)
     return network
