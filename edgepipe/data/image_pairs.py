@@ -15,11 +15,11 @@ class ImagePairsData(PictureSettings):
     """Your own pictures in pairs, `ROOT/{train,test}/{input,target}/NAME`; or any folder of pictures, and `downscale`.
 
     Labels are the targets, scaled to [0, 1], `times_larger` times as large as the inputs. With `downscale` each target
-    becomes its input by Pillow's bicubic filter. Without a root: tiles of the two photographs that scikit-learn brings,
-    one to train on and one to evaluate on; no download.
+    becomes its input by Pillow's bicubic filter. Without a root: tiles of a photograph that scikit-learn brings,
+    its left to train on and its right to evaluate on; no download.
     """
 
-    root: Path | None = Field(None, description="folder or .zip; null: two photographs that scikit-learn brings")
+    root: Path | None = Field(None, description="folder or .zip; null: a photograph that scikit-learn brings")
     train: str | None = Field(None, description="folder of the training split; null: `train` or its like")
     evaluation: str | tuple[str, ...] | None = Field(
         None, description="folders of the evaluation split; null: the first of `test`, `eval`, `val` and their like"
@@ -62,7 +62,7 @@ class ImagePairsData(PictureSettings):
         if self.downscale is not None and self.times_larger != 1:
             raise ValueError("times_larger is of inputs that are files; with downscale it is that: leave it out")
         if self.downscale is None and self.root is None:
-            raise ValueError("the photographs have no inputs: set downscale, as in 2, or root")
+            raise ValueError("the photograph has no inputs: set downscale, as in 2, or root")
         if self.downscale is not None and (self.inputs is not None or self.targets is not None):
             raise ValueError("inputs and targets name folders of pairs, and downscale makes its own: leave them out")
         return self

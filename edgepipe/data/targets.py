@@ -18,6 +18,7 @@ from edgepipe.data.geometry import Frame
 from edgepipe.data.paired import Found, Pairs
 from edgepipe.errors import DataError
 
+_PHOTOGRAPH = "china.jpg"
 _KEPT = 8
 """Decoded photographs that are kept while their tiles are read."""
 
@@ -118,28 +119,28 @@ def _decoded(name: str, raw: Raw) -> NDArray[np.uint8]:
 
 
 def bundled() -> Found:
-    """The two photographs of scikit-learn: a temple to train on, a flower to evaluate on.
+    """A photograph of a temple that scikit-learn brings: the left three fifths to train on, the rest to evaluate on.
 
     Raises:
-        DataError: scikit-learn is not installed.
+        DataError: scikit-learn is not installed, or brings no photograph.
     """
     import importlib.util
 
     spec = importlib.util.find_spec("sklearn")
     if spec is None or spec.origin is None:
         raise DataError(
-            "data=image_pairs without a root takes photographs of scikit-learn: install it, or set data.root"
+            "data=image_pairs without a root takes a photograph of scikit-learn: install it, or set data.root"
         )
-    folder = Path(spec.origin).parent / "datasets" / "images"
-
-    def pool(name: str) -> Pairs:
-        content = (folder / name).read_bytes()
-        digest = [hashlib.sha256(content).hexdigest()]
-        return Pairs([name], [name], digest, digest, lambda _row: content, lambda _row: content)
-
+    file = Path(spec.origin).parent / "datasets" / "images" / _PHOTOGRAPH
     try:
-        return Found(pool("china.jpg"), pool("flower.jpg"))
+        pixels = _decoded(_PHOTOGRAPH, file.read_bytes())
     except OSError as error:
-        raise DataError(
-            f"data=image_pairs: this scikit-learn brings no photographs ({error}): set data.root"
-        ) from error
+        raise DataError(f"data=image_pairs: this scikit-learn brings no photograph ({error}): set data.root") from error
+    middle = 3 * pixels.shape[1] // 5
+
+    def pool(side: str, part: NDArray[np.uint8]) -> Pairs:
+        kept = np.ascontiguousarray(part)
+        names, digest = [f"{_PHOTOGRAPH} ({side})"], [hashlib.sha256(kept.tobytes()).hexdigest()]
+        return Pairs(names, names, digest, digest, lambda _row: kept, lambda _row: kept)
+
+    return Found(pool("left", pixels[:, :middle]), pool("right", pixels[:, middle:]))

@@ -52,7 +52,7 @@ def misfit(name: str, input_shape: tuple[int, ...]) -> str | None:
 
     Found without memory or arithmetic: the network is laid out and asked on PyTorch's meta device.
     """
-    if unknown_name(name) is not None or len(input_shape) != 3:
+    if unknown_source(name) is not None or len(input_shape) != 3:
         return None
     return refusal(name, input_shape, lambda: build_network(name, 10))
 
@@ -63,11 +63,6 @@ def refusal(name: str, input_shape: tuple[int, ...], build: Callable[[], nn.Modu
 
     from edgepipe.torch.interface import seeded
 
-<<<<<<< HEAD
-=======
-    if unknown_source(name) is not None or len(input_shape) != 3:
-        return None
->>>>>>> aa89468 (model=torchvision takes segmentation networks: LRASPP, DeepLab, FCN)
     try:
         with seeded(0), torch.device("meta"):
             network = build().eval()
