@@ -46,7 +46,7 @@ def _verb(name: str, *more: str) -> list[str]:
         if isinstance(action, argparse._HelpAction):
             continue
         default = "" if action.default in (None, False, []) or not action.option_strings else f"`{action.default}`"
-        if action.required:
+        if action.required and action.nargs != "*":
             default = "**required**"
         lines.append(f"| {code(_written(action))} | {_cell(action.help or '')} | {default} |")
     return lines

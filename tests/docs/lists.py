@@ -11,7 +11,10 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 SECTIONS = {
     "tutorials": ("Tutorials", "Lessons to follow from top to bottom; each ends with something that works."),
-    "how-to": ("How-to guides", "One task a page. Every command on these pages is run by a test."),
+    "how-to": (
+        "How-to guides",
+        "One task a page. Every command on these pages is run by a test, or says why it is not.",
+    ),
     "explanation": ("Explanation", "How edgepipe works, and why its figures can be believed."),
     "decisions": ("Decisions", "What was decided, why, and what it costs."),
 }
@@ -27,6 +30,33 @@ ORDER = {
     ],
 }
 """Pages that stand first, in this order; all others follow by name."""
+GROUPS = {
+    "how-to": {
+        "To begin": ["begin-with-what-you-have", "choose-a-recipe"],
+        "Make it smaller and faster": [
+            "quantize-without-training",
+            "find-sensitive-layers",
+            "prune-without-training",
+            "train-and-compress",
+            "sweep-and-search",
+            "within-a-budget",
+        ],
+        "Deploy and keep": [
+            "export-formats",
+            "verify-elsewhere",
+            "run-on-a-device",
+            "gate-in-ci",
+            "track-runs",
+            "several-machines",
+            "the-store",
+            "record-a-result",
+        ],
+        "Kinds of models and data": [],
+    }
+}
+"""Headings of an index with their pages; the last takes all that no other names."""
+_MOST = 150
+"""Letters of a sentence in a list."""
 TABLE = re.compile(r"(<!-- table: summary -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -41,17 +71,31 @@ def _index(name: str, title: str, about: str) -> str:
         (path for path in (DOCS / name).glob("*.md") if path.name != "index.md"),
         key=lambda path: (first.index(path.stem) if path.stem in first else len(first), path.stem),
     )
-    lines = [f"- [{head}]({path.name}): {told}" for path in pages for head, told in [head_of(path)]]
-    return "\n".join([f"# {title}", "", about, "", *lines]) + "\n"
+    groups = GROUPS.get(name, {"": []})
+    named = [stem for stems in groups.values() for stem in stems]
+    lines = [f"# {title}", "", about, ""]
+    for heading, stems in groups.items():
+        if heading:
+            lines += [f"## {heading}", ""]
+        chosen = [path for path in pages if (path.stem in stems if stems else path.stem not in named)]
+        for path in sorted(chosen, key=lambda path: stems.index(path.stem)) if stems else chosen:
+            head, told = head_of(path)
+            lines.append(f"- [{head}]({path.name}): {told}")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def head_of(path: Path) -> tuple[str, str]:
     """(heading, first sentence) of a page."""
     head, _, rest = path.read_text(encoding="utf-8").removeprefix("# ").partition("\n")
-    paragraph = " ".join(rest.strip().split("\n\n")[0].split())
+    told = (part for part in rest.strip().split("\n\n") if not part.startswith(("#", "|", "<!--", "```", "!")))
+    paragraph = " ".join(next(told).split())
     paragraph = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", paragraph).removeprefix("**Decision.** ")
     sentence = re.split(r"(?<=[.:?]) (?=[A-Z`])", paragraph)[0]
-    return head.strip(), sentence.rstrip(":") + ("." if sentence.endswith(":") else "")
+    if len(sentence) > _MOST:
+        cut = max(sentence.rfind(mark, 0, _MOST) for mark in (": ", "; ", ", ", " ("))
+        sentence = sentence[:cut] if cut > 0 else sentence
+    return head.strip(), sentence.rstrip(".:") + "."
 
 
 def readme() -> dict[Path, str]:
