@@ -13,23 +13,24 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgepipe.bundle.manifest import GOLDEN_FILE, INPUT, OUTPUT, TOLERANCE, Bundle, Feed, named, seal_bundle
+from edgepipe.bundle.page import FILES, put_page
 from edgepipe.contract import Dataset, Preprocessing, Signature, Split, Task
 from edgepipe.contract.artifact import ONNX_FILE
 from edgepipe.data.scaling import is_picture, shown
 from edgepipe.errors import MeasureError
 from edgepipe.onnx.answers import NamedAnswers
 from edgepipe.onnx.batch_axis import count_of, cut
+from edgepipe.onnx.files import metadata_of
 from edgepipe.onnx.sequences import opened
 from edgepipe.onnx.session_options import measuring
 from edgepipe.plugins import find
 from edgepipe.targets.host import versions
+from edgepipe.tasks.values import are_shares
 from edgepipe.verify.inputs import Plan, plan_of, whole_rows
 from edgepipe.verify.int8_graph import float_operators
 from edgepipe.verify.places.browser import BrowserWasm, runtime_files
 
 GOLDEN = 8
-FILES = Path(__file__).with_name("files")
-PAGE = ("index.html", "app.mjs", "pixels.mjs", "serve.py")
 
 
 def build(
@@ -42,7 +43,7 @@ def build(
     libraries: Iterable[str] = (),
     task: Task | None = None,
 ) -> Bundle:
-    """Add golden inputs and outputs, the example, and for classifiers of pictures the page; write bundle.json.
+    """Add golden inputs and outputs, the example, and for models of one picture the page; write bundle.json.
 
     Args:
         folder: holds `model.onnx` already.
@@ -70,9 +71,9 @@ def build(
     shutil.copyfile(FILES / "example.py", folder / "example.py")
     for file, content in getattr(data, "files", {}).items():  # a tokenizer, say
         (folder / Path(file).name).write_bytes(content)
-    if pictures and signature.task == "classification":
-        for file in PAGE:
-            shutil.copyfile(FILES / file, folder / file)
+    page = None
+    if pictures:
+        page = put_page(folder, task.with_model(metadata_of(model)), found, data.signature)
         if browser:
             add_runtime(folder)
     bundle = Bundle(
@@ -82,8 +83,9 @@ def build(
         feed=_feed(plan_of(session, whole_rows(session, rows))),
         bit_identical=not float_operators(model),
         tolerance=TOLERANCE,
-        probabilities=signature.task == "classification" and _probabilities(next(iter(found.values()))),
+        probabilities=signature.task == "classification" and are_shares(next(iter(found.values()))),
         program=_program(folder, task, found, data.signature),
+        page=page,
         pictures=tuple(pictures),
         versions=versions(sorted({"edgepipe", "onnx", "onnxruntime", "numpy", "pillow", *libraries})),
     )
@@ -108,14 +110,6 @@ def program_files(package: str) -> list[Path]:
     spec = importlib.util.find_spec(package)
     assert spec is not None and spec.origin is not None
     return sorted(Path(spec.origin).parent.glob("*.py"))
-
-
-def _probabilities(outputs: NDArray[Any]) -> bool:
-    """Whether outputs, (n, classes), end in a softmax already: a second one would flatten them."""
-    if outputs.ndim != 2 or outputs.shape[1] < 2:
-        return False
-    within = (outputs >= 0) & (outputs <= 1)
-    return bool(within.all() and (np.abs(outputs.sum(axis=1) - 1) <= 1e-3).all())
 
 
 def add_runtime(folder: Path) -> str | None:

@@ -22,8 +22,8 @@ from edgepipe.base import children
 from edgepipe.base.files import write_text
 from edgepipe.base.scratch import scratch
 from edgepipe.base.text import printable
-from edgepipe.bundle.build import FILES
 from edgepipe.bundle.manifest import BUNDLE_FILE, Bundle
+from edgepipe.bundle.page import FILES
 from edgepipe.contract.artifact import RUNS
 from edgepipe.errors import RecipeError, VerifyError
 from edgepipe.records.metrics import DeviceRun, read_metrics

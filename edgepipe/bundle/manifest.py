@@ -56,6 +56,9 @@ class Bundle(BaseModel):
     program: dict[str, JsonValue] | None = Field(
         None, description="`package`, a folder of the bundle whose `say` puts outputs into words, and its `settings`"
     )
+    page: dict[str, JsonValue] | None = Field(
+        None, description="`module`, of the page, whose `answered` says what to draw, and its `settings`; null: numbers"
+    )
     pictures: tuple[str, ...] = Field((), description="pictures of golden inputs, in their order")
     versions: dict[str, str] = {}
     files: dict[str, FileEntry] = {}

@@ -6,8 +6,9 @@ import runpy
 import sys
 from pathlib import Path
 
-from edgepipe.bundle.build import FILES, add_runtime
+from edgepipe.bundle.build import add_runtime
 from edgepipe.bundle.manifest import Bundle, seal_more
+from edgepipe.bundle.page import FILES
 from edgepipe.errors import EdgepipeError, RecipeError
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.base.files import is_file, is_folder
-from edgepipe.bundle.build import FILES, PAGE, answers, program_files
+from edgepipe.bundle.build import answers, program_files
 from edgepipe.bundle.manifest import BUNDLE_FILE, GOLDEN_FILE, INPUT, OUTPUT, TOLERANCE, Bundle, golden_of, read_bundle
+from edgepipe.bundle.page import FILES, FIXED, UNDER, module_files
 from edgepipe.contract.artifact import RUNS, file_sha256
 from edgepipe.data.arrays import LABELS
 from edgepipe.data.npz_file import read_npz
@@ -94,7 +95,7 @@ def damage(folder: Path) -> tuple[Bundle, list[str]]:
     return bundle, wrong
 
 
-_PROGRAMS = ("example.py", *PAGE)
+_PROGRAMS = ("example.py", *FIXED)
 
 
 def edited(folder: Path, bundle: Bundle) -> list[str]:
@@ -107,7 +108,10 @@ def _own(bundle: Bundle) -> dict[str, Path]:
     """The programs that edgepipe puts into such a bundle, by their names there."""
     found = {name: FILES / name for name in _PROGRAMS}
     with suppress(RecipeError):  # a task that nobody here knows
-        package = find("tasks", bundle.signature.task).program
+        task = find("tasks", bundle.signature.task)
+        package = task.program
+        if task.page and bundle.page is not None:
+            found |= {f"{UNDER}/{file.name}": file for file in module_files(task.page)}
         if package and bundle.program is not None:
             found |= {f"{package.rpartition('.')[2]}/{file.name}": file for file in program_files(package)}
     return found

@@ -120,6 +120,9 @@ class Task(Settings):
             each of its parts changed, too.
         program: dotted name of a package of numpy alone that goes with every bundle, where outputs say little by
             themselves; its `say(outputs, settings, names, at)` puts one example's outputs into words.
+        page: the ES module that reads outputs in a browser, as `package/folder/file.mjs`; its `answered(outputs,
+            settings, about)` says what the bundle's page shows of one example: see `edgepipe/bundle/files/show.mjs`.
+            The modules beside it that it imports go along; "": the page shows outputs as numbers.
         least_range: share of the widest part's range from which a part of an output is looked at: a score lies beside
             boxes of 1280 pixels, while of a vector only what gives it its direction counts.
     """
@@ -131,6 +134,7 @@ class Task(Settings):
     covers: ClassVar[bool] = False
     least_range: ClassVar[float] = 5e-4
     program: ClassVar[str] = ""
+    page: ClassVar[str] = ""
 
     def with_model(self, said: Mapping[str, str]) -> Task:
         """This task, with what the model's own file says of its answers where the settings leave it open.
@@ -271,6 +275,15 @@ class Task(Settings):
 
     def for_program(self, outputs: Mapping[str, NDArray[Any]], signature: Signature) -> dict[str, Any]:
         """The settings, as JSON has them, with which `program` reads outputs like these; only where there is one.
+
+        Args:
+            outputs: as for `answers`.
+        """
+        del outputs, signature
+        return {}
+
+    def for_page(self, outputs: Mapping[str, NDArray[Any]], signature: Signature) -> dict[str, Any]:
+        """The settings, as JSON has them, with which `page` reads outputs like these; only where there is one.
 
         Args:
             outputs: as for `answers`.

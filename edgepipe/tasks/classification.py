@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgepipe.contract import Answers, Figure, Measure, Signature, Targets, Task, Tensor
 from edgepipe.errors import DataError, MeasureError, ModelError
 from edgepipe.tasks.intervals import newcombe, wilson
+from edgepipe.tasks.values import are_shares
 
 _FEW = 10
 """Examples that may well be of one class."""
@@ -44,6 +45,7 @@ class Classification(Task):
     trains: ClassVar[bool] = True
     one_class: ClassVar[bool] = True
     covers: ClassVar[bool] = True
+    page: ClassVar[str] = "edgepipe.tasks/pages/classification.mjs"
 
     def misfit(self, outputs: Sequence[Tensor]) -> str | None:
         first = outputs[0]
@@ -102,6 +104,10 @@ class Classification(Task):
                 f"the evaluation data has a label {largest}, but {what} scores {output.shape[1]} classes, 0 to "
                 f"{output.shape[1] - 1}. Labels count from 0: correct them, or choose a model with as many classes"
             )
+
+    def for_page(self, outputs: Mapping[str, NDArray[Any]], signature: Signature) -> dict[str, Any]:
+        """`probabilities`: whether the outputs are shares of the classes already."""
+        return {"probabilities": are_shares(np.asarray(next(iter(outputs.values()))))}
 
     def possible(self, answers: Answers, count: int) -> bool:
         return (

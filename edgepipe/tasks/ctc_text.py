@@ -59,6 +59,7 @@ class CtcText(Task):
     )
     trains: ClassVar[bool] = True
     covers: ClassVar[bool] = True
+    page: ClassVar[str] = "edgepipe.tasks/pages/ctc_text.mjs"
 
     alphabet: PathText | tuple[str, ...] | None = Field(
         None,
@@ -123,10 +124,19 @@ class CtcText(Task):
             )
         if np.isnan(scores).any() or np.isposinf(scores).any():
             raise MeasureError(f"{what}: NaN or infinite scores on the evaluation examples: the step lost the model")
-        if not alphabets.fits(symbols, scores.shape[2]) and alphabets.fits(symbols, scores.shape[1]):
+        if _turned(symbols, scores.shape):
             scores = scores.transpose(0, 2, 1)
         table = alphabets.table(symbols, scores.shape[2], self.blank, what)
         return {_TEXTS: _codes([self._plain(text) for text in self._decoded(scores, table)])}
+
+    def for_page(self, outputs: Mapping[str, NDArray[Any]], signature: Signature) -> dict[str, Any]:
+        """`table`: the symbol of each class; `turned`: whether the axis of steps comes last."""
+        shape, symbols = np.asarray(next(iter(outputs.values()))).shape, self._symbols()
+        if symbols is None:
+            raise alphabets.lacking()
+        turned = _turned(symbols, shape)
+        table = alphabets.table(symbols, shape[1 if turned else 2], self.blank, "the model")
+        return {"table": table, "turned": turned, "space": self.space, "ignore_space": self.ignore_space}
 
     def _decoded(self, scores: NDArray[Any], table: Sequence[str]) -> list[str]:
         best = scores.argmax(axis=2)
@@ -261,6 +271,11 @@ def _numbered(codes: torch.Tensor, numbers: Mapping[str, int]) -> tuple[torch.Te
     for row, text in enumerate(texts):
         found[row, : len(text)] = torch.tensor([numbers[letter] for letter in text], dtype=torch.int64)
     return found.to(codes.device), lengths
+
+
+def _turned(symbols: Sequence[str], shape: Sequence[int]) -> bool:
+    """Whether scores of this shape, (n, ., .), are (n, symbols, steps)."""
+    return not alphabets.fits(symbols, shape[2]) and alphabets.fits(symbols, shape[1])
 
 
 def _codes(texts: Sequence[str]) -> NDArray[np.int32]:

@@ -49,6 +49,7 @@ class Image(Task):
     )
     trains: ClassVar[bool] = True
     covers: ClassVar[bool] = True
+    page: ClassVar[str] = "edgepipe.tasks/pages/image.mjs"
 
     kind: Literal["picture", "depth"] = Field(
         "picture",
@@ -101,6 +102,11 @@ class Image(Task):
         if found.shape[1] not in (1, 3) and found.shape[3] in (1, 3):
             found = np.ascontiguousarray(np.moveaxis(found, 3, 1))  # TensorFlow's order
         return {"pictures": np.clip(found, 0, self.value_range) if self.kind == "picture" else found}
+
+    def for_page(self, outputs: Mapping[str, NDArray[Any]], signature: Signature) -> dict[str, Any]:
+        """What is drawn of the output; `order`: of its channels, which is that of the input."""
+        order = signature.preprocessing.order
+        return {"output": self.output, "kind": self.kind, "value_range": self.value_range, "order": order}
 
     def possible(self, answers: Answers, count: int) -> bool:
         pictures = answers.get("pictures")

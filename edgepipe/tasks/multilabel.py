@@ -33,6 +33,7 @@ class Multilabel(Task):
 
     trains: ClassVar[bool] = True
     covers: ClassVar[bool] = True
+    page: ClassVar[str] = "edgepipe.tasks/pages/multilabel.mjs"
 
     scores: Literal["auto", "probabilities", "logits"] = Field(
         "auto", description="what the model gives; auto: probabilities where all of the baseline's lie in [0, 1]"
@@ -71,13 +72,18 @@ class Multilabel(Task):
     def targets_of(self, baseline: Answers) -> Targets | None:
         return {"classes": self._has(baseline, baseline)}
 
+    def for_page(self, outputs: Mapping[str, NDArray[Any]], signature: Signature) -> dict[str, Any]:
+        """`cut`: the score of the threshold; `probable`: whether scores are probabilities."""
+        found = self.answers(outputs, signature, "the model")
+        return {"cut": self._cut(found), "probable": self._probable(found), "threshold": self.threshold}
+
+    def _probable(self, baseline: Answers) -> bool:
+        scores = baseline["scores"]
+        return self.scores == "probabilities" or (self.scores == "auto" and bool(((scores >= 0) & (scores <= 1)).all()))
+
     def _cut(self, baseline: Answers) -> float:
         """The score from which an example has a class."""
-        scores = baseline["scores"]
-        probable = self.scores == "probabilities" or (
-            self.scores == "auto" and bool(((scores >= 0) & (scores <= 1)).all())
-        )
-        return self.threshold if probable else float(np.log(self.threshold / (1 - self.threshold)))
+        return self.threshold if self._probable(baseline) else float(np.log(self.threshold / (1 - self.threshold)))
 
     def _has(self, answers: Answers, baseline: Answers) -> NDArray[np.bool_]:
         return np.asarray(answers["scores"] >= self._cut(baseline))

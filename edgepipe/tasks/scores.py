@@ -41,6 +41,7 @@ class Scores(Task):
         Measure("f1", "F1", "higher", "harmonic mean of precision and recall at the threshold", unit="share"),
     )
     covers: ClassVar[bool] = True
+    page: ClassVar[str] = "edgepipe.tasks/pages/scores.mjs"
 
     threshold: float | None = Field(
         None,
@@ -102,6 +103,12 @@ class Scores(Task):
         if self.pool != "none":
             found = (found.max if self.pool == "max" else found.mean)(axis=1, keepdims=True)
         return {_SCORES: found}
+
+    def for_page(self, outputs: Mapping[str, NDArray[Any]], signature: Signature) -> dict[str, Any]:
+        """`cut`: the score from which it is a yes; `probable`: whether scores are probabilities."""
+        found = self.answers(outputs, signature, "the model")
+        settings = {"column": self.column, "pool": self.pool, "probable": self._probable(found)}
+        return {**settings, "cut": self._cut(found)}
 
     def check_labels(self, outputs: Mapping[str, NDArray[Any]], targets: Targets, what: str) -> None:
         self._fitting(self.answers(outputs, Signature(inputs=()), what), targets, rows=False)

@@ -49,6 +49,7 @@ class Segmentation(Task):
     )
     trains: ClassVar[bool] = True
     covers: ClassVar[bool] = True
+    page: ClassVar[str] = "edgepipe.tasks/pages/segmentation.mjs"
 
     ignore_index: int = Field(255, ge=-1, le=65535, description="class of pixels that are not judged; -1: of none")
     output: str | None = Field(None, description="name of the output with the class maps; null: the first")
@@ -107,6 +108,17 @@ class Segmentation(Task):
             large = resized_bilinear(scores.astype(np.float32), size)
             found[row] = large[0] >= cut if len(large) == 1 else large.argmax(axis=0)
         return {"masks": found.astype(np.uint8) if maps.shape[1] <= 256 else found}
+
+    def for_page(self, outputs: Mapping[str, NDArray[Any]], signature: Signature) -> dict[str, Any]:
+        """`classes`: whether the model says them itself; else where they are, and from which score one map says 1."""
+        maps, size = named_output(outputs, self.output, "the model"), _input_size(signature)
+        whole_numbers = maps.dtype.kind in "iub"
+        found: dict[str, Any] = {"output": self.output, "classes": whole_numbers, "size": size and list(size)}
+        if maps.dtype.kind == "f":
+            whole = maps.ndim == 4
+            found["last"] = whole and class_axis(maps.shape, self.layout, size, len(signature.classes)) == 3
+            found["cut"] = self._cut(maps)
+        return found
 
     def _cut(self, maps: NDArray[Any]) -> float:
         """The score from which a pixel of a single map is of class 1."""

@@ -53,3 +53,11 @@ def cosines(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
     sizes = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     found = np.clip((a * b).sum(axis=1) / np.maximum(sizes[0] * sizes[1], 1e-30), -1, 1)
     return np.where((sizes[0] == 0) & (sizes[1] == 0), 1.0, found)
+
+
+def are_shares(outputs: NDArray[Any]) -> bool:
+    """Whether outputs, (n, classes), end in a softmax already: a second one would flatten them."""
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
+        return False
+    within = (outputs >= 0) & (outputs <= 1)
+    return bool(within.all() and (np.abs(outputs.sum(axis=1) - 1) <= 1e-3).all())

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edgepipe.bundle.build import FILES
+from edgepipe.bundle.page import FILES
 from edgepipe.contract import Signature
 
 

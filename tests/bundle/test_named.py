@@ -15,8 +15,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from edgepipe.bundle.build import FILES, build
+from edgepipe.bundle.build import build
 from edgepipe.bundle.manifest import BUNDLE_FILE, Bundle, read_bundle, seal_bundle
+from edgepipe.bundle.page import FILES
 from edgepipe.bundle.verify import judged, problems
 from edgepipe.contract import Signature
 from tests.passes.test_export import Named

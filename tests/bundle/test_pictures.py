@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgepipe.bundle.build import FILES, _pictures
+from edgepipe.bundle.build import _pictures
 from edgepipe.bundle.files.serve import Handler
+from edgepipe.bundle.page import FILES
 from edgepipe.contract import Preprocessing, Signature
 from edgepipe.data.decode import Work, decode, upright
 from edgepipe.data.geometry import Frame, placement
@@ -294,3 +295,11 @@ def test_example_py_prepares_lines_as_the_data_does(
     assert np.array_equal(example.read_picture(tmp_path / "line.png"), wanted)
     (name,) = _pictures(tmp_path, wanted[None], signature)
     assert np.array_equal(example.read_picture(tmp_path / name), wanted)  # golden pictures become golden inputs
+    if NODE is None:
+        (tmp_path / "raw").write_bytes(pixels.tobytes())
+        flat, dims = in_node(
+            f"import {{readFileSync}} from 'fs'; const raw = new Uint8Array(readFileSync('{tmp_path}/raw'));"
+            f"const {{data, dims}} = pixels.prepared(raw, {width}, 24, 3, {how.model_dump_json()});"
+            "console.log(JSON.stringify([Array.from(data), dims]));"
+        )
+        assert np.array_equal(np.array(flat, np.float32).reshape(dims), wanted)

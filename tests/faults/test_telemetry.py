@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edgepipe.bundle.build import FILES
+from edgepipe.bundle.page import FILES
 
 RUNTIME = "import edgepipe, onnxruntime as ort; ort.SessionOptions()"
 

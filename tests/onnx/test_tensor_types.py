@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edgepipe.bundle.build import FILES
+from edgepipe.bundle.page import FILES
 from edgepipe.contract import Signature
 from edgepipe.errors import ModelError
 from edgepipe.onnx.answers import session_answers

@@ -1,15 +1,18 @@
-// The page of an edgepipe bundle: everything runs here, no picture leaves the browser.
-import {framed, normalized, pixelsOf, typed} from "./pixels.mjs";
+// The page of an edgepipe bundle: everything runs here, nothing that is given leaves the browser.
+import {ask} from "./feed.mjs";
+import {pixelsOf, placement, prepared} from "./pixels.mjs";
+import {show} from "./show.mjs";
 
 const $ = (id) => document.getElementById(id);
 const state = (word) => { document.body.dataset.state = word; };
 
-let bundle, ort, session, threads;
+let bundle, ort, session, threads, task;
 
 async function start() {
   bundle = await (await fetch("bundle.json")).json();
   $("name").textContent = bundle.name.replaceAll("_", " ");
   document.title = bundle.name;
+  task = await import(bundle.page ? `./${bundle.page.module}` : "./numbers.mjs");
   try {
     ort = await import("./ort/ort.wasm.min.mjs");
   } catch {
@@ -22,62 +25,47 @@ async function start() {
   ort.env.logLevel = "error";
   const bytes = new Uint8Array(await (await fetch(bundle.model)).arrayBuffer());
   session = await ort.InferenceSession.create(bytes, {executionProviders: ["wasm"]});
-  const mb = (bytes.length / 1e6).toFixed(bytes.length < 1e6 ? 2 : 1);
-  $("facts").textContent = `${mb} MB · ${bundle.bit_identical ? "int8 throughout" : "some layers in float"} · ` +
-    `${bundle.signature.classes.length || "?"} classes · ${threads} thread${threads > 1 ? "s" : ""}`;
+  const size = bytes.length < 1e5 ? `${(bytes.length / 1e3).toPrecision(2)} kB` : `${(bytes.length / 1e6).toPrecision(2)} MB`;
+  const classes = bundle.signature.classes.length;
+  $("facts").textContent = [size, bundle.bit_identical ? "int8 throughout" : "some layers in float",
+    ...(classes ? [`${classes} classes`] : []), `${threads} thread${threads > 1 ? "s" : ""}`].join(" · ");
   for (const name of bundle.pictures) {
-    const button = document.createElement("button");
-    const image = document.createElement("img");
-    image.src = name; image.alt = "example";
+    const button = document.createElement("button"), image = document.createElement("img");
+    image.src = name; image.alt = `example ${$("examples").children.length + 1}`;
     button.append(image);
-    button.onclick = async () => show(await (await fetch(name)).blob());
+    button.onclick = async () => picture(await (await fetch(name)).blob()).catch(failed);
     $("examples").append(button);
   }
   state("ready");
 }
 
-async function show(blob) {
+async function picture(blob) {
   state("working");
-  $("picture").src = URL.createObjectURL(blob);
-  const how = bundle.signature.preprocessing, [height, width] = how.image_size, channels = how.channels;
-  const [raw, w, h] = await pixelsOf(blob, channels);
-  const pixels = framed(raw, w, h, channels, how);
-  const given = session.inputMetadata[0].shape[0], batch = typeof given === "number" && given > 0 ? given : 1;
-  const one = channels * width * height, input = new Float32Array(batch * one);
-  input.set(normalized(pixels, channels, how));
-  for (let row = 1; row < batch; row++) input.copyWithin(row * one, 0, one);  // a fixed batch is filled up
-  const type = session.inputMetadata[0].type;
-  const feed = {[session.inputNames[0]]: new ort.Tensor(type, typed(input, type), [batch, channels, height, width])};
-  await session.run(feed);  // the first run is slower: buffers are made
-  const began = performance.now();
-  const data = (await session.run(feed))[session.outputNames[0]].data;
-  const took = performance.now() - began;
-  const logits = Array.from(data.slice(0, data.length / batch));
-  const top = Math.max(...logits), powers = bundle.probabilities ? logits : logits.map((x) => Math.exp(x - top));
-  const sum = powers.reduce((a, b) => a + b, 0);
-  const best = logits.map((_, i) => i).sort((a, b) => logits[b] - logits[a]).slice(0, 5);
-  const named = (i) => bundle.signature.classes[i] ?? `class ${i}`;
-  $("answer").textContent = named(best[0]);
-  $("time").textContent = `${took.toFixed(took < 10 ? 2 : 1)} ms`;
-  $("bars").replaceChildren(...best.map((i, rank) => {
-    const row = document.createElement("div");
-    row.className = rank ? "bar" : "bar first";
-    const share = powers[i] / sum;
-    const label = document.createElement("span"), track = document.createElement("i"), number = document.createElement("b");
-    label.textContent = named(i);
-    number.textContent = `${(100 * share).toFixed(1)}%`;
-    track.style.setProperty("--share", share);
-    row.append(label, track, number);
-    return row;
-  }));
-  document.body.dataset.logits = JSON.stringify(logits);
+  const how = bundle.signature.preprocessing, channels = how.channels;
+  const [raw, w, h] = await pixelsOf(blob, channels), image = $("picture");
+  if (image.src) URL.revokeObjectURL(image.src);
+  image.src = URL.createObjectURL(blob);
+  image.classList.toggle("small", Math.max(w, h) <= 128);
+  zone.style.aspectRatio = Math.min(2.2, Math.max(0.6, w / h));
+  const given = prepared(raw, w, h, channels, how);
+  const [outputs, took] = await ask(ort, session, bundle.feed, {"": given});
+  await image.decode().catch(() => {});
+  answered(outputs, took, {size: [w, h], place: placement(w, h, how)}, given.dims.slice(1), "one picture");
+}
+
+function answered(outputs, took, at, size, what) {
+  const about = {classes: bundle.signature.classes, size, feed: bundle.feed};
+  const found = task.answered(outputs, bundle.page?.settings ?? {}, about);
   state("answered");
+  show(found, took, at, size, what);
+  const first = Object.values(outputs)[0].data;
+  if (first.length <= 10000) document.body.dataset.logits = JSON.stringify(Array.from(first));
 }
 
 function failed(error) { $("problem").textContent = String(error.message ?? error); state("failed"); }
-const take = (files) => { if (files?.[0]) show(files[0]).catch(failed); };
+const take = (files) => { if (session && files?.[0]) picture(files[0]).catch(failed); };
 const zone = $("zone");
-$("file").onchange = (event) => take(event.target.files);
+$("file").onchange = (event) => { take(event.target.files); event.target.value = ""; };
 addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("over"); });
 addEventListener("dragleave", () => zone.classList.remove("over"));
 addEventListener("drop", (event) => { event.preventDefault(); zone.classList.remove("over"); take(event.dataTransfer.files); });

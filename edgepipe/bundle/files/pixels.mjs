@@ -160,10 +160,16 @@ export function resize(pixels, width, height, channels, toWidth, toHeight, how) 
 }
 
 // Where a picture lies in the input: [its new width, its new height, left, top of its first pixel].
+const LINE_STEP = 32, LONGEST_LINE = 128;
+const isLine = (how) => how.fit === "line" || how.fit === "line_free";
 const halfToEven = (rest) => { const half = Math.floor(rest / 2); return half + (rest % 2 && half % 2 ? 1 : 0); };
 export function placement(width, height, how) {
   let [high, wide] = how.image_size;
   const fit = how.fit ?? "stretch";
+  if (isLine(how)) {
+    const most = fit === "line" ? wide : LONGEST_LINE * high;
+    return [Math.min(most, Math.max(1, Math.floor((2 * width * high + height) / (2 * height)))), high, 0, 0];
+  }
   if (fit === "stretch" || (width === wide && height === high)) return [wide, high, 0, 0];
   if (fit === "crop") {
     wide = Math.floor(wide / how.crop_share); high = Math.floor(high / how.crop_share);
@@ -176,9 +182,10 @@ export function placement(width, height, how) {
   return fit === "letterbox" ? [w, h, Math.floor((wide - w) / 2), Math.floor((high - h) / 2)] : [w, h, 0, 0];
 }
 
-// Upright pixels resized and placed: Uint8Array (height, width, channels) of the input's size, in the network's order.
+// Upright pixels resized and placed: Uint8Array (height, width, channels) of the input's size, in the network's order; of
+// a line what it takes of it.
 export function framed(pixels, width, height, channels, how) {
-  const [high, wide] = how.image_size, [w, h, left, top] = placement(width, height, how);
+  const [w, h, left, top] = placement(width, height, how), [high, wide] = isLine(how) ? [h, w] : how.image_size;
   if (w * h > MAX_PIXELS) throw new Error(`Resized these are ${w}x${h} pixels: more than ${MAX_PIXELS}. Cut the picture.`);
   const resized = resize(pixels, width, height, channels, w, h, how.interpolation), turned = how.order === "bgr";
   if (w === wide && h === high && !turned) return resized;
@@ -198,6 +205,18 @@ export function normalized(pixels, channels, how) {
     for (let i = 0; i < size; i++) out[c * size + i] = f(f(f(pixels[i * channels + c] / divisor) - mean) / std);
   }
   return out;
+}
+
+// The network's input, {data, dims: [channels, height, width]}: what a line leaves free is 0.
+export function prepared(pixels, width, height, channels, how) {
+  const found = normalized(framed(pixels, width, height, channels, how), channels, how), high = how.image_size[0];
+  const wide = found.length / (channels * high);
+  let all = how.image_size[1];
+  if (wide === all) return {data: found, dims: [channels, high, wide]};
+  if (how.fit === "line_free" && wide > all) all = Math.ceil(wide / LINE_STEP) * LINE_STEP;
+  const data = new Float32Array(channels * high * all);
+  for (let row = 0; row < channels * high; row++) data.set(found.subarray(row * wide, (row + 1) * wide), row * all);
+  return {data, dims: [channels, high, all]};
 }
 
 // RGBA of a picture as its file has it. A canvas keeps no colour of what is wholly transparent, and rounds what is partly:

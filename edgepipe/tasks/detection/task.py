@@ -47,6 +47,7 @@ class Detection(Task):
 
     trains: ClassVar[bool] = True
     program: ClassVar[str] = "edgepipe.tasks.detection.heads"
+    page: ClassVar[str] = "edgepipe.tasks/pages/detection.mjs"
 
     head: Head = Field("auto", description="layout of the outputs; auto: found by their names and shapes")
     outputs: tuple[str, ...] | None = Field(None, description="names of those that the head reads; null: all")
@@ -146,6 +147,10 @@ class Detection(Task):
         how = {**self._about(signature)._asdict(), **self._choice()._asdict(), "score": self.shown}
         found: dict[str, Any] = json.loads(json.dumps({"head": head, "outputs": list(given), **how}))
         return found
+
+    def for_page(self, outputs: Mapping[str, NDArray[Any]], signature: Signature) -> dict[str, Any]:
+        """As for `program`."""
+        return self.for_program(outputs, signature)
 
     def loss(self, outputs: Any, targets: Any) -> Any:
         """That of YOLOX, of a raw head of one place a cell, as model=small model.name=detector has it."""

@@ -16,6 +16,8 @@ from PIL import Image
 
 from edgepipe.bundle.manifest import read_bundle, seal_bundle
 from edgepipe.bundle.verify import damage, edited, problems
+from tests.bundle.test_bundle import BROWSER, serving
+from tests.bundle.webdriver import Browser
 from tests.small import QUICK
 
 DETECTOR = Path(__file__).parents[3] / "examples" / "detector.py"
@@ -100,3 +102,33 @@ def test_classes_in_another_order_are_spoken_of(home: Path) -> None:
     metrics = json.loads((home / "wrong" / "metrics.json").read_text())
     told = " ".join(note for step in metrics["passes"] for note in step["findings"])
     assert "it numbers the classes otherwise" in told, ended.stdout + ended.stderr
+
+
+@pytest.mark.skipif(BROWSER is not None, reason=str(BROWSER))
+def test_the_page_draws_the_boxes_that_example_py_names(home: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(home / "run" / "final", tmp_path / "bundle"))
+    drawn, _ = detector.picture(77)
+    drawn.resize((256, 512), Image.Resampling.NEAREST).save(tmp_path / "tall.png")
+    words = [sys.executable, str(bundle / "example.py"), str(tmp_path / "tall.png")]
+    said = (
+        subprocess.run(words, capture_output=True, text=True, check=True).stdout.partition(": ")[2].rpartition(", ")[0]
+    )
+    wanted = [(name, score, corners) for name, score, corners in (part.split() for part in said.split("; "))]
+    with serving(bundle) as url, Browser() as browser:
+        browser.open(url)
+        browser.wait_for("return document.body.dataset.state === 'ready'")
+        browser.choose_file("#file", tmp_path / "tall.png")
+        browser.wait_for("return document.body.dataset.state === 'answered'")
+        found = browser.run(
+            "return [...document.querySelectorAll('#list li')].map((row) =>"
+            "[row.querySelector('span').textContent, row.querySelector('b').textContent, row.title])"
+        )
+        size = browser.run("const {width, height} = document.getElementById('overlay'); return [width, height]")
+        marks = browser.run(
+            "const c = document.getElementById('overlay');"
+            "const {data} = c.getContext('2d').getImageData(0, 0, c.width, c.height);"
+            "return data.filter((value, i) => i % 4 === 3 && value > 0).length"
+        )
+    assert size == [320, 640]
+    assert marks > 1000
+    assert sorted(map(tuple, found)) == sorted(wanted)
