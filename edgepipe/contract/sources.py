@@ -21,7 +21,7 @@ class ModelSource(Settings):
     """Base class of every source of models; its fields are settings of the recipe's `model`.
 
     Class attributes:
-        kind: the kind of artifact that loading gives.
+        kind: the kind of artifact that loading gives, where `gives` does not say otherwise.
         libraries: distributions whose versions the result depends on; they enter the cache key.
     """
 
@@ -35,6 +35,10 @@ class ModelSource(Settings):
     @abstractmethod
     def digests(self) -> dict[str, JsonValue]:
         """What the loaded network depends on besides the settings: digests of files and code; quick."""
+
+    def gives(self) -> Kind:
+        """The kind of artifact that loading gives with these settings; imports nothing to know it."""
+        return self.kind
 
     def takes_pixels(self) -> bool:
         """Whether the network takes whole numbers: of pictures the bytes that they are, not normalized floats."""
@@ -54,7 +58,7 @@ class ModelSource(Settings):
 
         Networks of kind torch have one.
         """
-        return [("source", one_input(names))] if self.kind is Kind.TORCH and len(names) > 1 else []
+        return [("source", one_input(names))] if self.gives() is Kind.TORCH and len(names) > 1 else []
 
     @classmethod
     def network(cls, base: Mapping[str, Any]) -> Any:

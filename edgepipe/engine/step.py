@@ -187,7 +187,7 @@ class Steps:
             LOAD,
             f"{LOAD}: model={source}",
             lambda job: settings.load(job.out, signature, self.recipe.seed, job),
-            Promise(settings.kind),
+            Promise(settings.gives()),
         )
 
     def settle(self) -> Found[Entry]:

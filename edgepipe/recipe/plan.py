@@ -41,7 +41,7 @@ def make_plan(recipe: Recipe) -> Plan:
 
     The model also becomes ONNX at the end, so that every run has something to deploy.
     """
-    kind: Kind = recipe.model.settings.kind
+    kind: Kind = recipe.model.settings.gives()
     steps = [PlannedStep(LOAD, recipe.model.source, None, None, kind)]
     problems: list[tuple[str, str, str]] = []
     baseline = recipe.baseline or LOAD

@@ -29,6 +29,8 @@ def check_source(
     checked: ModelSource = made(source, ModelSource)
     who, data = type(checked).__name__, data or ToyData()
     must(isinstance(checked.kind, Kind), f"{who}.kind", f"is {checked.kind!r}, and Kind.TORCH or Kind.ONNX is wanted")
+    given = call(f"{who}.gives", checked.gives)
+    must(isinstance(given, Kind), f"{who}.gives", f"returned {given!r}, and Kind.TORCH or Kind.ONNX is wanted")
     unknown = checked.located - set(type(checked).model_fields) - ModelSource.located
     must(not unknown, f"{who}.located", f"names {sorted(unknown)}, which are no settings")
     digests = call(f"{who}.digests", checked.digests)
@@ -55,6 +57,6 @@ def _loaded(source: ModelSource, who: str, folder: Path, signature: Signature, d
     job = Job(out=folder / "space" / "out", state=folder / "state", data=data, seed=0, label="load")
     artifact = call(f"{who}.load", source.load, job.out, signature, job.seed, job)
     try:
-        return keeps_its_promises(who, artifact, job.out, Promise(source.kind), (), job.facts)
+        return keeps_its_promises(who, artifact, job.out, Promise(source.gives()), (), job.facts)
     except EdgepipeError as error:
         raise Broken(f"{who}.load: {error}") from error

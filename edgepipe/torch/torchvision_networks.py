@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _SIDES = (16, 32, 48, 64, 75, 96, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512, 518)
 """Sides of pictures, in pixels, that are tried where another does not fit."""
+_DETECTORS = ("fasterrcnn_", "fcos_", "retinanet_", "ssd300_", "ssdlite320_")
+_MORE_THAN_BOXES = ("maskrcnn_", "keypointrcnn_")
+_BOXES_ALONE = "fasterrcnn_resnet50_fpn"
 
 
 def known_names() -> list[str]:
@@ -33,12 +36,26 @@ def segmenters() -> list[str]:
     return found
 
 
+def detectors() -> list[str]:
+    """The detection networks of torchvision that answer boxes alone."""
+    from torchvision import models
+
+    return [name for name in models.list_models(module=models.detection) if is_detector(name)]
+
+
+def is_detector(name: str) -> bool:
+    """Whether a name is that of a detector of boxes; asked before torchvision is imported."""
+    return name.startswith(_DETECTORS)
+
+
 def unknown_source(name: str) -> str | None:
-    """That torchvision has neither a classification nor a segmentation network of this name; None: it has one."""
-    known = [*known_names(), *segmenters()]
+    """That torchvision has no network for classes, masks or boxes of this name; None: it has one."""
+    known = [*known_names(), *segmenters(), *detectors()]
     if name in known:
         return None
-    return f"torchvision has no classification or segmentation network '{name}'.{did_you_mean(name, known)}"
+    if name.startswith(_MORE_THAN_BOXES):
+        return f"'{name}' answers masks or key points beside its boxes, which no task reads: take {_BOXES_ALONE}"
+    return f"torchvision has no network for classes, masks or boxes '{name}'.{did_you_mean(name, known)}"
 
 
 def unknown_name(name: str) -> str | None:
@@ -54,6 +71,9 @@ def misfit(name: str, input_shape: tuple[int, ...]) -> str | None:
     """
     if unknown_source(name) is not None or len(input_shape) != 3:
         return None
+    if is_detector(name):  # their loops and suppression are not for the meta device; any size is taken
+        channels = input_shape[0]
+        return None if channels == 3 else f"'{name}' takes pictures of 3 channels, not {channels}. Set data.channels=3"
     return refusal(name, input_shape, lambda: build_network(name, 10))
 
 
@@ -97,7 +117,7 @@ def build_network(name: str, num_classes: int) -> nn.Module:
     """A random network; auxiliary classifiers (used in training only) are left out.
 
     Raises:
-        ModelError: torchvision has no classification or segmentation network of this name.
+        ModelError: torchvision has no network for classes, masks or boxes of this name.
     """
     from torchvision import models
 
@@ -107,7 +127,7 @@ def build_network(name: str, num_classes: int) -> nn.Module:
     extra: dict[str, object] = {}
     if name in ("googlenet", "inception_v3"):
         extra = {"aux_logits": False, "init_weights": True}
-    elif name in segmenters():
+    elif is_detector(name) or name in segmenters():
         extra = {"weights_backbone": None}  # else a backbone's weights would be fetched
     network: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **extra)
     return network
