@@ -18,7 +18,7 @@ from edgepipe.onnx.layout import Layout, arranged, fits
 from edgepipe.onnx.rewritten import difference
 from edgepipe.onnx.session import Session, words
 from edgepipe.onnx.session_options import quiet_options
-from edgepipe.onnx.tensor_types import Tensor, declared
+from edgepipe.onnx.tensor_types import TYPES, Tensor, declared
 
 if TYPE_CHECKING:
     import onnx
@@ -42,6 +42,13 @@ def check(network: onnx.ModelProto, where: str) -> list[str]:
     for what, items in (("output", graph.output), ("input", inputs_of(graph))):
         if not items:
             raise ModelError(f"{where}: has no {what}: export it with its inputs and outputs")
+    for item in inputs_of(graph):
+        kind = item.type.WhichOneof("value")
+        if kind not in (None, "tensor_type"):
+            raise ModelError(
+                f"{where}: its input '{item.name}' is no tensor ({kind}): data gives arrays, so export it with a "
+                "tensor there"
+            )
     taken = {item.name for item in graph.input}
     given = [item.name for item in graph.output if item.name in taken]
     if len(given) == len(graph.output):
@@ -186,21 +193,19 @@ def declare(network: onnx.ModelProto, rows: Rows, where: str) -> tuple[list[str]
     try:
         session = _session(network)
         at = session.places(rows)
-        answers = session.run(at.fit(session.named(rows)))
+        others = {name: why for name, kind in session.output_types.items() if (why := _no_array(kind))}
+        kept = [name for name in session.output_types if name not in others]
+        answers = session.run(at.fit(session.named(rows)), kept) if kept else {}
     except Exception as error:
         raise ModelError(f"{where}: ONNX Runtime cannot run it: {words(error)[:300]}") from None
-    lists = {name: type(value).__name__ for name, value in answers.items() if not isinstance(value, np.ndarray)}
+    if not kept:
+        name, why = next(iter(others.items()))
+        raise ModelError(f"{where}: its output '{name}' {why}. Take what makes it (as ZipMap) out of the graph")
     for item, told, tensor in zip(network.graph.output, said, session.outputs, strict=True):
-        if item.name not in lists:
+        if item.name not in others:
             _declare_output(item, told, answers[item.name], tensor.shape)
-    notes = []
-    if lists:
-        name, kind = next(iter(lists.items()))
-        if len(lists) == len(answers):
-            raise ModelError(
-                f"{where}: its output '{name}' is a {kind}, no tensor. Take what makes it (ZipMap) out of the graph"
-            )
-        notes = _without(network.graph, list(lists), f"is a {kind}, no tensor")
+    notes = [note for name, why in others.items() for note in _without(network.graph, [name], why)]
+    if others:
         session = _session(network)
     if at.fixed is not None:
         return notes, _axes_of_fixed(session, rows, at.fixed)
@@ -214,6 +219,16 @@ def declare(network: onnx.ModelProto, rows: Rows, where: str) -> tuple[list[str]
             dims[axis].dim_value = 1
     note = "the graph says that it takes any number of examples at once, and takes one: it came in with a batch of 1"
     return [*notes, note], _axes_of_fixed(session, rows, 1)
+
+
+def _no_array(kind: str) -> str | None:
+    """Why there are no arrays of what the runtime calls so, in a few words; None: there are."""
+    if kind in TYPES or kind == "tensor(string)":
+        return None
+    return next(
+        (f"is a {word}, no tensor" for begin, word in (("seq(", "list"), ("map(", "dict")) if kind.startswith(begin)),
+        f"is {kind}, of which there are no arrays",
+    )
 
 
 def _axes_of_fixed(session: Session, rows: Rows, fixed: int) -> dict[str, int]:

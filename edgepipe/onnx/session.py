@@ -75,6 +75,11 @@ class Session:
                 )
         return tuple(map(tensor_of, found))
 
+    @property
+    def output_types(self) -> dict[str, str]:
+        """By output its type as the runtime writes it: "tensor(float)", "optional(tensor(float))"."""
+        return {item.name: item.type for item in self._session.get_outputs()}
+
     def only_input(self, done: str) -> Tensor:
         """The input, for those who know one only.
 

@@ -221,6 +221,61 @@ def test_a_graph_that_takes_one_example_is_declared_so_whatever_it_says(kind: st
     assert onnx.load(artifact.onnx).graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
 
 
+ODD = {
+    "a list": (node("SplitToSequence", ["y"], ["odd"], axis=1), "is a list, no tensor"),
+    "an optional": (node("Optional", ["y"], ["odd"]), "is optional(tensor(float)), of which there are no arrays"),
+    "four bits": (
+        node("Cast", ["y"], ["odd"], to=TensorProto.INT4),
+        "is tensor(int4), of which there are no arrays",
+    ),
+    "a float of eight bits": (
+        node("Cast", ["y"], ["odd"], to=TensorProto.FLOAT8E4M3FN),
+        "is tensor(float8e4m3fn), of which there are no arrays",
+    ),
+}
+
+
+def _with_odd(kind: str) -> onnx.ModelProto:
+    """Two outputs, `y` and `odd`."""
+    made, _ = ODD[kind]
+    whole, few = value("odd", "n", 10), made.attribute[0].i if made.op_type == "Cast" else TensorProto.FLOAT
+    whole.type.tensor_type.elem_type = few
+    ends = {
+        "a list": helper.make_tensor_sequence_value_info("odd", TensorProto.FLOAT, None),
+        "an optional": helper.make_value_info("odd", helper.make_optional_type_proto(value("y", "n", 10).type)),
+    }
+    graph = helper.make_graph(
+        [node("Gemm", ["x", "fc"], ["y"]), made],
+        "g",
+        [value("x", "n", 16)],
+        [value("y", "n", 10), ends.get(kind, whole)],
+        [stored("fc", 16, 10)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_an_output_of_which_there_are_no_arrays_is_left_out_or_refused(kind: str, tmp_path: Path) -> None:
+    network = _with_odd(kind)
+    row = Signature(inputs=(Tensor(name="x", shape=(16,)),))
+    artifact, notes = load(network, tmp_path, row)
+    assert notes == [f"its output 'odd' {ODD[kind][1]}: it was left out"]
+    assert [item.name for item in artifact.signature.outputs] == ["y"]
+    assert session_answers(artifact.onnx)(np.ones((2, 16), np.float32)).shape == (2, 10)
+    del network.graph.output[0]
+    (tmp_path / "alone").mkdir()
+    with pytest.raises(ModelError, match=r"its output 'odd' is .*Take what makes it"):
+        load(network, tmp_path / "alone", row)
+
+
+def test_an_input_that_is_no_tensor_is_refused_with_its_name(tmp_path: Path) -> None:
+    parts = helper.make_tensor_sequence_value_info("parts", TensorProto.FLOAT, None)
+    graph = helper.make_graph([node("ConcatFromSequence", ["parts"], ["y"], axis=1)], "g", [parts], [value("y", "n")])
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    with pytest.raises(ModelError, match=r"its input 'parts' is no tensor \(sequence_type\)"):
+        load(network, tmp_path)
+
+
 @pytest.mark.parametrize("odd", ["a list", "the input"])
 def test_an_output_that_is_no_answer_in_numbers_is_left_out_beside_others(odd: str, tmp_path: Path) -> None:
     network = last()
