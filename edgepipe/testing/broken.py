@@ -39,6 +39,14 @@ def call(where: str, method: Callable[..., Value], *given: Any, **named: Any) ->
         raise Broken(f"{where}: raised {type(error).__name__}: {error}") from error
 
 
+def complete(where: str, given: Any, contract: Any) -> None:
+    """What a noun gives must have all of a protocol, of which nothing is inherited and so nothing else asks."""
+    for name in (*contract.__annotations__, *vars(contract)):
+        if not name.startswith("_") and not hasattr(given, name):
+            kind = type(given).__name__
+            raise Broken(f"{kind}.{name}: is not defined, and `{where}` must give what has all of {contract.__name__}")
+
+
 def refuses(where: str, kind: type[EdgepipeError], what: str, method: Callable[..., Any], *given: Any) -> None:
     """A method must refuse something with an error for people."""
     try:

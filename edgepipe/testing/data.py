@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepipe.contract import Batch, Dataset, DataSource, Split
-from edgepipe.testing.broken import call, made, must
+from edgepipe.testing.broken import call, complete, made, must
 
 
 def check_data(source: type[DataSource] | DataSource, *, changed: DataSource | None = None) -> None:
@@ -29,6 +29,7 @@ def check_data(source: type[DataSource] | DataSource, *, changed: DataSource | N
     who = type(checked).__name__
     with tempfile.TemporaryDirectory() as folder:
         data, again = (call(f"{who}.open", checked.open, Path(folder)) for _ in range(2))
+        complete(f"{who}.open", data, Dataset)
         must(data.signature == again.signature, f"{who}.open", "opened twice it has another signature")
         must(data.signature.inputs, f"{who}.signature", "names no inputs")
         must(

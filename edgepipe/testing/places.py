@@ -11,7 +11,7 @@ import numpy as np
 from edgepipe.contract import Place, PlaceAnswers, Processor
 from edgepipe.contract.artifact import file_sha256
 from edgepipe.onnx.session import Session
-from edgepipe.testing.broken import call, made, must
+from edgepipe.testing.broken import call, complete, made, must
 from edgepipe.testing.runs import inputs_of
 from edgepipe.testing.toys import SIGNATURE, classifier
 from edgepipe.verify.inputs import write_inputs
@@ -38,6 +38,8 @@ def check_place(checked: type[Place] | Place) -> None:
         raise SkipTest(f"{who}: {lacking}")
     processors = call(f"{who}.processors", it.processors)
     must(processors, f"{who}.processors", "gives none, and nothing is lacking")
+    for processor in processors:
+        complete(f"{who}.processors", processor, Processor)
     names = [processor.name for processor in processors]
     must(len(set(names)) == len(names), f"{who}.processors", f"two have one name: {names}")
     for processor in processors:

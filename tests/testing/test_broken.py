@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import pytest
 
 from edgepipe.errors import DataError
 from edgepipe.testing import Broken
-from edgepipe.testing.broken import call, json_only, must, refuses
+from edgepipe.testing.broken import call, complete, json_only, must, refuses
 
 
 def test_a_broken_promise_is_a_failed_assertion_that_names_the_method() -> None:
@@ -27,6 +29,21 @@ def test_a_refusal_must_be_one_for_people() -> None:
         refuses("It.does", DataError, "nonsense", lambda: None)
     with pytest.raises(Broken, match=r"^It\.does: nonsense ends in KeyError"):
         refuses("It.does", DataError, "nonsense", lambda: {}["x"])
+
+
+def test_what_a_noun_gives_must_have_all_of_its_protocol() -> None:
+    class Wanted(Protocol):
+        timed: bool
+
+        def answer(self) -> int: ...
+
+    class Given:
+        timed = True
+
+    with pytest.raises(Broken, match=r"^Given\.answer: is not defined, and `It\.gives` must give .* all of Wanted"):
+        complete("It.gives", Given(), Wanted)
+    Given.answer = lambda _: 1  # type: ignore[attr-defined]
+    complete("It.gives", Given(), Wanted)
 
 
 def test_what_is_no_json_is_told_with_its_place() -> None:

@@ -265,3 +265,20 @@ def test_what_cannot_be_opened_or_has_no_open_is_told() -> None:
         check_data(NpzData)
     with pytest.raises(Broken, match=r"DataSource\.open: is not defined, and every data source has it"):
         check_data(DataSource)  # type: ignore[type-abstract]
+
+
+@pytest.mark.parametrize("lost", ["signature", "count", "digest", "labels", "batches"])
+def test_a_data_set_without_one_of_its_methods_is_told_by_its_name(lost: str) -> None:
+    class Half:
+        def __getattr__(self, name: str) -> Any:
+            if name == lost:
+                raise AttributeError(name)
+            return getattr(ToyData(), name)
+
+    class Odd(Toy):
+        """Odd."""
+
+        made: ClassVar[Callable[[], Any]] = Half
+
+    with pytest.raises(Broken, match=rf"^Half\.{lost}: is not defined, and `Odd\.open` must give"):
+        check_data(Odd)

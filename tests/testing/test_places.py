@@ -79,9 +79,16 @@ def _counted(_: Any) -> dict[str, str]:
     return {"runtime": str(_COUNT[0])}
 
 
+class Nameless:
+    """Has nothing of a processor but a time."""
+
+    timed = False
+
+
 CASES: dict[str, tuple[type[Place], str]] = {
     "nowhere": (odd(each=()), r"Odd\.processors: gives none"),
     "one name": (odd(each=(Here, Here)), r"Odd\.processors: two have one name"),
+    "no processor": (odd(each=(Nameless,)), r"Nameless\.name: is not defined, and `Odd.processors` must give"),
     "no installer": (odd(installs=True), r"Odd\.install: is not defined, and `installs` promises it"),
     "an empty lack": (odd(lacking=lambda _: ""), r"Odd\.lacking: returned ''"),
     "no threads": (processor(threads=0), r"There\.threads: is 0"),
