@@ -57,8 +57,9 @@ class Processor(Protocol):
 
         Args:
             inputs: folder of one `N.npy` for each input, (n, ...), and `inputs.json`: `inputs`, [{"name", "file",
-                "type", "axis" (that counts examples, null: none), "stepped"}, ...]; `outputs`, [{"name", "axis"}, ...];
-                `batch`, examples of a run; `steps`, runs of an example; `state`, {input: output that feeds it}.
+                "type", "axis" (that counts examples, null: none), "stepped"}, ...]; `outputs`, [{"name", "axis" (null:
+                of one run, all of it is one example's)}, ...]; `batch`, examples of a run; `steps`, runs of an example;
+                `state`, {input: output that feeds it}.
             work: an empty folder.
         Raises:
             VerifyError: it cannot run there; says what the runtime said.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from edgepipe.base.files import read_record, write_text
 from edgepipe.contract import Dataset, Place, PlaceAnswers, Processor, Progress, Signature, Split, Task, Tensor
 from edgepipe.contract.artifact import file_sha256
+from edgepipe.contract.places import Done
 from edgepipe.errors import EdgepipeError, VerifyError
 from edgepipe.plugins import find
 from edgepipe.records.metrics import Proof
@@ -30,6 +32,8 @@ from edgepipe.verify.inputs import write_inputs
 from edgepipe.verify.int8_graph import float_operators
 from edgepipe.verify.native import Here
 from edgepipe.verify.settings import AGREEMENT, EXAMPLES
+
+log = logging.getLogger("edgepipe")
 
 _FILE = "proof.json"
 
@@ -147,7 +151,7 @@ class _Work:
             self.progress(n / count, f"{place.name} {n}/{count}")
 
         with self.alone() if place.timed else nullcontext():
-            found = place.answer(self.model, self._inputs, count, work, done)
+            found = _answered(place, self.model, self._inputs, count, work, done)
         for name, value in found.outputs.items():
             if len(value) != count:
                 raise VerifyError(f"{place.name}: answered {len(value)} of {count} examples in its output '{name}'")
@@ -162,6 +166,21 @@ class _Work:
         seconds = time.perf_counter() - started
         judge = self.examples.judge(self._here.outputs)
         return compare(target, place, there, self._here, judge, self._floats or [], seconds)
+
+
+def _answered(place: Processor, model: Path, inputs: Path, count: int, work: Path, done: Done) -> PlaceAnswers:
+    """What a processor answers; a defect of one that others brought is told with its name, and ends nothing else."""
+    defect = "This is a defect of the place, not of your model"
+    try:
+        found: object = place.answer(model, inputs, count, work, done)
+    except EdgepipeError:
+        raise
+    except Exception as error:
+        log.error("verify: %s", place.name, exc_info=True)
+        raise VerifyError(f"{place.name}: raised {type(error).__name__}: {error}. {defect}") from error
+    if not isinstance(found, PlaceAnswers):
+        raise VerifyError(f"{place.name}: returned {type(found).__name__} in place of PlaceAnswers. {defect}")
+    return found
 
 
 def prove(

@@ -15,13 +15,18 @@ import pytest
 import yaml
 
 from edgepipe.__main__ import main
+from edgepipe.contract import PlaceAnswers
 from edgepipe.errors import VerifyError
 from edgepipe.records.metrics import Metrics
+from edgepipe.store.store import Store
+from edgepipe.testing.runs import inputs_of
+from edgepipe.testing.toys import SIGNATURE, classifier
 from edgepipe.verify import installed
 from edgepipe.verify.places import arm64
 from edgepipe.verify.places.arm64 import CORES, Arm64
 from edgepipe.verify.places.browser import BrowserWasm
-from edgepipe.verify.places.x86 import X86Avx2
+from edgepipe.verify.places.x86 import Emulated, X86Avx2
+from edgepipe.verify.prove import examples_of_arrays, prove
 from tests.measure.graphs import small_network
 from tests.small import arguments
 from tests.verify.saturating import saturating
@@ -102,6 +107,26 @@ def test_a_place_that_cannot_run_fails_with_what_it_said(tmp_path: Path, monkeyp
     (proof,) = Metrics.model_validate_json((tmp_path / "run" / "metrics.json").read_text()).proofs
     assert proof.status == "failed"
     assert "ended with code 132: illegal instruction 0x62" in proof.why
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda *_: {}["x"], "Haswell, emulated: raised KeyError: 'x'. This is a defect of the place"),
+        (lambda *_: None, "returned NoneType in place of PlaceAnswers"),
+        (lambda *_: PlaceAnswers({}, "a runtime"), "outputs  there and"),
+    ],
+)
+def test_a_defect_of_a_place_is_told_with_its_name_as_a_failed_proof(
+    answer: Any, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(X86Avx2, "lacking", lambda _: None)
+    monkeypatch.setattr(Emulated, "identity", lambda _: {})
+    monkeypatch.setattr(Emulated, "answer", answer)
+    examples = examples_of_arrays(inputs_of(SIGNATURE, 3), None)
+    (proof,) = prove(classifier(tmp_path / "m.onnx"), examples, ["x86_avx2"], Store(tmp_path / "store"))
+    assert proof.status == "failed"
+    assert said in proof.why
 
 
 X = np.zeros((5, 1, 8, 8), np.float32)
