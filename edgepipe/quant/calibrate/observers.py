@@ -54,11 +54,13 @@ class Observer:
         self.typical = Typical()
 
     def observe(self, values: NDArray[np.float32]) -> None:
-        """Take in one batch, any shape, examples along the first axis.
+        """Take in one batch, any shape, examples along the first axis; one without values says nothing.
 
         Raises:
             NotFiniteError: a value is not finite.
         """
+        if not values.size:  # boxes of a picture that shows nothing, a cut to no columns
+            return
         examples = values.reshape(len(values) if values.ndim > 1 else 1, -1)
         size = examples.shape[1]
         self.observe_summary(

@@ -173,3 +173,16 @@ def test_values_too_small_to_be_told_from_zero_count_as_zeros() -> None:
     watched = observed(np.linspace(0, 1e-36, 100, dtype=np.float32), 1)
     assert watched.count == watched._bins.sum() == 100
     assert 0 <= watched.range("relative_mse")[1] < 1e-30
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (3, 0), (0,), (2, 0, 5)])
+def test_arrays_without_values_change_no_range(shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).standard_normal((10, 8)).astype(np.float32)
+    observer = observed(values, 2)
+    assert Observer().range("min_max") == (0.0, 0.0)
+    before = observer.range("mse")
+    observer.observe(np.zeros(shape, np.float32))
+    assert observer.range("mse") == before
+    nothing = Observer()
+    nothing.observe(np.zeros(shape, np.float32))
+    assert nothing.range("relative_mse") == (0.0, 0.0)
