@@ -62,7 +62,7 @@ def test_the_manifest_says_types_axes_steps_and_state(tmp_path: Path) -> None:
         assert golden["outputs/y"].shape == (8, 3, 2, 3)
 
 
-def test_the_example_answers_arrays_of_an_npz_and_of_a_folder(tmp_path: Path) -> None:
+def test_the_example_answers_arrays_of_an_npz_and_of_folders(tmp_path: Path) -> None:
     _, rows = bundled(tmp_path, "three inputs")
     np.savez(tmp_path / "two.npz", **{name: value[:2] for name, value in rows.items()})
     (tmp_path / "one").mkdir()
@@ -72,6 +72,12 @@ def test_the_example_answers_arrays_of_an_npz_and_of_a_folder(tmp_path: Path) ->
     lines = said.stdout.splitlines()
     assert (said.returncode, len(lines)) == (0, 3), said.stderr
     assert all("states [5, 6]: " in line and "; pooled [6]: " in line for line in lines)
+    (tmp_path / "data").mkdir()
+    for row in (1, 0):  # examples of different shape lie in such a folder, one a file
+        np.savez(tmp_path / "data" / f"{row}.npz", **{name: value[row] for name, value in rows.items()}, labels=3)
+    said = example(tmp_path, str(tmp_path / "data"))
+    same = [line.partition(": ")[2].rpartition(", ")[0] for line in said.stdout.splitlines()]
+    assert same == [line.partition(": ")[2].rpartition(", ")[0] for line in lines[:2]]
     (tmp_path / "one" / "ids.npy").unlink()
     said = example(tmp_path, str(tmp_path / "one"))
     assert said.returncode == 2

@@ -4,7 +4,7 @@
 pip install onnxruntime numpy pillow
 python3 example.py                        checks the golden outputs and measures the time
 python3 example.py picture.jpg ...        says what is in pictures, or sound.wav ...; exit 2 where one cannot be read
-python3 example.py arrays.npz folder ...  answers arrays of the inputs' names, in an .npz or a folder of .npy, likewise
+python3 example.py arrays.npz folder ...  answers arrays of the inputs' names, of .npz or of folders of .npy or .npz
 python3 example.py --text "..." [--text "..."]  answers texts (pip install tokenizers); of pairs --pair "..." after each
 python3 example.py --json [--runs 50] [--threads 1]
 """
@@ -356,7 +356,7 @@ def main():
     sys.stdout.reconfigure(errors="backslashreplace")
     session = open_model(args.threads)
     refused = 0
-    for name in args.examples:
+    for name in [file for each in args.examples for file in sorted(map(str, Path(each).glob("*.npz"))) or [each]]:
         try:
             path = Path(name)
             arrays = path.suffix == ".npz" or any(path.glob("*.npy"))
