@@ -43,7 +43,7 @@ def build(
     libraries: Iterable[str] = (),
     task: Task | None = None,
 ) -> Bundle:
-    """Add golden inputs and outputs, the example, and for models of one picture the page; write bundle.json.
+    """Add golden inputs and outputs, the example, and for models of one picture or sound the page; write bundle.json.
 
     Args:
         folder: holds `model.onnx` already.
@@ -72,7 +72,7 @@ def build(
     for file, content in getattr(data, "files", {}).items():  # a tokenizer, say
         (folder / Path(file).name).write_bytes(content)
     page = None
-    if pictures:
+    if pictures or signature.sound is not None:
         page = put_page(folder, task.with_model(metadata_of(model)), found, data.signature)
         if browser:
             add_runtime(folder)

@@ -15,7 +15,10 @@ from edgepipe.contract import Signature, Task, Tensor
 from edgepipe.errors import ModelError
 
 FILES = Path(__file__).with_name("files")
-FIXED = ("index.html", "app.mjs", "feed.mjs", "numbers.mjs", "pixels.mjs", "show.mjs", "serve.py")
+FIXED = (
+    *("index.html", "serve.py"),
+    *("app.mjs", "feed.mjs", "microphone.mjs", "numbers.mjs", "pixels.mjs", "show.mjs", "sound.mjs", "worklet.mjs"),
+)
 UNDER = "page"
 """Folder of the task's module and of those that it imports."""
 _IMPORTED = re.compile(r"""\bfrom\s*["']\./([\w.-]+\.mjs)["']""")

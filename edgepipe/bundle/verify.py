@@ -15,6 +15,7 @@ from edgepipe.bundle.build import answers, program_files
 from edgepipe.bundle.manifest import BUNDLE_FILE, GOLDEN_FILE, INPUT, OUTPUT, TOLERANCE, Bundle, golden_of, read_bundle
 from edgepipe.bundle.page import FILES, FIXED, UNDER, module_files
 from edgepipe.contract.artifact import RUNS, file_sha256
+from edgepipe.data import sound_features
 from edgepipe.data.arrays import LABELS
 from edgepipe.data.npz_file import read_npz
 from edgepipe.errors import DataError, InputError, RecipeError
@@ -95,6 +96,7 @@ def damage(folder: Path) -> tuple[Bundle, list[str]]:
     return bundle, wrong
 
 
+_SOUND = Path(sound_features.__file__)
 _PROGRAMS = ("example.py", *FIXED)
 
 
@@ -107,6 +109,8 @@ def edited(folder: Path, bundle: Bundle) -> list[str]:
 def _own(bundle: Bundle) -> dict[str, Path]:
     """The programs that edgepipe puts into such a bundle, by their names there."""
     found = {name: FILES / name for name in _PROGRAMS}
+    if bundle.signature.sound is not None:
+        found[_SOUND.name] = _SOUND
     with suppress(RecipeError):  # a task that nobody here knows
         task = find("tasks", bundle.signature.task)
         package = task.program

@@ -51,7 +51,7 @@ def _serve(folder: Path, port: int) -> int:
     from edgepipe.bundle.verify import problems
 
     if "index.html" not in read_bundle(folder).files:
-        raise InputError(f"{folder}: no page: only models of one picture have one")
+        raise InputError(f"{folder}: no page: only models of one picture or one sound have one")
     bundle, wrong = problems(folder)
     for text in wrong:
         print_error(f"{folder}: {text}")

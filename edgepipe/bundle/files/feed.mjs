@@ -2,7 +2,6 @@
 import {typed} from "./pixels.mjs";
 
 const product = (dims) => dims.reduce((a, b) => a * b, 1);
-const kind = (type) => ({bool: Uint8Array}[type] ?? null);
 
 // IEEE half of a number, and back: ties to the even one.
 const scratch = new DataView(new ArrayBuffer(4));
@@ -24,7 +23,8 @@ export function whole(bits) {
 function asType(values, type) {
   if (type === "float16") return Uint16Array.from(values, half);
   if (type === "float64") return Float64Array.from(values);
-  return kind(type)?.from(values) ?? typed(values, type);
+  if (type === "float32") return Float32Array.from(values);
+  return type === "bool" ? Uint8Array.from(values) : typed(values, type);
 }
 
 // {data, dims} with `batch` copies along a new axis; null: none.

@@ -147,10 +147,24 @@ function drawPicture({pixels, height, width}, at, size) {
   return `${canvas.width} × ${canvas.height} pixels`;
 }
 
-// Scores along a sound, over its wave, with a line where a yes begins.
-function drawSeries({values, low, high, cut}) {
+// A sound's wave, as high as the canvas.
+function drawWave(wave) {
   const canvas = $("overlay"), pen = canvas.getContext("2d");
   canvas.width = 1200; canvas.height = 400;
+  pen.fillStyle = "hsl(211 20% 60% / .7)";
+  const most = wave.reduce((top, value) => Math.max(top, Math.abs(value)), 1e-9), each = wave.length / 1200;
+  for (let x = 0; x < 1200; x++) {
+    let low = Infinity, high = -Infinity;
+    for (let i = Math.floor(x * each); i < Math.max(Math.floor(x * each) + 1, (x + 1) * each) && i < wave.length; i++) {
+      low = Math.min(low, wave[i]); high = Math.max(high, wave[i]);
+    }
+    if (high >= low) pen.fillRect(x, 200 - 190 * high / most, 1, Math.max(2, 190 * (high - low) / most));
+  }
+}
+
+// Scores along a sound, over its wave, with a line where a yes begins.
+function drawSeries({values, low, high, cut}) {
+  const pen = $("overlay").getContext("2d");
   const y = (value) => 390 - 380 * (value - low) / (high - low || 1), x = (i) => 1200 * i / values.length;
   pen.fillStyle = "hsl(150 70% 45% / .3)";
   values.forEach((value, i) => { if (value >= cut) pen.fillRect(x(i), 0, x(i + 1) - x(i) + 0.5, 400); });
@@ -166,7 +180,8 @@ function drawSeries({values, low, high, cut}) {
 
 // at: {size: [width, height] of the picture, place: [width, height, left, top] of it in the input}; null: no picture.
 // size: [height, width] of the input.
-export function show(found, took, at, size, what) {
+// wave: the samples of a sound; null: there is none.
+export function show(found, took, at, size, what, wave) {
   $("overlay").getContext("2d").resetTransform();
   $("overlay").width = 1;
   const list = [];
@@ -179,7 +194,8 @@ export function show(found, took, at, size, what) {
   }
   $("out").hidden = !(at && found.picture);
   if (at && found.picture) title ||= drawPicture(found.picture, at, size);
-  if (found.series) drawSeries(found.series);
+  if (wave) drawWave(wave);
+  if (wave && found.series) drawSeries(found.series);
   $("answer").textContent = title;
   $("answer").classList.toggle("long", title.length > 24);
   $("text").textContent = found.text ?? "";
