@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field, JsonValue
 
@@ -15,10 +15,8 @@ from edgepipe.contract.artifact import Artifact, Kind
 from edgepipe.contract.settings import PathText
 from edgepipe.errors import ModelError
 from edgepipe.sources.settings import file_digest
-from edgepipe.torch.factory import call_factory, call_stored, source_digests, trust
-
-if TYPE_CHECKING:
-    pass
+from edgepipe.store.user_code import FUNCTION, source_digests, untrusted
+from edgepipe.torch.factory import call_factory, call_stored, trust
 
 
 class PythonModel(ModelSource):
@@ -27,23 +25,21 @@ class PythonModel(ModelSource):
     kind: ClassVar[Kind] = Kind.TORCH
     libraries: ClassVar[tuple[str, ...]] = ("torch", "safetensors")
 
-    factory: str = Field(
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="package.module:function returning a torch.nn.Module"
-    )
+    factory: str = Field(pattern=FUNCTION, description="package.module:function returning a torch.nn.Module")
     kwargs: dict[str, JsonValue] = Field({}, description="keyword arguments of the function")
     weights: PathText | None = Field(None, description="null, or a .pth or .safetensors checkpoint")
     trust_code: bool = Field(False, description="set on the command line: trust_code=true")
 
     def digests(self) -> dict[str, JsonValue]:
         self._check_trust()
-        return {"weights": file_digest(self.weights, "model.weights"), "code": source_digests(self.factory)}
+        return {"weights": file_digest(self.weights, "model.weights"), "code": self._code()}
+
+    def _code(self) -> JsonValue:
+        return source_digests("model.factory", self.factory, ModelError)
 
     def _check_trust(self) -> None:
         if not self.trust_code:
-            raise ModelError(
-                f"model.factory: '{self.factory}' is code, and a recipe may not run code by itself. "
-                "If you trust it, add trust_code=true to the command line"
-            )
+            raise ModelError(untrusted("model.factory", self.factory))
         trust(self.factory, dict(self.kwargs))
 
     @classmethod
@@ -60,7 +56,7 @@ class PythonModel(ModelSource):
         if self.weights is not None:
             torch_artifact.load_checkpoint(network, Path(self.weights), "Check model.factory and model.kwargs")
         # With the code in it, the artifact is another one when a change of code leaves the weights as they are.
-        code = hashlib.sha256(json.dumps(source_digests(self.factory), sort_keys=True).encode()).hexdigest()
+        code = hashlib.sha256(json.dumps(self._code(), sort_keys=True).encode()).hexdigest()
         base = {"source": "python", "factory": self.factory, "kwargs": dict(self.kwargs), "code": code, "seed": seed}
         try:
             return torch_artifact.bring_in(network, base, out, signature, job)

@@ -1,22 +1,12 @@
-"""A network from the user's own function: whether it may be called, what it depends on, and calling it."""
+"""A network from the user's own function: whether it may be called, and calling it."""
 
 from __future__ import annotations
 
-import ast
-import importlib
-import importlib.metadata
-import inspect
-import os
-import sys
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import JsonValue
-
-from edgepipe.contract.artifact import canonical_json, file_sha256
+from edgepipe.contract.artifact import canonical_json
 from edgepipe.errors import ModelError
+from edgepipe.store import user_code
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,95 +36,6 @@ def call_stored(factory: str, kwargs: dict[str, Any]) -> nn.Module:
     return call_factory(factory, kwargs)
 
 
-def source_digests(factory: str) -> JsonValue:
-    """Digests of the sources of the factory's package, found without running it where it is not imported yet."""
-    _allow_local_modules()
-    module = factory.partition(":")[0]
-    top = module.partition(".")[0]
-    waiting, files, libraries = [top], dict[str, Path](), dict[str, str | None]()
-    while waiting:
-        name = waiting.pop()
-        for place, path in _files_of(name):
-            if place not in files:
-                files[place] = path
-                # What it imports (`import blocks`) is the user's code too, but for libraries: those have a version.
-                others = _imports(path) - {top, *libraries}
-                libraries |= {other: _version(other) for other in others if _is_library(other)}
-                waiting += sorted(others - libraries.keys())
-    if not files:
-        raise ModelError(f"model.factory: there is no module '{module}'. Run from its folder or install it")
-    return {
-        **{name: version for name, version in sorted(libraries.items()) if version},
-        **{name: file_sha256(path) for name, path in sorted(files.items())},
-    }
-
-
-def _is_library(name: str) -> bool:
-    """Whether a top-level module is Python's own or was installed, wherever; an editable install was not."""
-    if name in sys.stdlib_module_names:
-        return True
-    try:
-        spec = find_spec(name)
-    except (ImportError, ValueError):
-        return True  # importing it will say what is wrong
-    if spec is None:
-        return True
-    places = list(spec.submodule_search_locations or filter(None, [spec.origin]))
-    return all(
-        {"site-packages", "dist-packages"} & set(Path(place).parts) or name in _installed_in(str(Path(place).parent))
-        for place in places
-    )
-
-
-@cache
-def _installed_in(folder: str) -> frozenset[str]:
-    """Top-level modules that an installer put into a folder, by its records there: `pip install --target`."""
-    found = set()
-    for distribution in importlib.metadata.distributions(path=[folder]):
-        if distribution.read_text("RECORD") is not None:
-            found |= {Path(str(file)).parts[0].removesuffix(".py") for file in distribution.files or ()}
-    return frozenset(found)
-
-
-def _version(name: str) -> str | None:
-    """Of the distribution of that name; None: Python's own, or named otherwise than its module."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _files_of(name: str) -> list[tuple[str, Path]]:
-    """(name, file) of every source file of a top-level module, package or folder without `__init__.py`."""
-    try:
-        spec = find_spec(name)
-    except (ImportError, ValueError):
-        return []
-    if spec is None:
-        return []
-    if spec.submodule_search_locations is None:
-        return [(f"{name}.py", Path(spec.origin))] if spec.origin and spec.origin.endswith(".py") else []
-    homes = [Path(home) for home in spec.submodule_search_locations]
-    return [(f"{name}/{path.relative_to(home).as_posix()}", path) for home in homes for path in home.rglob("*.py")]
-
-
-def _imports(path: Path) -> set[str]:
-    """Top-level names that a source file imports; of a file that is no Python, none: importing it will say so."""
-    try:
-        nodes = list(ast.walk(ast.parse(path.read_bytes())))
-    except (SyntaxError, ValueError):
-        return set()
-    names = [item.name for node in nodes if isinstance(node, ast.Import) for item in node.names]
-    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0]
-    return {name.partition(".")[0] for name in names if name}
-
-
-def _allow_local_modules() -> None:
-    here = os.getcwd()  # noqa: PTH109 (a string, as sys.path wants)
-    if here not in sys.path:
-        sys.path.insert(0, here)
-
-
 def call_factory(factory: str, kwargs: dict[str, Any]) -> nn.Module:
     """Import and call the user's function.
 
@@ -143,22 +44,7 @@ def call_factory(factory: str, kwargs: dict[str, Any]) -> nn.Module:
     """
     from torch import nn
 
-    _allow_local_modules()
-    module_name, _, function = factory.partition(":")
-    try:
-        found = getattr(importlib.import_module(module_name), function)
-    except (ImportError, AttributeError) as error:
-        raise ModelError(f"model.factory: '{factory}' cannot be imported: {error}") from None
-    except (Exception, SystemExit) as error:  # a script without a main guard may even leave the process
-        raise ModelError(
-            f"model.factory: importing {module_name} failed: {type(error).__name__}: {error}. "
-            'What a script runs belongs below `if __name__ == "__main__":`'
-        ) from error
-    try:
-        network = found(**kwargs)
-    except (Exception, SystemExit) as error:
-        where = inspect.getsourcefile(found) if callable(found) else module_name
-        raise ModelError(f"model.factory: {factory} failed ({where}): {type(error).__name__}: {error}") from error
+    network = user_code.call("model.factory", factory, kwargs, ModelError)
     if not isinstance(network, nn.Module):
         raise ModelError(f"model.factory: {factory} returned {type(network).__name__}; expected a torch.nn.Module")
     return network

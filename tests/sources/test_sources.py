@@ -19,7 +19,6 @@ from edgepipe.records.metrics import read_metrics
 from edgepipe.sources.python import PythonModel
 from edgepipe.sources.torchvision import TorchvisionModel
 from edgepipe.torch import artifact as torch_artifact
-from edgepipe.torch.factory import _is_library
 
 
 @pytest.fixture(scope="module")
@@ -215,18 +214,3 @@ def test_a_script_that_leaves_the_process_fails_the_run_and_is_recorded(
     assert code == 2
     assert said in capfd.readouterr().err
     assert read_metrics(tmp_path / "run").status == "failed"
-
-
-def test_what_an_installer_put_into_a_folder_of_ones_own_choice_is_a_library(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`pip install --target` leaves records there; without them a folder holds the user's own code."""
-    for name in ("bought_library", "own_code"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text("")
-    records = tmp_path / "bought_library-1.0.dist-info"
-    records.mkdir()
-    (records / "METADATA").write_text("Metadata-Version: 2.1\nName: bought_library\nVersion: 1.0\n")
-    (records / "RECORD").write_text("bought_library/__init__.py,,\nbought_library-1.0.dist-info/METADATA,,\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert [_is_library(name) for name in ("bought_library", "own_code", "numpy", "json")] == [True, False, True, True]

@@ -36,7 +36,7 @@ def made(which: str) -> nn.Module:
 @pytest.fixture(autouse=True)
 def _none_made(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # Hashing all that this file imports takes seconds, and is tested elsewhere.
-    monkeypatch.setattr("edgepipe.sources.python.source_digests", lambda _factory: {})
+    monkeypatch.setattr("edgepipe.sources.python.source_digests", lambda *_: {})
     yield
     MADE.clear()
 
