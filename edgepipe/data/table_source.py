@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,21 @@ if TYPE_CHECKING:
     from edgepipe.data.table_settings import TableSettings
 
 DRAWN_FROM_TRAIN = 200
+
+
+class Draws(Protocol):
+    """Settings of what is drawn and held out."""
+
+    @property
+    def evaluation_share(self) -> float: ...
+    @property
+    def evaluation_size(self) -> int | None: ...
+    @property
+    def calibration_size(self) -> int | None: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def on_overlap(self) -> str: ...
 
 
 class Scanned(NamedTuple):
@@ -105,7 +120,7 @@ class TableSource(ArraySource):
 
 
 def views_of(
-    settings: TableSettings, opened: Mapping[Split, Examples], classes: Callable[[Examples], NDArray[np.int64] | None]
+    settings: Draws, opened: Mapping[Split, Examples], classes: Callable[[Examples], NDArray[np.int64] | None]
 ) -> dict[Split, tuple[Examples, Rows]]:
     """Which rows of which table belong to a split; no content is both in evaluation and elsewhere.
 

@@ -245,7 +245,7 @@ class Recipe(Settings):
 
     name: str = Field(description="file name of the recipe, without .yaml")
     description: str = Field("", description="one sentence for `list recipes`")
-    trust_code: bool = Field(False, description="allow model=python to import and run the user's own code")
+    trust_code: bool = Field(False, description="allow model=python and data=python to run the user's own code")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of every random choice")
     task: Annotated[Named | None, BeforeValidator(_task)] = Field(
         None, description="a task's name, or a mapping {name: NAME} with its settings; null: labels and outputs say it"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.metadata
-import inspect
 import os
 import sys
+import sysconfig
+import traceback
 from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -21,6 +22,8 @@ from edgepipe.errors import EdgepipeError
 
 FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 """How a recipe names a function: package.module:function."""
+_NOT_OWN = (str(Path(__file__).parents[1]), sysconfig.get_path("stdlib"))
+"""Folders of edgepipe and of Python: what fails in them was called by somebody."""
 
 
 def untrusted(key: str, factory: str) -> str:
@@ -146,5 +149,12 @@ def call(key: str, factory: str, kwargs: Mapping[str, Any], error: type[Edgepipe
     try:
         return found(**kwargs)
     except (Exception, SystemExit) as problem:
-        where = inspect.getsourcefile(found) if callable(found) else module_name
-        raise error(f"{key}: {factory} failed ({where}): {type(problem).__name__}: {problem}") from problem
+        raise error(f"{key}: {factory} failed ({place_of(problem)}): {type(problem).__name__}: {problem}") from problem
+
+
+def place_of(problem: BaseException) -> str:
+    """FILE:LINE of what was raised: the last line of the user's own, else of whoever raised it."""
+    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(problem.__traceback__)]
+    own = [line for line in lines if not line[0].startswith(("<", *_NOT_OWN)) and "-packages" not in line[0]]
+    file, number = (own or lines or [("?", 0)])[-1]
+    return f"{file}:{number}"

@@ -29,6 +29,7 @@ from edgepipe.testing import Broken, check_data
 from edgepipe.testing.toys import ToyData
 from tests.data import boxed
 from tests.data.drawing import tree, write
+from tests.data.loaders import loaded
 from tests.data.test_audio_folder import recordings
 from tests.data.test_boxes import KINDS
 from tests.data.test_cifar10 import RECORDS, write_binary
@@ -126,6 +127,7 @@ BUILT_IN: dict[str, tuple[Callable[[Path], DataSource], Callable[[Path], DataSou
         lambda folder: _masks(folder / "other", 1),
     ),
     "npz": (_npz, _npz_changed),
+    "python": (lambda _: loaded("plain"), lambda _: loaded("plain", seed=1)),
     "python_texts": (_python_texts, None),
     "drawn_shapes": (lambda _: _shapes(0), lambda _: _shapes(1)),
     "text": (_text, lambda folder: _text(folder, 1)),
