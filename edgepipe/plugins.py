@@ -97,6 +97,7 @@ NOUNS: Mapping[str, Noun] = {
             "npz": "edgepipe.data.npz:NpzData",
             "voc": "edgepipe.data.voc:VocData",
             "yolo": "edgepipe.data.yolo:YoloData",
+            "parquet": "edgepipe.data.parquet:ParquetData",
             "python": "edgepipe.data.python:PythonData",
             "python_texts": "edgepipe.data.python_texts:PythonTextsData",
             "drawn_shapes": "edgepipe.data.drawn_shapes:ShapesData",

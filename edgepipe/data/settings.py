@@ -20,8 +20,8 @@ Trust = Literal["stat", "content"]
 OnOverlap = Literal["error", "drop"]
 
 
-class PictureSettings(DataSource):
-    """Settings that all sources of pictures share: preprocessing, splits, hashing, decoding."""
+class PixelSettings(DataSource):
+    """How a picture becomes the network's input."""
 
     image_size: Side | tuple[Side, Side] = Field(64, description="pixels after resizing: one side, or [height, width]")
     channels: Literal[1, 3] = Field(3, description="3: RGB, grey pictures repeated; 1: grey")
@@ -48,21 +48,9 @@ class PictureSettings(DataSource):
         description="per channel in that order, divides after the mean is subtracted; null: ImageNet's; 1 channel: "
         "averaged",
     )
-    calibration_size: int = Field(200, ge=0, description="pictures drawn from train, by seed, to calibrate with")
-    evaluation_size: int | None = Field(
-        None, ge=1, description="evaluate on so many pictures, drawn by seed and class; null: all"
-    )
-    seed: int = Field(0, ge=0, description="seed of every draw and split")
-    digest: Trust = Field(
-        "stat", description="stat: trust cached hashes while size and mtime stay; content: read and hash all again"
-    )
-    on_overlap: OnOverlap = Field(
-        "error", description="pictures in both train and evaluation: error, or drop them from train"
-    )
-    workers: int | None = Field(None, ge=0, le=64, description="decoding workers; 0: none; null: one per core, up to 8")
 
     @model_validator(mode="after")
-    def _one_value_per_channel(self) -> PictureSettings:
+    def _one_value_per_channel(self) -> PixelSettings:
         for name, values in (("mean", self._mean()), ("std", self._std())):
             if len(values) != self.channels and (self.channels, len(values)) != (1, 3):
                 raise ValueError(
@@ -91,7 +79,7 @@ class PictureSettings(DataSource):
             crop_share=self.crop_share,
         )
 
-    def as_pixels(self) -> PictureSettings:
+    def as_pixels(self) -> PixelSettings:
         """The same pictures as whole numbers of 0 to 255, for a model that normalizes them itself."""
         plain = {"mean": (0.0,) * self.channels, "std": (PIXEL,) * self.channels, "scale": 1 / 255}
         return self.model_copy(update=plain)
@@ -133,6 +121,23 @@ class PictureSettings(DataSource):
         assert preprocessing.image_size is not None
         picture = Tensor(name="input", shape=(self.channels, *preprocessing.image_size))
         return Signature(inputs=(picture,), classes=classes, preprocessing=preprocessing)
+
+
+class PictureSettings(PixelSettings):
+    """Settings that all sources of pictures share: preprocessing, splits, hashing, decoding."""
+
+    calibration_size: int = Field(200, ge=0, description="pictures drawn from train, by seed, to calibrate with")
+    evaluation_size: int | None = Field(
+        None, ge=1, description="evaluate on so many pictures, drawn by seed and class; null: all"
+    )
+    seed: int = Field(0, ge=0, description="seed of every draw and split")
+    digest: Trust = Field(
+        "stat", description="stat: trust cached hashes while size and mtime stay; content: read and hash all again"
+    )
+    on_overlap: OnOverlap = Field(
+        "error", description="pictures in both train and evaluation: error, or drop them from train"
+    )
+    workers: int | None = Field(None, ge=0, le=64, description="decoding workers; 0: none; null: one per core, up to 8")
 
 
 def sized(inputs: Sequence[Tensor]) -> Mapping[str, Any]:

@@ -24,7 +24,7 @@ from edgepipe.base.text import holds_password
 from edgepipe.contract import DataSource, Pass
 from edgepipe.contract.settings import PathText, Settings
 from edgepipe.contract.target import Budget, Target
-from edgepipe.data.settings import PictureSettings
+from edgepipe.data.settings import PixelSettings
 from edgepipe.errors import RecipeError
 from edgepipe.measure.settings import MeasureSettings
 from edgepipe.passes.lower import Lower
@@ -369,7 +369,7 @@ def validate(content: Mapping[str, Any]) -> Recipe:
 def with_pixels(recipe: Recipe) -> Recipe:
     """The recipe, its pictures given as whole numbers where the model takes such: preprocessing follows the model."""
     settings = recipe.data.settings
-    if not isinstance(settings, PictureSettings) or not recipe.model.settings.takes_pixels():
+    if not isinstance(settings, PixelSettings) or not recipe.model.settings.takes_pixels():
         return recipe
     data = recipe.data.model_copy(update={"settings": settings.as_pixels()})
     return recipe.model_copy(update={"data": data})

@@ -35,6 +35,7 @@ from tests.data.test_boxes import KINDS
 from tests.data.test_cifar10 import RECORDS, write_binary
 from tests.data.test_image_pairs import folder as pairs_folder
 from tests.data.test_mask_folder import folder as masks_folder
+from tests.data.test_parquet import rows_source
 from tests.data.test_text_lines import EACH, lines, listed
 from tests.data.texts import jsonl, letters, sentences, tokenizer
 from tests.small import npz
@@ -127,6 +128,7 @@ BUILT_IN: dict[str, tuple[Callable[[Path], DataSource], Callable[[Path], DataSou
         lambda folder: _masks(folder / "other", 1),
     ),
     "npz": (_npz, _npz_changed),
+    "parquet": (lambda folder: rows_source(folder / "a", 0), lambda folder: rows_source(folder / "b", 1)),
     "python": (lambda _: loaded("plain"), lambda _: loaded("plain", seed=1)),
     "python_texts": (_python_texts, None),
     "drawn_shapes": (lambda _: _shapes(0), lambda _: _shapes(1)),
