@@ -77,7 +77,7 @@ class ParquetData(PixelSettings, TableSettings):
         image = picture_of(table)
         if image is None:
             return None
-        return Guess({**settings, "image": image, **sized(inputs)}, Sure.LIKELY, f"pictures in {tables[0]}")
+        return Guess(dict(settings, image=image, **sized(inputs)), Sure.LIKELY, f"pictures in {tables[0]}")
 
     def open(self, cache: Path) -> Dataset:
         """Hash every row, check the numbers, and draw the splits; pictures are decoded when they are asked for."""

@@ -1,4 +1,4 @@
-"""Run in a fresh process: a SavedModel to model.onnx."""
+"""Run in a fresh process: a SavedModel or a .tflite file to model.onnx."""
 
 from __future__ import annotations
 
@@ -42,6 +42,10 @@ def convert(
     request: dict[str, Any], examples: NDArray[np.float32], folder: Path
 ) -> tuple[NDArray[Any], dict[str, Any]]:
     """Look at the graph, load it, answer the examples, convert."""
+    if Path(request["path"]).is_file():
+        from edgepipe.sources.tensorflow import tflite
+
+        return tflite.convert(request, examples, folder)
     path = _checked(Path(request["path"]), folder)
     import tensorflow as tf
     import tf2onnx
