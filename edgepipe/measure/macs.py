@@ -2,7 +2,8 @@
 
 Counted: convolutions, transposed and deformable ones, matrix products (also between activations, as in attention),
 einsums, recurrent layers and linear models, in their float, quantized and few-bit forms, and as often as the bodies
-of If, Loop and Scan run on an example of zeros. Not counted: additions, activations, pooling, tree ensembles.
+of If, Loop and Scan run on an example of zeros, with the data's whole numbers. Not counted: additions, activations,
+pooling, tree ensembles.
 """
 
 from __future__ import annotations

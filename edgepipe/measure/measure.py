@@ -70,7 +70,7 @@ def measure(
     progress(0.0, "size")
     model = Model.of(onnx, data, shown)
     graph = model.graph
-    example = _one_run(graph, data)
+    graph.real = example = _one_run(graph, data)
     shapes = {name: value.shape[1:] for name, value in example.items()}
     stored = size.parameters(graph)
     own_layers = layers(graph, shapes)
@@ -92,7 +92,7 @@ def measure(
         progress(0.85, "audit")
         audited, int8_share = audit(graph, example, own_layers, threads=settings.threads, runs=settings.audit_runs)
         progress(0.92, "load time and memory")
-        fresh = probe(onnx, graph.zeros(shapes), threads=settings.threads, runs=settings.probe_runs)
+        fresh = probe(onnx, graph.filled(shapes), threads=settings.threads, runs=settings.probe_runs)
     try:
         answers_before = before.answered if before else None
         quality, versus, wrong = _quality(found.answers, answers_before, data, task, settings.wrong_examples)

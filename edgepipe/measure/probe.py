@@ -6,6 +6,7 @@ Reads one JSON object on stdin, writes one on stdout.
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 import time
@@ -54,10 +55,10 @@ def main() -> None:
     load_ms = (time.perf_counter() - start) * 1000
     rng = np.random.default_rng(0)
     example = {
-        # Of whole numbers only 0 is sure to be in range: they may be places in a table.
+        # Whole numbers are those of an example: they may be places in a table, or choose what is computed.
         item["name"]: rng.standard_normal(item["shape"]).astype(item["dtype"])
-        if item["dtype"].startswith("float")
-        else np.zeros(item["shape"], item["dtype"])
+        if item["bytes"] is None
+        else np.frombuffer(base64.b64decode(item["bytes"]), item["dtype"]).reshape(item["shape"])
         for item in wanted["inputs"]
     }
     for _ in range(wanted["runs"]):

@@ -22,7 +22,7 @@ _KERNEL = "_kernel_time"
 
 
 def ran_inside(graph: Graph, nodes: Sequence[NodeProto], example: ExampleShapes) -> dict[int, int | None]:
-    """Multiply-accumulates of one run on zeros, by the `id` of each node of `nodes`, all of its executions together.
+    """Multiply-accumulates of one run on `Graph.filled`, by the `id` of each node, all executions together.
 
     None: a shape that the count needs is not told. A body that did not run counts 0: If takes one of its two.
     """
@@ -38,7 +38,7 @@ def ran_inside(graph: Graph, nodes: Sequence[NodeProto], example: ExampleShapes)
         chosen.enable_profiling = True
         chosen.profile_file_prefix = str(folder / "profile")
         session = Session(model.SerializeToString(), chosen, name=graph.name)
-        session.run(graph.zeros(example))
+        session.run(graph.filled(example))
         events = json.loads(session.end_profiling().read_text(encoding="utf-8"))
     found: dict[int, int | None] = {}
     for node in nodes:

@@ -149,8 +149,14 @@ def shape_in(found: Layout, signature: Signature) -> tuple[int, ...]:
     return arranged(np.empty((1, *shape), np.bool_), found).shape[1:]
 
 
-def arrange(network: onnx.ModelProto, found: Layout, signature: Signature, where: str) -> list[str]:
-    """Make the graph take examples as the data gives them, in place; what people should be told."""
+def arrange(
+    network: onnx.ModelProto, found: Layout, signature: Signature, where: str, real: Rows | None = None
+) -> list[str]:
+    """Make the graph take examples as the data gives them, in place; what people should be told.
+
+    Args:
+        real: an example by input, (1, ...) each, of which the comparison takes whole numbers.
+    """
 
     from edgepipe.onnx.adopt import arrange_input
 
@@ -159,7 +165,7 @@ def arrange(network: onnx.ModelProto, found: Layout, signature: Signature, where
     given, first = copy.deepcopy(network), network.graph.input[0]
     batch = _batch(first)
     arrange_input(network, signature.input_shape, found, where, first.name, batch or "batch")
-    share = difference(given, network, signature.input_shape, where, "", layout=found)
+    share = difference(given, network, signature.input_shape, where, "", layout=found, real=real)
     if share > 1e-4:
         raise ModelError(f"{where}: with channels first it answers otherwise, by {share:.2g} of the largest answer")
     wanted = "with channels last" if found == "nhwc" else "as one row of features"

@@ -13,6 +13,7 @@ import onnx.inliner
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
+from edgepipe.onnx.batch_axis import Rows
 from edgepipe.onnx.examples import ExampleShapes, Places, places
 from edgepipe.onnx.files import load_with_files
 from edgepipe.onnx.inputs import inputs_of, only_input
@@ -40,12 +41,15 @@ class Graph:
 
     Attributes:
         files: that it was read from, its own first; empty of a model that comes from none.
+        real: what one run takes of an example of the data, by input, (1, ...) each; {}: none is known. Its whole
+            numbers are given wherever the graph is run: they may choose a branch, or count the turns of a loop.
     """
 
     def __init__(self, model: ModelProto, name: str, files: tuple[Path, ...] = ()) -> None:
         self.files = files
         self.model = onnx.inliner.inline_local_functions(model) if model.functions else model
         self.name = name
+        self.real: Rows = {}
         graphs = list(all_graphs(self.model.graph))
         self.inner: list[NodeProto] = [node for graph in graphs[1:] for node in graph.node]
         self.nodes: list[NodeProto] = [node for graph in graphs for node in graph.node]
@@ -116,10 +120,15 @@ class Graph:
         """Examples per run: the fixed batch of the model, 1 when it takes any."""
         return self._places(self._by_name(example)).fixed or 1
 
-    def zeros(self, example: ExampleShapes) -> dict[str, NDArray[Any]]:
-        """What one run may be given, by input."""
-        kinds = {item.name: declared(item).dtype for item in inputs_of(self.model.graph)}
-        return {name: np.zeros(shape, kinds[name] or np.float32) for name, shape in self.run_shapes(example).items()}
+    def filled(self, example: ExampleShapes) -> dict[str, NDArray[Any]]:
+        """What one run may be given, by input: whole numbers of `real`, and zeros."""
+        shapes, rows = self._by_name(example), {}
+        for item in map(declared, inputs_of(self.model.graph)):
+            real = self.real.get(item.name)
+            rows[item.name] = np.zeros((1, *shapes[item.name]), item.dtype or np.float32)
+            if real is not None and rows[item.name].dtype.kind in "iub" and real.shape == rows[item.name].shape:
+                rows[item.name] = real.astype(rows[item.name].dtype)
+        return self._places(shapes).fit(rows)
 
     def _by_name(self, example: ExampleShapes) -> Mapping[str, Shape]:
         if isinstance(example, Mapping):
@@ -169,7 +178,7 @@ class Graph:
         model.CopyFrom(self.model)
         del model.graph.output[:]
         model.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in sorted(top))
-        outputs = Session(model.SerializeToString(), name=self.name).run(self.zeros(example))
+        outputs = Session(model.SerializeToString(), name=self.name).run(self.filled(example))
         return {tensor: tuple(np.shape(value)) for tensor, value in outputs.items()}
 
 

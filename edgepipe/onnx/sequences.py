@@ -165,18 +165,27 @@ def _not_steps(at: Places, found: Mapping[str, NDArray[Any]], steps: int) -> str
     return ""
 
 
-def zeros_of_step(inputs: Sequence[Tensor], signature: Signature, what: str, length: int) -> dict[str, NDArray[Any]]:
-    """Zeros for a run of one example, by input, (1, ...) each.
+def drawn_step(
+    inputs: Sequence[Tensor], signature: Signature, real: Given | None, what: str, length: int
+) -> dict[str, NDArray[Any]]:
+    """What a run of one example takes, by input, (1, ...) each: floats drawn evenly from [0, 1), the same each time.
 
     Args:
-        length: of an axis that has only a name.
+        real: an example whose whole numbers are given as they are, for they may choose a branch, or the row of a table;
+            None: they are 0.
+        length: of an axis that has only a name, where there is no example.
         inputs, what, and raises: as for `first_step`.
     """
-    example = {
+    example = real or {
         item.name: np.zeros((1, *(length if isinstance(size, str) else size for size in item.shape)), item.dtype)
         for item in signature.inputs
     }
-    return first_step(inputs, example, signature.state, signature.steps or 1, what)
+    rows = first_step(inputs, example, signature.state, signature.steps or 1, what)
+    drawn = np.random.default_rng(0)
+    return {
+        name: drawn.random(value.shape, np.float32) if value.dtype.kind == "f" else value
+        for name, value in rows.items()
+    }
 
 
 def _zeros(item: Tensor, count: int, labels: set[int | str | None], what: str, odd: str) -> NDArray[Any]:

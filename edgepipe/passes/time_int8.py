@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgepipe.base.scratch import scratch
-from edgepipe.contract import Job, Pass
+from edgepipe.contract import Job, Pass, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind
 from edgepipe.contract.traits import FILES, FLOAT, INT8_TIMES
 from edgepipe.errors import PassError
@@ -56,7 +56,8 @@ class TimeInt8(Pass):
     """Time the float model against its int8 placements here; the model stays as it is.
 
     The times become a file of the artifact, so `quantize_static` with keep_float=measured, directly after it, is as
-    reproducible as every pass. An int8 kernel takes the same time whatever its scales are: no examples are needed.
+    reproducible as every pass. An int8 kernel takes the same time whatever its scales are: of examples only whole
+    numbers are looked at, which may choose what is computed, and how long one is where the model leaves that open.
     """
 
     reads: ClassVar[Kind] = Kind.ONNX
@@ -64,6 +65,7 @@ class TimeInt8(Pass):
     timed: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]] = (FLOAT,)
     provides: ClassVar[tuple[str, ...]] = (INT8_TIMES,)
+    data: ClassVar[tuple[Split, ...]] = (Split.CALIBRATION,)
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
 
     threads: int = Field(1, ge=1, description="threads of the runtime")
@@ -71,12 +73,11 @@ class TimeInt8(Pass):
     exclude: tuple[str, ...] = Field((), description="as of the quantize_static behind it")
 
     def apply(self, model: Artifact, job: Job) -> Artifact:
-        import numpy as np
         import onnx
 
         from edgepipe.measure.latency import paired_latency
         from edgepipe.onnx.inputs import inputs_of
-        from edgepipe.onnx.sequences import zeros_of_step
+        from edgepipe.onnx.sequences import drawn_step
         from edgepipe.onnx.tensor_types import declared
         from edgepipe.quant.place.exclude import excluded_nodes
         from edgepipe.quant.place.placement import place
@@ -94,17 +95,10 @@ class TimeInt8(Pass):
                 f"passes.{job.label}: nothing to time: the model has no convolution or matrix product that could run "
                 "in int8. Remove this step"
             )
-        drawn = np.random.default_rng(0)
-        zeros = zeros_of_step(
-            list(map(declared, inputs_of(network.graph))), model.signature, f"passes.{job.label}", _LONG
-        )
-        # Uniform in [0, 1): as token numbers, which some models read, these are all 0.
-        example = {
-            name: np.asarray(
-                drawn.random(value.shape, np.float32), np.float32 if value.dtype.kind == "f" else value.dtype
-            )
-            for name, value in zeros.items()
-        }
+        inputs = list(map(declared, inputs_of(network.graph)))
+        some = range(min(1, job.data.count(Split.CALIBRATION)))
+        real = next((batch.inputs for batch in job.data.batches(Split.CALIBRATION, 1, some)), None)
+        example = drawn_step(inputs, model.signature, real, f"passes.{job.label}", _LONG)
         found: dict[Choice, tuple[float, float, float]] = {"float": (1.0, 1.0, 1.0)}
         with scratch("int8") as folder:
             for number, (mode, placement) in enumerate(placements.items()):

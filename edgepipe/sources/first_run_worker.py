@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepipe.base.bounded import is_memory, limit_memory
 from edgepipe.contract import Signature
@@ -52,8 +53,10 @@ def _load(asked: dict[str, Any], folder: Path, ends: float) -> None:
     out.mkdir()
     settings = OnnxModel.model_validate(asked["settings"])
     signature = Signature.model_validate(asked["signature"])
+    given = _examples(asked, folder)
+    example = cut(given, 0, 1) if given else first_run.example_of(signature, None)
     try:
-        settings.load(out, signature, int(asked["seed"]), None)
+        settings.load_with(example, out, signature, int(asked["seed"]))
     except EdgepipeError as error:
         raise type(error)(str(error).replace(settings.path, asked["shown"])) from None
     _run(out / ONNX_FILE, folder, {**asked, "state": signature.state, "steps": signature.steps}, ends)
@@ -68,13 +71,9 @@ def _run(file: Path, folder: Path, asked: dict[str, Any], ends: float) -> None:
     if asked["state"]:
         session = SequenceSession(file, asked["state"], asked["steps"], asking())
     answers = NamedAnswers(session, [item.name for item in session.outputs if item.dtype is not None])
-    names = asked["inputs"]
-    if not names:
+    examples = _examples(asked, folder)
+    if not examples:
         return
-    examples = {
-        name: np.load(folder / first_run.EXAMPLES_FILE.format(number), allow_pickle=False)
-        for number, name in enumerate(names)
-    }
     count = count_of(examples)
     began = time.monotonic()
     for number in range(count):
@@ -84,6 +83,14 @@ def _run(file: Path, folder: Path, asked: dict[str, Any], ends: float) -> None:
     several = min(int(asked.get("at_once", 1)), int((ends - now) / 2 / each))
     if several > 1 and answers.together(examples) > 1:
         answers(resized(examples, several))
+
+
+def _examples(asked: dict[str, Any], folder: Path) -> dict[str, NDArray[Any]]:
+    """Those that were saved, by name, (n, ...) each; {}: none."""
+    return {
+        name: np.load(folder / first_run.EXAMPLES_FILE.format(number), allow_pickle=False)
+        for number, name in enumerate(asked["inputs"])
+    }
 
 
 if __name__ == "__main__":

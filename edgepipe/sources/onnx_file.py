@@ -18,6 +18,7 @@ from edgepipe.contract.settings import PathText
 from edgepipe.errors import ModelError
 from edgepipe.onnx import ends as onnx_ends
 from edgepipe.onnx import external_data
+from edgepipe.onnx.batch_axis import Rows
 from edgepipe.onnx.examples import ExampleShapes
 from edgepipe.onnx.expanded import in_order, without_functions, without_sparse
 from edgepipe.onnx.files import load_structure
@@ -78,6 +79,12 @@ class OnnxModel(ModelSource):
             return False
 
     def load(self, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
+        from edgepipe.sources.first_run import example_of
+
+        return self.load_with(example_of(signature, job), out, signature, seed, job)
+
+    def load_with(self, example: Rows, out: Path, signature: Signature, seed: int, job: Job | None = None) -> Artifact:
+        """As `load`, with an example of the data, by its names, (1, ...) each."""
         import onnx
 
         from edgepipe.sources import first_run
@@ -87,7 +94,6 @@ class OnnxModel(ModelSource):
         network = _parse(path)
         found = external_data.places(network, path)
         left = onnx_ends.check(network, where)
-        example = first_run.example_of(signature, job)
         rows = first_run.rows_of(network, signature, example, where)
         sized = first_run.sized(signature, example)
         compared = first_run.tried(self, network, sized, rows, seed, job)  # nothing is read or written out before
@@ -100,12 +106,12 @@ class OnnxModel(ModelSource):
         if len(rows) == 1:
             layout = onnx_ends.layout(network, sized, where)
             shapes = dict.fromkeys(rows, onnx_ends.shape_in(layout, sized))
-            rows = {name: np.zeros_like(value) for name, value in rows.items()}
+            rows = {name: np.zeros_like(value) if value.dtype.kind == "f" else value for name, value in rows.items()}
         else:
             onnx_ends.check_shapes(network, rows, where)
-        network, notes = _in_plain_words(network, shapes, where, compared=compared)
-        notes += left + _in_float32(network, shapes, where)
-        notes += onnx_ends.arrange(network, layout, sized, where)
+        network, notes = _in_plain_words(network, shapes, rows, where, compared=compared)
+        notes += left + _in_float32(network, shapes, rows, where)
+        notes += onnx_ends.arrange(network, layout, sized, where, rows)
         if signature.preprocessing.image_size is not None and onnx_ends.takes_pixels(network):
             notes.append(
                 "the graph takes whole numbers: pictures are given as their pixels, 0 to 255, and data.mean and "
@@ -125,7 +131,7 @@ class OnnxModel(ModelSource):
 
 
 def _in_plain_words(
-    network: onnx.ModelProto, example: ExampleShapes, where: str, *, compared: bool
+    network: onnx.ModelProto, example: ExampleShapes, real: Rows, where: str, *, compared: bool
 ) -> tuple[onnx.ModelProto, list[str]]:
     """The graph as passes know one, with what people should be told; it answers as the one that was given.
 
@@ -141,7 +147,7 @@ def _in_plain_words(
     plain = without_functions(network, where)
     if size := without_sparse(plain, where):
         notes.append(f"its sparse weights are stored densely: {size:,} bytes")
-    share = 0.0 if compared else difference(given, plain, example, where, "")
+    share = 0.0 if compared else difference(given, plain, example, where, "", real=real)
     if share > _ALIKE:
         raise ModelError(
             f"{where}: with its local functions written out and its sparse weights dense it answers otherwise, by "
@@ -150,7 +156,7 @@ def _in_plain_words(
     return plain, notes
 
 
-def _in_float32(network: onnx.ModelProto, example: ExampleShapes, where: str) -> list[str]:
+def _in_float32(network: onnx.ModelProto, example: ExampleShapes, real: Rows, where: str) -> list[str]:
     """Make a graph of another float type one of float32, in place; what people should be told."""
     from edgepipe.onnx.in_float32 import kinds, other_float, to_float32
 
@@ -164,7 +170,8 @@ def _in_float32(network: onnx.ModelProto, example: ExampleShapes, where: str) ->
     except Exception as error:
         raise ModelError(f"{where}: a {name} graph, which cannot be made float32: {str(error)[:200]}") from None
     check_size(network, where, ModelError)
-    share = difference(given, network, example, where, f"a {name} graph (edgepipe works on float32): ")
+    why = f"a {name} graph (edgepipe works on float32): "
+    share = difference(given, network, example, where, why, real=real)
     if share > allowed:
         raise ModelError(
             f"{where}: a {name} graph, which in float32 answers otherwise, by {share:.2g} of the largest answer (at "

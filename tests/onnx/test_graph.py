@@ -21,14 +21,14 @@ def test_a_run_of_several_inputs_has_the_batch_where_each_of_them_has_it(tmp_pat
     assert graph.batch(STATE) == count
     assert graph.run_shapes(STATE) == {"x": (count, 5, 4), "h": (1, count, 3), "c": (1, count, 3)}
     assert graph.shapes(STATE, {"y", "hn"}) | {"y": (count, 5, 3), "hn": (1, count, 3)} == graph.shapes(STATE, {"y"})
-    zeros = graph.zeros(STATE)
+    zeros = graph.filled(STATE)
     assert {name: value.shape for name, value in zeros.items()} == graph.run_shapes(STATE)
     assert Session(tmp_path / "m.onnx").run(zeros)["hn"].shape == (1, count, 3)
 
 
 def test_zeros_have_the_types_of_inputs(tmp_path: Path) -> None:
     graph = Graph.load(networks.mixed_types(tmp_path / "m.onnx"))
-    kinds = {name: value.dtype for name, value in graph.zeros(dict.fromkeys(("whole", "which", "half"), (3,))).items()}
+    kinds = {name: value.dtype for name, value in graph.filled(dict.fromkeys(("whole", "which", "half"), (3,))).items()}
     assert kinds == {"whole": np.int32, "which": np.bool_, "half": np.float16}
 
 
