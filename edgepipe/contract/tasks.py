@@ -119,7 +119,8 @@ class Task(Settings):
         covers: whether the measures say all there is to say of the first output, as of scores; else records tell how
             each of its parts changed, too.
         program: dotted name of a package of numpy alone that goes with every bundle, where outputs say little by
-            themselves; its `say(outputs, settings, names, at)` puts one example's outputs into words.
+            themselves; its `say(outputs, settings, names, at)` puts one example's outputs into words; `at` is what
+            example.py knows of the picture or the text that was given, None of arrays.
         page: the ES module that reads outputs in a browser, as `package/folder/file.mjs`; its `answered(outputs,
             settings, about)` says what the bundle's page shows of one example: see `edgepipe/bundle/files/show.mjs`.
             The modules beside it that it imports go along; "": the page shows outputs as numbers.

@@ -16,6 +16,7 @@ from edgepipe.contract.settings import PathText
 from edgepipe.errors import DataError, MeasureError
 from edgepipe.tasks import alphabets
 from edgepipe.tasks.bootstrap import interval
+from edgepipe.tasks.ctc import best_path
 from edgepipe.tasks.intervals import newcombe, wilson
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class CtcText(Task):
     trains: ClassVar[bool] = True
     covers: ClassVar[bool] = True
     page: ClassVar[str] = "edgepipe.tasks/pages/ctc_text.mjs"
+    program: ClassVar[str] = "edgepipe.tasks.ctc"
 
     alphabet: PathText | tuple[str, ...] | None = Field(
         None,
@@ -127,7 +129,7 @@ class CtcText(Task):
         if _turned(symbols, scores.shape):
             scores = scores.transpose(0, 2, 1)
         table = alphabets.table(symbols, scores.shape[2], self.blank, what)
-        return {_TEXTS: _codes([self._plain(text) for text in self._decoded(scores, table)])}
+        return {_TEXTS: _codes([self._plain(text) for text in best_path(scores, table, self.space)])}
 
     def for_page(self, outputs: Mapping[str, NDArray[Any]], signature: Signature) -> dict[str, Any]:
         """`table`: the symbol of each class; `turned`: whether the axis of steps comes last."""
@@ -138,12 +140,9 @@ class CtcText(Task):
         table = alphabets.table(symbols, shape[1 if turned else 2], self.blank, "the model")
         return {"table": table, "turned": turned, "space": self.space, "ignore_space": self.ignore_space}
 
-    def _decoded(self, scores: NDArray[Any], table: Sequence[str]) -> list[str]:
-        best = scores.argmax(axis=2)
-        new = np.ones(best.shape, np.bool_)
-        new[:, 1:] = best[:, 1:] != best[:, :-1]
-        texts = ["".join(table[symbol] for symbol in row[keep].tolist()) for row, keep in zip(best, new, strict=True)]
-        return texts if self.space is None else [text.replace(self.space, " ") for text in texts]
+    def for_program(self, outputs: Mapping[str, NDArray[Any]], signature: Signature) -> dict[str, Any]:
+        """What the page is given, and `output`, the name of the one with scores."""
+        return {"output": next(iter(outputs)), **self.for_page(outputs, signature)}
 
     def join(self, parts: Sequence[Answers]) -> Answers:
         longest = max(part[_TEXTS].shape[1] for part in parts)

@@ -48,6 +48,7 @@ class Tokens(Task):
     )
     trains: ClassVar[bool] = True
     covers: ClassVar[bool] = True
+    program: ClassVar[str] = "edgepipe.tasks.tagged"
 
     def misfit(self, outputs: Sequence[Tensor]) -> str | None:
         first = outputs[0]
@@ -83,6 +84,10 @@ class Tokens(Task):
         if np.isnan(scores).any():
             raise MeasureError(f"{what}: NaN scores on the evaluation examples: the step that wrote it lost the model")
         return {"tags": scores.argmax(axis=2).astype(np.int64)}
+
+    def for_program(self, outputs: Mapping[str, NDArray[Any]], signature: Signature) -> dict[str, Any]:
+        """Where the scores are."""
+        return {"output": next(iter(outputs))}
 
     def check_labels(self, outputs: Mapping[str, NDArray[Any]], targets: Targets, what: str) -> None:
         scores = np.asarray(next(iter(outputs.values())))

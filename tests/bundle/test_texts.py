@@ -64,3 +64,41 @@ def test_the_example_takes_texts(tmp_path: Path, padding: str, words: bool) -> N
         found = answers(folder / "model.onnx", example, data.signature)["y"]
         assert line.startswith(f"{TEXTS[row]}: " + ", ".join(f"{value:.6g}" for value in found[0].astype(float)))
     assert len(lines) == 3
+
+
+def test_the_example_names_the_class_of_each_word(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    table = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32)
+    nodes = [helper.make_node("Gather", ["table", "input_ids"], ["y"])]
+    save(
+        folder / "model.onnx",
+        nodes,
+        {"input_ids": (TensorProto.INT64, ("n", "length"))},
+        {"y": TensorProto.FLOAT},
+        {"table": table},
+    )
+    rows = [{"text": text.split(), "tags": ["O"] * len(text.split())} for text in TEXTS]
+    file = jsonl(tmp_path / "e.jsonl", rows)
+    classes = ("O", "B-PER", "I-PER")
+    read = TextData(
+        tokenizer=tokenizer(tmp_path),
+        evaluation=file,
+        inputs=("input_ids",),
+        tags="tags",
+        classes=classes,
+        max_length=9,
+    )
+    data = read.open(tmp_path)
+    assert data.signature.task == "tokens"
+    build(folder, "toy", data.signature, data, browser=False)
+    given = [item for text in TEXTS for item in ("--text", text)]
+    said = subprocess.run([sys.executable, folder / "example.py", *given], capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    for row, (text, line) in enumerate(zip(TEXTS, said.stdout.splitlines(), strict=True)):
+        batch = next(data.batches(Split.EVALUATION, 1, [row]))
+        assert batch.labels is not None
+        ids = batch.inputs["input_ids"][0]
+        first = [classes[table[number].argmax()] for number in ids[batch.labels[0][: len(ids)] != -100]]
+        words = " ".join(f"{word}/{tag}" for word, tag in zip(text.split(), first, strict=True))
+        assert line.startswith(f"{text}: {words}, ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from edgepipe.contract import Signature, Tensor
 from edgepipe.contract.data import as_numbers
 from edgepipe.errors import DataError, MeasureError, ModelError
+from edgepipe.tasks import ctc
 from edgepipe.tasks.ctc_text import CtcText
 from tests.tasks.drawn import SIGNATURE, answers
 from tests.tasks.written import SYMBOLS, TEXTS, scores_of
@@ -132,3 +135,18 @@ def test_the_loss_is_that_of_torch_and_falls_when_it_is_followed() -> None:
     assert TASK.loss(scores.detach() - scores.grad, torch.from_numpy(texts)).item() < loss.item()
     with pytest.raises(DataError, match="'x'"):
         TASK.loss(scores, torch.tensor([[120], [97]]))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_program_of_bundles_says_the_text_that_is_measured(turned: bool) -> None:
+    scores = scores_of(TEXTS, steps=20)
+    task = CtcText(alphabet=(*SYMBOLS, "|"), space="|")
+    outputs = {"scores": scores.transpose(0, 2, 1) if turned else scores, "beside": scores[:, 0]}
+    settings = json.loads(json.dumps(task.for_program(outputs, SIGNATURE)))
+    assert settings["turned"] is turned
+    for row, text in enumerate(TEXTS):
+        assert ctc.say({name: value[row] for name, value in outputs.items()}, settings, (), None) == text
+    blank = np.zeros_like(outputs["scores"][0])
+    assert ctc.say({"scores": blank}, settings, (), None) == "(no text)"
+    with pytest.raises(ModelError, match=r"task\.alphabet is not set"):
+        CtcText().for_program(outputs, SIGNATURE)

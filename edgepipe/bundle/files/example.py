@@ -37,7 +37,7 @@ LINE_STEP, LONGEST_LINE = 32, 128  # of lines of text: pixels, and times as long
 TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 TURNS = dict(enumerate(TURNS, 2))
 RESAMPLE = {"nearest": 0, "bilinear": 2, "bicubic": 3}  # as Pillow numbers them
-AT = {}  # of the picture that was read last: its size, and its place in the input
+AT = {}  # of the picture that was read last its size, and its place in the input; of texts their tokens
 
 
 class Refused(ValueError):
@@ -167,6 +167,7 @@ def read_text(text, pair=None):
     if how["words"]:
         text, pair = text.split(), None if pair is None else pair.split()
     found = tokenizer.encode(text, pair, is_pretokenized=how["words"])
+    AT["last"] = {"encoding": found, "texts": (text, pair)}
     length = max(1, how["max_length"] if how["padding"] == "fixed" else len(found.ids))
     fill = {"ids": how["pad_id"], "mask": 0, "types": how["pad_type"]}
     values = {"ids": found.ids, "mask": found.attention_mask, "types": found.type_ids}
@@ -240,8 +241,7 @@ def decode(path, how):
     except Refused:
         raise
     except OSError as error:
-        unknown = "identify" in str(error)
-        why = f"its bytes are none of {', '.join(formats)}" if unknown else error
+        why = f"its bytes are none of {', '.join(formats)}" if "identify" in str(error) else error
         raise Refused(error.strerror or f"not a readable picture ({why})") from error
     except Exception as error:  # Pillow's parsers raise anything on damaged bytes
         raise Refused(f"not a readable picture ({error})") from error
