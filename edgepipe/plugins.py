@@ -89,6 +89,7 @@ NOUNS: Mapping[str, Noun] = {
             "cifar10": "edgepipe.data.cifar10:Cifar10Data",
             "coco": "edgepipe.data.coco:CocoData",
             "digits": "edgepipe.data.digits:DigitsData",
+            "drawn_pages": "edgepipe.data.drawn_pages:DrawnPagesData",
             "drawn_sound": "edgepipe.data.drawn_sound:DrawnSoundData",
             "drawn_text": "edgepipe.data.drawn_text:DrawnTextData",
             "image_folder": "edgepipe.data.image_folder:ImageFolderData",

@@ -14,7 +14,15 @@ CLASSES = ("circle", "square", "triangle")
 _TASKS = {"masks": "segmentation", "boxes": "detection"}
 
 
-class ShapesData(PictureSettings):
+class DrawnSettings(PictureSettings):
+    """What sources of drawn pictures share."""
+
+    labels: str
+    train_size: int = Field(800, ge=1, le=1_000_000, description="pictures to train on")
+    evaluation_size: int = Field(300, ge=1, le=1_000_000, description="pictures to evaluate on")
+
+
+class ShapesData(DrawnSettings):
     """Pictures that are drawn as they are read: one to five shapes on an uneven ground, with noise; no download.
 
     With masks, class 0 is the ground; with boxes, classes are the three shapes. Drawn at `image_size`, so that
@@ -25,8 +33,6 @@ class ShapesData(PictureSettings):
         "masks", description="masks: a class for every pixel; boxes: of each shape"
     )
     image_size: Side | tuple[Side, Side] = Field(96, description="pixels: one side, or [height, width]; from 32 on")
-    train_size: int = Field(800, ge=1, le=1_000_000, description="pictures to train on")
-    evaluation_size: int = Field(300, ge=1, le=1_000_000, description="pictures to evaluate on")
 
     def task_known(self) -> str | None:
         return _TASKS[self.labels]

@@ -15,7 +15,7 @@ from edgepipe.data.scaling import normalized
 from edgepipe.errors import DataError
 
 if TYPE_CHECKING:
-    from edgepipe.data.drawn_shapes import ShapesData
+    from edgepipe.data.drawn_shapes import DrawnSettings
 
 _VERSION = 1
 """Of the drawing: another one is other data."""
@@ -72,10 +72,18 @@ def _inside(kind: int, y: NDArray[np.float32], x: NDArray[np.float32], half: flo
 
 
 class ShapesSource:
-    """Implements `Dataset`: calibration is the first part of train; evaluation has numbers of its own."""
+    """Implements `Dataset`: calibration is the first part of train; evaluation has numbers of its own.
 
-    def __init__(self, settings: ShapesData, signature: Signature) -> None:
-        """Check that the pictures have room for shapes.
+    Attributes:
+        drawn_by: says how pictures are drawn: with another one they are other data.
+        least_side: pixels that they need.
+    """
+
+    drawn_by: str = str(_VERSION)
+    least_side: int = _LEAST_SIDE
+
+    def __init__(self, settings: DrawnSettings, signature: Signature) -> None:
+        """Check that the pictures have room for what is drawn.
 
         Raises:
             DataError: they do not, or calibration wants more of them than there are.
@@ -83,8 +91,8 @@ class ShapesSource:
         self.signature = signature
         self._settings = settings
         _, self._height, self._width = signature.input_shape
-        if min(self._height, self._width) < _LEAST_SIDE:
-            raise DataError(f"data.image_size: shapes are drawn from {_LEAST_SIDE} pixels on: raise it")
+        if min(self._height, self._width) < self.least_side:
+            raise DataError(f"data.image_size: pictures are drawn from {self.least_side} pixels on: raise it")
         if settings.calibration_size > settings.train_size:
             raise DataError(
                 f"data.calibration_size={settings.calibration_size} of data.train_size={settings.train_size} pictures: "
@@ -99,12 +107,15 @@ class ShapesSource:
 
     def digest(self, split: Split) -> str:
         """Hex SHA-256 over all that the drawing follows from."""
-        parts = [_VERSION, self._settings.seed, split is Split.EVALUATION, self.count(split), self._settings.labels]
+        how = self._settings
+        parts = [self.drawn_by, how.seed, split is Split.EVALUATION, self.count(split), how.labels]
         text = canonical_json([*parts, self.signature.model_dump(mode="json")])
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def labels(self, split: Split) -> NDArray[np.generic]:
-        """Masks, uint8 (count, height, width), or boxes, float32 (count, most, 6)."""
+    def labels(self, split: Split) -> NDArray[np.generic] | None:
+        """Masks, uint8 (count, height, width), or boxes, float32 (count, most, 6); None: the settings want none."""
+        if self._settings.labels == "none":
+            return None
         return np.stack([self._label(self._drawn(split, row)) for row in range(self.count(split))])
 
     def batches(self, split: Split, batch_size: int, indices: Sequence[int] | None = None) -> Iterator[Batch]:
@@ -119,12 +130,16 @@ class ShapesSource:
                 pixels = np.rint(pixels.mean(axis=3, keepdims=True)).astype(np.uint8)
             elif self.signature.preprocessing.order == "bgr":
                 pixels = pixels[..., ::-1]
-            labels = np.stack([self._label(one) for one in drawn])
+            labels = None if self._settings.labels == "none" else np.stack([self._label(one) for one in drawn])
             yield Batch({"input": normalized(pixels, self.signature.preprocessing)}, labels)
 
     def _drawn(self, split: Split, row: int) -> Drawn:
         row %= self.count(split)  # counted from the end, as of a list
-        return draw(self._settings.seed, split is Split.EVALUATION, row, self._height, self._width)
+        return self.draw(split is Split.EVALUATION, row)
+
+    def draw(self, evaluation: bool, row: int) -> Drawn:
+        """The picture of that number."""
+        return draw(self._settings.seed, evaluation, row, self._height, self._width)
 
     def _label(self, drawn: Drawn) -> NDArray[np.generic]:
         return drawn.mask if self._settings.labels == "masks" else drawn.boxes
