@@ -1,4 +1,4 @@
-"""Sounds that are made here, so that what they are is known: signals of ten kinds, or notes; no download."""
+"""Sounds that are made here, so that what they are is known: signals of ten kinds, notes, or voices; no download."""
 
 from __future__ import annotations
 
@@ -19,24 +19,31 @@ if TYPE_CHECKING:
     from edgepipe.data.sounds import Samples
 
 KINDS = ("tone", "rising", "falling", "warble", "two beeps", "three beeps", "clicks", "noise", "buzz", "nothing")
+ABOUT = {"signals": (KINDS, "classification"), "notes": ((), "agreement"), "voice": (("none", "voice"), "scores")}
+"""Classes and task of each kind."""
 
 
 class DrawnSoundData(SoundSettings):
-    """Signals of ten kinds in noise (tones, chirps, beeps, clicks), of which the kind is the class; or notes.
+    """Signals of ten kinds in noise (tones, chirps, beeps, clicks), of which the kind is the class, notes, or voices.
 
     Notes are chords and melodies of up to three plucked voices, without labels: what a network answers is compared with
-    what the float network answers.
+    what the float network answers. A voice speaks words of vowels and hisses with silence between them; what is right
+    is, of each step, whether it speaks in at least half of it (without steps, of each example).
     """
 
-    kind: Literal["signals", "notes"] = Field("signals", description="signals: labelled by kind; notes: not labelled")
+    kind: Literal["signals", "notes", "voice"] = Field(
+        "signals", description="signals: labelled by kind; notes: not labelled; voice: labelled where it speaks"
+    )
     evaluation_size: int = Field(400, ge=1, le=100_000, description="examples to measure with")
     train_size: int = Field(1000, ge=0, le=1_000_000, description="other examples, to train and calibrate with")
     noise: float = Field(0.02, ge=0, le=1, description="standard deviation of what is added to each sample")
 
     @model_validator(mode="after")
     def _no_steps(self) -> DrawnSoundData:
-        if self.step is not None:
-            raise ValueError("step: these sounds have no labels of steps: use data=audio_folder with segments")
+        if self.step is not None and self.kind != "voice":
+            raise ValueError(
+                "step: of these sounds only kind=voice has labels of steps; or data=audio_folder, segments"
+            )
         return self
 
     def open(self, cache: Path) -> Dataset:  # noqa: ARG002  made anew as fast as they would be read
@@ -48,13 +55,18 @@ class DrawnSoundData(SoundSettings):
         if self.calibration_size > self.train_size:
             raise DataError(f"data=drawn_sound: data.calibration_size={self.calibration_size} of {self.train_size}")
         count = self.evaluation_size + self.train_size
-        signals = self.kind == "signals"
 
         def load(row: int) -> Samples:
             return drawn(self.kind, self.seed, row, self.samples, self.sample_rate, self.noise)
 
         hashes = [hashlib.sha256(load(row).tobytes()).hexdigest() for row in range(count)]
-        labels = np.arange(count, dtype=np.int64) % len(KINDS) if signals else None
+        classes, task = ABOUT[self.kind]
+        labels = None
+        if self.kind == "signals":
+            labels = np.arange(count, dtype=np.int64) % len(KINDS)
+        elif self.kind == "voice":
+            how = (self.samples, self.sample_rate, self.step)
+            labels = np.stack([spoken(self.seed, row, *how) for row in range(count)])
         pool = Sounds([f"drawn_sound[{row}]" for row in range(count)], labels, hashes, load)
         train = pool.take(np.arange(self.evaluation_size, count))
         views = {
@@ -62,20 +74,41 @@ class DrawnSoundData(SoundSettings):
             Split.CALIBRATION: train.take(np.arange(self.calibration_size)),
             Split.EVALUATION: pool.take(np.arange(self.evaluation_size)),
         }
-        signature = self.signature(KINDS if signals else (), "classification" if signals else "agreement")
-        return SoundSource("data=drawn_sound", self, signature, views)
+        return SoundSource("data=drawn_sound", self, self.signature(classes, task), views)
 
 
 def drawn(kind: str, seed: int, row: int, count: int, rate: int, noise: float) -> Samples:
     """float32, (count,), in [-1, 1]; the same for the same arguments on every machine, but for the last bits."""
     import numpy as np
 
-    number = int(hashlib.sha256(f"{seed} {row} {kind}".encode()).hexdigest()[:8], 16)
-    how = np.random.RandomState(number)  # its stream stays as it is, which numpy's newer generators do not promise
+    how = _generator(seed, row, kind)
     time = np.arange(count) / rate
-    sound = _notes(how, time, rate) if kind == "notes" else _signal(how, row % len(KINDS), time, rate)
+    if kind == "voice":
+        from edgepipe.data.drawn_voice import voice
+
+        sound = voice(how, count, rate).samples
+    else:
+        sound = _notes(how, time, rate) if kind == "notes" else _signal(how, row % len(KINDS), time, rate)
     sound = (0.3 + 0.6 * how.rand()) * sound / max(1e-9, float(np.abs(sound).max()))
     return np.asarray((sound + noise * how.standard_normal(count)).clip(-1, 1), np.float32)
+
+
+def _generator(seed: int, row: int, kind: str) -> np.random.RandomState:
+    """Of a stream that stays as it is, which numpy's newer generators do not promise."""
+    import numpy as np
+
+    return np.random.RandomState(int(hashlib.sha256(f"{seed} {row} {kind}".encode()).hexdigest()[:8], 16))
+
+
+def spoken(seed: int, row: int, count: int, rate: int, step: int | None) -> NDArray[np.int64]:
+    """1 where a voice speaks in at least half of a step, (count / step,); without steps of all, ()."""
+    import numpy as np
+
+    from edgepipe.data.drawn_voice import voice
+
+    speaks = voice(_generator(seed, row, "voice"), count, rate).spoken
+    found = np.asarray(speaks.reshape(-1, step or count).mean(axis=1) >= 0.5, np.int64)
+    return np.asarray(found[0] if step is None else found)
 
 
 def _signal(how: np.random.RandomState, kind: int, time: NDArray[np.float64], rate: int) -> NDArray[np.float64]:

@@ -35,5 +35,19 @@ def test_a_rising_sound_rises_and_a_falling_one_falls() -> None:
 def test_notes_have_no_labels_and_steps_have_none_either(tmp_path: Path) -> None:
     data = DrawnSoundData(kind="notes", **SMALL).open(tmp_path)
     assert data.labels(Split.EVALUATION) is None and data.signature.task == "agreement"
-    with pytest.raises(ValidationError, match="no labels of steps"):
+    with pytest.raises(ValidationError, match="only kind=voice has labels of steps"):
         DrawnSoundData(step=500, state={"h": "hn"}, **SMALL)
+
+
+def test_a_voice_is_labelled_where_it_is_loud(tmp_path: Path) -> None:
+    steps = {"kind": "voice", "step": 500, "context": 20, "state": {"h": "hn"}, "constants": {"sr": 8000}}
+    data = DrawnSoundData(**{**SMALL, "samples": 16000, "noise": 0.0}, **steps).open(tmp_path)
+    assert (data.signature.task, data.signature.steps, data.signature.classes) == ("scores", 32, ("none", "voice"))
+    (batch,) = data.batches(Split.EVALUATION, 99)
+    assert batch.labels is not None and batch.labels.shape == (20, 32)
+    assert 0.2 < batch.labels.mean() < 0.8
+    loud = (batch.inputs["input"][..., 20:] ** 2).mean(axis=2)
+    assert np.median(loud[batch.labels == 1]) > 1e-3
+    assert (loud[batch.labels == 0] < 1e-4).mean() > 0.8
+    whole = DrawnSoundData(kind="voice", **{**SMALL, "samples": 16000}).open(tmp_path)
+    assert whole.labels(Split.EVALUATION).tolist() == (batch.labels.mean(axis=1) >= 0.5).tolist()  # type: ignore[union-attr]
