@@ -35,8 +35,8 @@ _PERCENTILE = 99.99
 class QuantizeStatic(Pass):
     """Quantize weights and activations to 8 bits, activation ranges from calibration examples.
 
-    Activations uint8 per tensor, weights int8 per channel, bias int32 with scale s_x * s_w. What has
-    no int8 kernel stays float, and what would not be faster in int8.
+    Activations uint8 per tensor, weights int8 per channel, bias int32 with scale s_x * s_w. What has no int8 kernel
+    stays float, what would not be faster in int8, and what follows the last layers: boxes, scores, soft-max.
     Source: ONNX Q/DQ; Jacob et al., CVPR 2018, arXiv:1712.05877.
     """
 
@@ -76,8 +76,9 @@ class QuantizeStatic(Pass):
     exclude: tuple[str, ...] = Field((), description="node names or operator types that stay float")
     keep_float: Literal["auto", "never", "measured"] = Field(
         "auto",
-        description="auto: what int8 would not make faster stays float, by a table of kernel costs; measured: as a "
-        "time_int8 before this step found fastest",
+        description="auto: what int8 would not make faster stays float, by a table of kernel costs, and small last "
+        "convolutions, whose results are answers; never: neither; measured: as a time_int8 before this step found "
+        "fastest",
     )
     far_apart: Literal["float", "int8"] = Field(
         "float",

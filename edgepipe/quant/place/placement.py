@@ -15,7 +15,8 @@ import numpy as np
 import onnx
 
 from edgepipe.onnx.wiring import ANCHORS, Unit, Wiring, attribute, is_unknown_pool, weight_axis
-from edgepipe.quant.place.worth import cheapest, predicted
+from edgepipe.quant.place.tail import LAST_LAYER, behind_all_layers, light_ends
+from edgepipe.quant.place.worth import all_costs, cheapest, predicted
 
 __all__ = ["KeepFloat", "Placement", "Wiring", "attribute", "milliseconds", "place", "weight_axis"]
 
@@ -74,13 +75,19 @@ def place(
 
     Args:
         excluded: names of nodes that stay float.
-        keep_float: `auto` leaves in float what int8 would not make faster; `never` runs every convolution and
-            matrix product in int8 that has a kernel, and what lies between them as is cheapest.
+        keep_float: `auto` leaves in float what int8 would not make faster, and small convolutions whose results are
+            answers; `never` runs every convolution and matrix product in int8 that has a kernel, and what lies
+            between them as is cheapest. What computes behind the last of them stays float with both.
         barred: activation tensors that are not quantized.
     """
     wiring = Wiring(model)
     placement = Placement()
     units = list(_units(wiring, set(excluded), placement.kept_float, barred))
+    if keep_float == "auto":
+        ends = light_ends(units, wiring, all_costs(model, wiring, units), PASSING)
+        placement.kept_float.update(dict.fromkeys(ends, LAST_LAYER))
+        if ends:  # what only moves their results stays float with them
+            units = list(_units(wiring, {*excluded, *ends}, {}, barred))
     chosen = cheapest(model, wiring, units, forced=keep_float == "never")
     for unit in units:
         if unit.node.name not in chosen and unit.node.op_type in ANCHORS:
@@ -120,8 +127,11 @@ def _units(
         node.input[0] for node in wiring.graph.node if node.name not in skipped and reasons.get(node.name, "") is None
     }
     absorbed: set[str] = set()
+    tail = behind_all_layers(wiring)
     for node in wiring.graph.node:
         kind = node.op_type
+        if kind in (*MERGING, *POOLING, *CURVES) and node.output[0] in tail:
+            continue
         if node.domain not in ("", "ai.onnx") or node.name in absorbed:
             continue
         if kind in ANCHORS and (node.name in skipped or reasons[node.name] is not None):
