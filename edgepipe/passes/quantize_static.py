@@ -143,6 +143,7 @@ class QuantizeStatic(Pass):
         job.progress(0.6, "quantizing")
         if not self.keep_worst:  # else it is fitted already
             quantizer.fit(placement)
+            placement = self._without_first(quantizer, placement, excluded, barred, model, job)
         network, tensors = quantizer.write(placement)
         self._tables(network, excluded, job)
         onnx.checker.check_model(network, full_check=False)
@@ -327,6 +328,30 @@ class QuantizeStatic(Pass):
                 "neighbours int8 would not be faster. keep_float=never keeps them in int8",
             )
         return without
+
+    def _without_first(
+        self,
+        quantizer: StaticQuantizer,
+        placement: Placement,
+        excluded: set[str],
+        barred: set[str],
+        model: Artifact,
+        job: Job,
+    ) -> Placement:
+        """The placement without the first layers where these make most of the error; says which."""
+        from edgepipe.quant.study.first import without_first
+
+        if self.keep_float != "auto":
+            return placement
+        placement, said = without_first(
+            quantizer,
+            placement,
+            lambda names: self.placed(quantizer.network, excluded | names, model, job.label, barred),
+        )
+        if said:
+            job.add("notes", said)
+            job.facts["kept_float"] = dict(sorted(placement.kept_float.items()))
+        return placement
 
     def resolved(self) -> dict[str, Any]:
         """The settings that the preset decides where the recipe does not."""
