@@ -137,7 +137,7 @@ def _golden(folder: Path, bundle: Bundle) -> list[str]:
     if not inputs or not expected:
         return [f"{GOLDEN_FILE}: has no `inputs` and `outputs`, only {', '.join(golden) or 'neither'}"]
     for name, value in inputs.items():
-        if value.ndim == 0 or 0 in value.shape or len(value) != count_of(inputs):
+        if value.ndim == 0 or not len(value) or len(value) != count_of(inputs):
             return [f"{GOLDEN_FILE}: holds no examples: `{name or 'inputs'}` has shape {value.shape}"]
     found = answers(folder / bundle.model, inputs, bundle.signature)
     if "" in expected:  # the only one; of a bundle of an older version the first, as float32

@@ -185,6 +185,8 @@ def _check(where: str, archive: zipfile.ZipFile, names: Mapping[str, str], memor
 def check_type(where: str, name: str, shape: Sequence[int], dtype: np.dtype[Any], named: bool) -> None:
     """Whether an array may be an input: of one that is `named`, any number that ONNX has; else float32 or integers.
 
+    A named one may hold nothing for each example, as what a decoder remembers before its first word.
+
     Raises:
         DataError: it may not.
     """
@@ -192,7 +194,7 @@ def check_type(where: str, name: str, shape: Sequence[int], dtype: np.dtype[Any]
         raise DataError(f"{where}: `{name}` is {dtype}: give numbers that ONNX has, up to 64 bits, or bool")
     if not named and dtype != np.dtype("<f4") and dtype.kind not in "iu":
         raise DataError(f"{where}: `{name}` is {dtype}, not float32: save {name}.astype('float32'), preprocessed")
-    if len(shape) < (1 if named else 2) or 0 in shape:
+    if len(shape) < (1 if named else 2) or 0 in shape[: 1 if named else None]:
         raise DataError(f"{where}: `{name}` has shape {tuple(shape)}: give (examples, ...), as in (200, 3, 224, 224)")
 
 

@@ -125,3 +125,15 @@ def test_of_outputs_as_long_as_each_example_has_them_one_example_is_golden(tmp_p
     assert problems(tmp_path)[1] == []
     said = example(tmp_path, "--json", "--runs", "2")
     assert json.loads(said.stdout)["golden"] == "ok", said.stderr
+
+
+def test_an_input_that_holds_nothing_yet_is_one_of_examples(tmp_path: Path) -> None:
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", name, 3]) for name in ("past", "x", "y")]
+    graph = helper.make_graph([helper.make_node("Concat", ["past", "x"], ["y"], axis=1)], "grows", ends[:2], [ends[2]])
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(network, tmp_path / "model.onnx")
+    rows = {"past": np.zeros((9, 0, 3), np.float32), "x": np.ones((9, 2, 3), np.float32)}
+    data = Named(rows)
+    build(tmp_path, "toy", data.signature, data, browser=False)  # type: ignore[arg-type]
+    assert problems(tmp_path)[1] == []
+    assert example(tmp_path, "--json", "--runs", "1").returncode == 0

@@ -129,3 +129,17 @@ def test_reading_a_large_file_takes_no_more_memory_than_a_batch(tmp_path: Path) 
     count, grown_kib = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert int(count) == 400
     assert int(grown_kib) < 20_000
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_named_array_may_hold_nothing_for_each_example(tmp_path: Path, packed: bool) -> None:
+    arrays = {"x": np.arange(12, dtype=np.float32).reshape(4, 3), "past": np.zeros((4, 2, 0, 5), np.float32)}
+    (np.savez_compressed if packed else np.savez)(tmp_path / "e.npz", **arrays)  # type: ignore[arg-type]
+    data = NpzData(evaluation=tmp_path / "e.npz").open(tmp_path / "cache")
+    assert {item.name: item.shape for item in data.signature.inputs} == {"x": (3,), "past": (2, 0, 5)}
+    (batch,) = data.batches(Split.EVALUATION, 8)
+    assert batch.inputs["past"].shape == (4, 2, 0, 5)
+    assert np.array_equal(batch.inputs["x"], arrays["x"])
+    np.savez(tmp_path / "none.npz", x=arrays["x"][:0], past=arrays["past"][:0])
+    with pytest.raises(DataError, match=r"`x` has shape \(0, 3\)"):
+        NpzData(evaluation=tmp_path / "none.npz").open(tmp_path / "cache")
