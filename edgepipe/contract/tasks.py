@@ -263,6 +263,19 @@ class Task(Settings):
         del values, index, signature
         return ""
 
+    def show(
+        self, picture: NDArray[np.uint8], values: Mapping[str, NDArray[Any]], index: int, signature: Signature
+    ) -> NDArray[np.uint8] | None:
+        """An example's answer, or its target, drawn on its picture for the report; None: words say it.
+
+        Args:
+            picture: what the model was given, RGB, (height, width, 3).
+        Returns:
+            RGB, (h, w, 3), of any size.
+        """
+        del picture, values, index, signature
+        return None
+
     def notes(
         self, answers: Answers, baseline: Answers | None, targets: Targets | None, signature: Signature
     ) -> list[str]:

@@ -14,6 +14,9 @@ from edgepipe.contract import Answers, Dataset, Preprocessing, Signature, Split,
 from edgepipe.data.scaling import is_picture, shown
 from edgepipe.records.metrics import WrongAnswer
 
+_DRAWN, _SIDE = 6, 256
+"""Examples whose answers are drawn, and pixels of such a picture's longer side: a report stays below some megabytes."""
+
 
 def wrong_answers(
     task: Task, answers: Answers, baseline: Answers, targets: Targets, data: Dataset, *, most: int = 12
@@ -26,15 +29,20 @@ def wrong_answers(
     if not chosen:
         return []
     signature = data.signature
-    return [
-        WrongAnswer(
-            index=index,
-            label=task.say(targets, index, signature),
-            answer=task.say(answers, index, signature),
-            picture_png=None if picture is None else picture_png(picture, signature),
-        )
-        for index, picture in zip(chosen, _pictures(data, chosen), strict=True)
-    ]
+    found: list[WrongAnswer] = []
+    for index, values in zip(chosen, _pictures(data, chosen), strict=True):
+        pixels = None if values is None else _pixels(values, signature)
+        said = {"label": task.say(targets, index, signature), "answer": task.say(answers, index, signature)}
+        drawn = {}
+        if pixels is not None and len(found) < _DRAWN:
+            rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, 2)
+            sides = {"label_png": targets, "baseline_png": baseline, "answer_png": answers}
+            for name, each in sides.items():
+                picture = task.show(rgb, each, index, signature)
+                drawn[name] = None if picture is None else _png(picture, _SIDE)
+        whole = None if pixels is None else _png(pixels)
+        found.append(WrongAnswer(index=index, picture_png=whole, **said, **drawn))
+    return found
 
 
 def _pictures(data: Dataset, chosen: list[int]) -> Iterator[NDArray[Any] | None]:
@@ -50,17 +58,30 @@ def picture_png(values: NDArray[Any], signature: Signature) -> str | None:
         values: float32, (channels, height, width). Without a recorded mean and std the value
             range is stretched to black and white.
     """
+    pixels = _pixels(values, signature)
+    return None if pixels is None else _png(pixels)
+
+
+def _pixels(values: NDArray[Any], signature: Signature) -> NDArray[np.uint8] | None:
+    """(height, width), or RGB."""
     if values.ndim != 3 or values.shape[0] not in (1, 3) or min(values.shape[1:]) < 2:
         return None
-    from PIL import Image
-
     given = values.astype(np.float32)
     about = signature.preprocessing
     if not is_picture(given.shape, about):
         low, high = float(given.min()), float(given.max())
         given = (given - low) / (high - low or 1.0)
         about = Preprocessing(mean=(0.0,) * len(given), std=(1.0,) * len(given))
-    picture = Image.fromarray(shown(given, about))
+    return shown(given, about)
+
+
+def _png(pixels: NDArray[np.uint8], most: int | None = None) -> str:
+    """Base64; `most` pixels on its longer side."""
+    from PIL import Image
+
+    picture = Image.fromarray(pixels)
+    if most is not None:
+        picture.thumbnail((most, most))
     stream = io.BytesIO()
     picture.save(stream, format="PNG", optimize=True)
     return base64.b64encode(stream.getvalue()).decode("ascii")

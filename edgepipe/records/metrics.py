@@ -137,6 +137,9 @@ class WrongAnswer(Record):
     label: str
     answer: str
     picture_png: str | None = Field(None, description="the preprocessed picture as base64 PNG, when it is one")
+    label_png: str | None = Field(None, description="what is right, drawn by the task")
+    baseline_png: str | None = Field(None, description="what the baseline answers, likewise")
+    answer_png: str | None = Field(None, description="what the step answers, likewise")
 
 
 class ArtifactRef(Record):

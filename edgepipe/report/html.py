@@ -289,11 +289,17 @@ def _wrong(steps: Sequence[StepRecord]) -> Iterator[str]:
     yield f"<h2>Answered rightly by the baseline, wrongly after {html.escape(last.label)}</h2>"
     yield '<div class="pictures">'
     for item in last.wrong:
-        picture = (
-            f'<img alt="" src="data:image/png;base64,{html.escape(item.picture_png)}">' if item.picture_png else ""
+        drawn = [(item.label_png, "right"), (item.baseline_png, "baseline"), (item.answer_png, last.label)]
+        known = "".join(
+            f'<span><img alt="{html.escape(word)}" src="data:image/png;base64,{html.escape(png)}">'
+            f"{html.escape(word)}</span>"
+            for png, word in drawn
+            if png
         )
+        plain = item.picture_png and f'<img alt="" src="data:image/png;base64,{html.escape(item.picture_png)}">'
+        picture = known or plain or ""
         text = f"#{item.index}: {item.label}, answered {item.answer}"
-        yield f"<figure>{picture}<figcaption>{html.escape(text)}</figcaption></figure>"
+        yield f"<figure{' class=drawn' if known else ''}>{picture}<figcaption>{html.escape(text)}</figcaption></figure>"
     yield "</div>"
 
 

@@ -35,7 +35,9 @@ svg text.line0{fill:var(--a)}svg text.line1{fill:var(--b)}
 svg text.line2{fill:var(--good)}svg text.line3{fill:var(--bad)}
 svg .dot{fill:var(--soft)}svg .front{fill:var(--b)}
 .pictures{display:flex;flex-wrap:wrap;gap:.6rem}.pictures figure{margin:0;font-size:.8rem;width:104px}
+.pictures .drawn{width:auto;max-width:100%}.drawn span{display:inline-block;margin-right:.4rem;color:var(--soft)}
 .pictures img{width:96px;height:96px;object-fit:contain;image-rendering:pixelated;background:var(--card)}
+.pictures .drawn img{display:block;width:min(220px,28vw);height:auto;image-rendering:auto}
 @media(max-width:600px){svg.scatter text{font-size:17px}svg.scatter .name{display:none}
 svg.scatter .dot{r:9px}.wide td:first-child{white-space:normal;overflow-wrap:anywhere;min-width:7rem;max-width:9rem}}
 details{margin:.5rem 0}summary{cursor:pointer}pre{background:var(--card);padding:.8rem;overflow:auto;font-size:.82rem}

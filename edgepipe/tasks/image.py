@@ -171,6 +171,17 @@ class Image(Task):
         differences = (one.astype(np.float64) - other).reshape(len(one), -1)
         return np.array([_psnr(row, self.value_range) >= self.alike_psnr for row in differences])
 
+    def show(
+        self, picture: NDArray[np.uint8], values: Mapping[str, NDArray[Any]], index: int, signature: Signature
+    ) -> NDArray[np.uint8]:
+        """The picture that comes out, or should; depths from the nearest, black, to the farthest."""
+        found = values["pictures"][index].astype(np.float32)
+        low, high = (float(found.min()), float(found.max())) if self.kind == "depth" else (0.0, self.value_range)
+        grey = np.clip((found[:3] - low) / (high - low or 1.0), 0, 1)
+        rgb = grey if len(grey) == 3 else np.repeat(grey[:1], 3, 0)
+        rgb = rgb[::-1] if signature.preprocessing.order == "bgr" else rgb
+        return np.asarray(np.rint(255 * rgb.transpose(1, 2, 0)), np.uint8)
+
     def loss(self, outputs: Any, targets: Any) -> Any:
         """Mean of absolute errors (l1), squares (mse) or their smooth middle (Charbonnier, epsilon 1e-3).
 

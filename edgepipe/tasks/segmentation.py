@@ -12,6 +12,7 @@ from pydantic import Field
 from edgepipe.contract import Answers, ByClass, Figure, Measure, Moves, Signature, Targets, Task, Tensor
 from edgepipe.errors import DataError, MeasureError
 from edgepipe.tasks.bootstrap import interval
+from edgepipe.tasks.drawing import with_mask
 from edgepipe.tasks.maps import class_axis, named_output, resized_bilinear, resized_nearest
 from edgepipe.tasks.moving import moved_pixels
 
@@ -223,6 +224,12 @@ class Segmentation(Task):
             f"{names[found[i]] if 0 <= found[i] < len(names) else found[i]} {counts[i] / total:.1%}" for i in largest
         ]
         return ", ".join(said) or "nothing judged"
+
+    def show(
+        self, picture: NDArray[np.uint8], values: Mapping[str, NDArray[Any]], index: int, signature: Signature
+    ) -> NDArray[np.uint8]:
+        """The mask over the picture."""
+        return with_mask(picture, values["masks"][index], self.ignore_index)
 
     def notes(
         self, answers: Answers, baseline: Answers | None, targets: Targets | None, signature: Signature

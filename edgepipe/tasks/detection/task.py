@@ -20,6 +20,7 @@ from edgepipe.tasks.detection.findings import counted, near_zero
 from edgepipe.tasks.detection.heads import HEADS, About, Choice, Unfit, chosen, read, recognized
 from edgepipe.tasks.detection.loss import with_size, yolox_loss
 from edgepipe.tasks.detection.matching import THRESHOLDS, matched, mean_precision, overlaps
+from edgepipe.tasks.drawing import with_boxes
 from edgepipe.tasks.moving import moved_boxes
 
 Head = Literal[
@@ -291,6 +292,16 @@ class Detection(Task):
             return counted(values["truth"][index], signature)
         boxes = values["boxes"][index]
         return counted(boxes[boxes[:, 5] >= self.shown], signature)
+
+    def show(
+        self, picture: NDArray[np.uint8], values: Mapping[str, NDArray[Any]], index: int, signature: Signature
+    ) -> NDArray[np.uint8]:
+        """The boxes that are shown, or the labelled ones."""
+        rows = values["truth" if "truth" in values else "boxes"][index]
+        kept = rows[:, 4] >= 0
+        if "truth" not in values:
+            kept &= rows[:, 5] >= self.shown
+        return with_boxes(picture, rows[kept], signature.classes)
 
     def notes(
         self, answers: Answers, baseline: Answers | None, targets: Targets | None, signature: Signature
