@@ -18,7 +18,7 @@ import onnxruntime
 from benchmarks.quantizers import emulated as answering
 from edgepipe.contract import Answers, Dataset, Interval, Split
 from edgepipe.measure import size
-from edgepipe.measure.answers import answered, targets_of
+from edgepipe.measure.answers import Model, answered, targets_of
 from edgepipe.measure.audit import audit
 from edgepipe.measure.latency import PairedLatency, paired_latency
 from edgepipe.measure.macs import layers
@@ -81,7 +81,7 @@ class Judge:
         self._floating, self._data, self._seconds, self._work = floating, data, seconds, work
         self._example = next(data.batches(Split.EVALUATION, 1, [0])).only
         self._task = Classification()
-        self._float_answers = answered(floating, data, self._task).answers
+        self._float_answers = answered(Model.of(floating, data), data, self._task).answers
         if data.labels(Split.EVALUATION) is None:
             raise SystemExit("the evaluation pictures have no labels: accuracy cannot be judged")
         targets = targets_of(self._task, data, self._float_answers)
@@ -121,24 +121,25 @@ class Judge:
         Args:
             reference: another model that this one's speed is also compared with directly.
         """
-        answers = answered(model, self._data, self._task).answers
+        answers = answered(Model.of(model, self._data), self._data, self._task).answers
         drop, interval = self._task.compared(answers, self._float_answers, self._targets)["top1"]
         assert drop is not None
         assert interval is not None
-        bytes_stored = size.size_bytes(model)
-        own_layers = layers(Graph.load(model), self._data.signature.input_shape)
+        graph = Graph.load(model)
+        bytes_stored = size.size_bytes(graph.files)
+        own_layers = layers(graph, self._data.signature.input_shape)
         return Judged(
             top1=self._top1(answers),
             drop=drop,
             drop_ci95=interval,
             agreement=float(self._task.alike(answers, self._float_answers).mean()),
             size_bytes=bytes_stored,
-            times_smaller=size.size_bytes(self._floating) / bytes_stored,
+            times_smaller=size.size_bytes(Graph.load(self._floating).files) / bytes_stored,
             paired=paired_latency(self._floating, model, self._example, seconds=self._seconds),
             paired_with_reference=None
             if reference is None
             else paired_latency(reference, model, self._example, seconds=self._seconds),
-            int8_share=audit(model, self._example, own_layers)[1],
+            int8_share=audit(graph, self._example, own_layers)[1],
             old_cpu=self.old_cpu(model, name),
         )
 
