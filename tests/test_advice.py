@@ -141,6 +141,10 @@ def modules(kind: type) -> set[Path]:
 
 OF_SOURCES = {
     "sources/tensorflow/to_onnx.py": ("tensorflow",),
+    "sources/tensorflow/tflite.py": ("tensorflow",),
+    "torch/timm_networks.py": ("timm",),
+    "sources/huggingface/folder.py": ("huggingface",),
+    "sources/huggingface/to_onnx.py": ("huggingface",),
     "sources/keras/to_onnx.py": ("keras",),
     "sources/sklearn/to_onnx.py": ("sklearn",),
     "onnx/adopt.py": ("keras", "sklearn", "tensorflow"),

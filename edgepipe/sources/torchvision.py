@@ -124,7 +124,7 @@ class TorchvisionModel(ModelSource):
                     share = answers_alike(wrapped, file, (height, width))
                 made = OnnxModel(path=str(file)).load(out, signature, seed, job)
             except ModelError as error:
-                said = str(error).replace(f"model.path: {file}: ", "")
+                said = str(error).rpartition(f"{file}: ")[2]
                 raise ModelError(f"model.name: {self.name}: {said}") from error
         if job is not None and self.weights is not None:
             job.facts["parity"] = {"boxes_alike": share, "examples": 1}

@@ -36,7 +36,7 @@ class Wish:
         model: a file, a folder or the name of a network; data: a folder, a .zip or a file.
         task, target: names; None: found out, and this machine.
         drop: of the first measure, at most.
-        settings: more of the recipe, as dotted keys to values: {"model.weights": "r18.pth"}.
+        settings: more of the recipe, as dotted keys to values.
     """
 
     model: str

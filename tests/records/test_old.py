@@ -87,4 +87,4 @@ def test_a_task_of_its_own_is_written_under_no_old_name() -> None:
 def test_the_old_tables_say_what_the_tasks_say(name: str) -> None:
     now = TaskRecord.of(name, find("tasks", name)).measures
     then = TaskRecord.of(name, type("Then", (Task,), {"measures": old.TASKS[name]})).measures
-    assert now == then
+    assert now[: len(then)] == then  # a task may measure more by now

@@ -72,7 +72,7 @@ def yolox_loss(outputs: Any, targets: Any) -> Any:
         if len(wanted) and int(wanted[:, 4].max()) >= said.shape[1] - 5:
             raise DataError(
                 f"a box is of class {int(wanted[:, 4].max())}, and the network has {said.shape[1] - 5}: give it as "
-                "many as the data has (model.num_classes)"
+                "many as the data has, of model=small by model.num_classes"
             )
         places, objects, overlaps = assigned(one.detach(), said.detach(), wanted, grid)
         hit = torch.zeros(len(one), device=raw.device)
