@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
 from edgepipe.base.text import printable
-from edgepipe.contract import Dataset, Split
+from edgepipe.contract import Dataset, Split, Tensor
+from edgepipe.contract.guess import Contents, Guess, Sure
 from edgepipe.data.settings import OnOverlap, Trust
 from edgepipe.data.sound_settings import SoundSettings
 from edgepipe.errors import DataError
@@ -53,6 +54,21 @@ class AudioFolderData(SoundSettings):
         if self.step is not None and self.segments is None:
             raise ValueError("step: labels of steps come from a table of segments: set segments too")
         return self
+
+    @classmethod
+    def guess(cls, contents: Contents, inputs: Sequence[Tensor]) -> Guess | None:
+        """Recordings; with one CSV right beside them, that table says what is heard when."""
+        recordings = contents.of(*SUFFIXES)
+        if not recordings or contents.alone:
+            return None
+        settings: dict[str, object] = {"root": str(contents.root)}
+        tables = [name for name in contents.of(".csv") if "/" not in name]
+        if len(tables) == 1:
+            settings["segments"] = tables[0]
+        samples = [item.shape[-1] for item in inputs if item.shape and isinstance(item.shape[-1], int)]
+        if len(inputs) == 1 and len(inputs[0].shape) == 1 and samples:
+            settings["samples"] = samples[0]
+        return Guess(settings, Sure.CERTAIN, f"{len(recordings):,} recordings")
 
     def open(self, cache: Path) -> Dataset:
         """List, hash and measure the recordings; samples are read again by `batches`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,6 +12,7 @@ from pydantic import Field, JsonValue
 
 from edgepipe.contract import Job, ModelSource, Signature
 from edgepipe.contract.artifact import Artifact, Kind
+from edgepipe.contract.guess import Guess, Sure
 from edgepipe.contract.settings import PathText
 from edgepipe.errors import ModelError
 from edgepipe.sources.processor import differences
@@ -32,6 +35,12 @@ class TimmModel(ModelSource):
     num_classes: int | None = Field(
         None, ge=0, description="classes; 0: features; null: as many as the data names, else 1000"
     )
+
+    @classmethod
+    def guess(cls, given: str) -> Guess | None:
+        if re.fullmatch(r"[a-z][a-z0-9_]*(\.\w+)?", given) is None or importlib.util.find_spec("timm") is None:
+            return None
+        return Guess({"name": given}, Sure.POSSIBLE, "a network of timm") if unknown_name(given) is None else None
 
     def digests(self) -> dict[str, JsonValue]:
         return {"weights": file_digest(self.weights, "model.weights")}

@@ -20,6 +20,15 @@ def test_an_onnx_file_and_a_network_by_name_are_known(tmp_path: Path) -> None:
     assert model_at("mobilenet_v2").guess.settings == {"name": "mobilenet_v2"}
 
 
+def test_a_network_of_timm_and_a_folder_of_transformers_are_known(tmp_path: Path) -> None:
+    pytest.importorskip("timm", reason="needs the extra timm")
+    assert model_at("tf_efficientnet_lite0").source == "timm"
+    (tmp_path / "bert").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "bert" / name).write_bytes(b"{}")
+    assert model_at(str(tmp_path / "bert")).source == "huggingface"
+
+
 def test_a_checkpoint_is_told_that_it_is_no_network(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(b"")
     with pytest.raises(ModelError, match=r"name the network.*edgepipe new resnet18 model\.weights="):
@@ -63,6 +72,7 @@ LAYOUTS = {
     "yolo": ("images/train/a.jpg", "labels/train/a.txt", "data.yaml"),
     "mask_folder": ("train/images/a.png", "train/masks/a.png", "test/images/b.png", "test/masks/b.png"),
     "text_lines": ("a.png", "b.png", "rec_gt.txt"),
+    "audio_folder": ("train/yes/a.wav", "train/no/b.flac", "test/yes/c.wav"),
 }
 
 
@@ -74,7 +84,7 @@ def test_the_layouts_that_annotators_write_are_told_apart(source: str, tmp_path:
     seen = data_at(str(tmp_path / "d"), (Tensor(name="x", shape=(3, 320, 416)),))
     assert seen.source == source
     assert seen.guess.settings["root"] == str(tmp_path / "d")
-    if source != "text_lines":
+    if source not in ("text_lines", "audio_folder"):
         assert seen.guess.settings["image_size"] == [320, 416]
 
 

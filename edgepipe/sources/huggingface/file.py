@@ -11,9 +11,11 @@ from pydantic import Field, JsonValue
 
 from edgepipe.base.bounded import Bound, answer
 from edgepipe.base.children import memory_bytes
+from edgepipe.base.files import is_file
 from edgepipe.base.scratch import scratch
 from edgepipe.contract import Job, ModelSource, Signature, Split
 from edgepipe.contract.artifact import ONNX_FILE, Artifact, Kind, file_sha256
+from edgepipe.contract.guess import Guess, Sure
 from edgepipe.contract.settings import PathText
 from edgepipe.errors import ModelError
 from edgepipe.sources import first_run
@@ -65,6 +67,12 @@ class HuggingFaceModel(ModelSource):
     most_gigabytes: float | None = Field(
         None, gt=0, description="memory (10^9 bytes) the export may take; null: three quarters of the machine's"
     )
+
+    @classmethod
+    def guess(cls, given: str) -> Guess | None:
+        folder = Path(given)
+        fits = is_file(folder / "config.json") and any(folder.glob("*.safetensors"))
+        return Guess({"path": given}, Sure.CERTAIN, "a folder of transformers") if fits else None
 
     def digests(self) -> dict[str, JsonValue]:
         return {name: file_sha256(file) for name, file in sorted(read_folder(Path(self.path)).files.items())}
