@@ -39,6 +39,7 @@ def test_a_step_that_needs_another_before_it_is_refused_before_anything_runs(
 def test_plan_names_a_network_that_torchvision_does_not_have(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "recipe=resnet18_int8", "model.name=resnt18"]) == 2
     assert capsys.readouterr().err == (
-        "error: resnet18_int8: model.name: torchvision has no classification network 'resnt18'. "
+        "error: resnet18_int8: model.name: torchvision has no network for classes, masks or boxes "
+        "'resnt18'. "
         "Did you mean 'resnet18'?\n"
     )

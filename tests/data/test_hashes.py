@@ -27,7 +27,7 @@ def test_what_edgepipe_did_not_remember_of_a_folder_is_hashed_again(known: objec
     status = picture.stat()
     if isinstance(known, dict) and isinstance(known["a/1.png"], list):
         known = {"a/1.png": [status.st_size, status.st_mtime_ns, *known["a/1.png"]][:2]}
-    remember(cache_file(tmp_path, "folder", tmp_path / "data"), known)
+    remember(cache_file(tmp_path, f"folder{SUFFIXES[0]}", tmp_path / "data"), known)
     assert len(list_root(tmp_path / "data", tmp_path, True).hashes["a/1.png"]) == 64
 
 
@@ -36,6 +36,8 @@ def test_what_edgepipe_did_not_remember_of_an_archive_is_hashed_again(tmp_path: 
     with zipfile.ZipFile(root, "w") as archive:
         archive.writestr("a/1.png", b"picture")
     for more in ({}, {"hashes": [], "folders": {}, "written": 1, "left": None}):
-        remember(cache_file(tmp_path, "zip", root), {"stamp": stamp(root), "rules": [2, *SUFFIXES], **more})
+        remember(
+            cache_file(tmp_path, f"zip{SUFFIXES[0]}", root), {"stamp": stamp(root), "rules": [3, *SUFFIXES], **more}
+        )
         assert len(list_root(root, tmp_path, True).hashes["a/1.png"]) == 64
-    assert json.loads(cache_file(tmp_path, "zip", root).read_text())["value"]["hashes"]
+    assert json.loads(cache_file(tmp_path, f"zip{SUFFIXES[0]}", root).read_text())["value"]["hashes"]

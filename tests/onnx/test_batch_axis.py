@@ -101,7 +101,7 @@ def test_parity_and_sensitivity_take_whole_examples(tmp_path: Path) -> None:
         (inputs,) = rows.values()
         return {source.outputs[0]: np.moveaxis(one_bad(inputs), 1, 0)}
 
-    figures = compare(source, other, Steps(X), int8=True, tolerance=1, agreement=-9, examples=7, what="m")
+    figures = compare(source, other, Steps(X), Embedding(), int8=True, tolerance=1, agreement=-9, examples=7, what="m")
     assert figures["cosine"] == pytest.approx(5 / 7, abs=1e-5)  # one example of seven turned round
 
 

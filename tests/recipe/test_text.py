@@ -37,7 +37,7 @@ FORM = "write a list, as in `- /model: resnet18`"
         (b"defaults: [{/model: resnet18, /data: digits}]\n", "an entry is one group and one name"),
         (b"defaults: [/model: 3]\n", "defaults[0] (line 1): /model: the name of a file is wanted"),
         (b"defaults: [true: x]\n", "defaults[0] (line 1): an entry begins with the name of a group"),
-        (b"defaults: [/data: nosuch]\n", "defaults: data: there is no data 'nosuch'. Known: cifar10, digits"),
+        (b"defaults: [/data: nosuch]\n", "defaults: data: there is no data 'nosuch'. Known: "),
         (b"defaults: [override /model: onnx]\n", "defaults: 'override model' overrides nothing"),
         (b"defaults: [_self_, _self_]\n", "Duplicate _self_"),
         (b"defaults: [odd]\n", "its defaults lead in a circle"),

@@ -14,6 +14,7 @@ from edgepipe.data import cifar10
 from edgepipe.data.audio_folder import AudioFolderData
 from edgepipe.data.cifar10 import Cifar10Data
 from edgepipe.data.digits import DigitsData
+from edgepipe.data.drawn_pages import DrawnPagesData
 from edgepipe.data.drawn_shapes import ShapesData
 from edgepipe.data.drawn_sound import DrawnSoundData
 from edgepipe.data.drawn_text import DrawnTextData
@@ -92,6 +93,11 @@ def _drawn_text(seed: int) -> DataSource:
     return DrawnTextData(seed=seed, height=8, longer="squeeze", workers=0, **sizes)
 
 
+def _drawn_pages(seed: int) -> DataSource:
+    sizes = {"evaluation_size": 6, "train_size": 6, "calibration_size": 4}
+    return DrawnPagesData(seed=seed, image_size=64, workers=0, **sizes)
+
+
 def _text_lines(folder: Path) -> DataSource:
     every = lines("", 20)
     root = write(folder / "lines", {**every, "labels.txt": listed(every)})
@@ -135,6 +141,7 @@ BUILT_IN: dict[str, tuple[Callable[[Path], DataSource], Callable[[Path], DataSou
     "text": (_text, lambda folder: _text(folder, 1)),
     "audio_folder": (_audio_folder, None),
     "drawn_sound": (lambda _: _drawn_sound(0), lambda _: _drawn_sound(1)),
+    "drawn_pages": (lambda _: _drawn_pages(0), lambda _: _drawn_pages(1)),
     "drawn_text": (lambda _: _drawn_text(0), lambda _: _drawn_text(1)),
     "text_lines": (_text_lines, None),
 }

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgepipe.onnx.clean import clean_file
+from edgepipe.onnx.session import Session
 from edgepipe.sources.converter import Refused
 
 HEADS = (
@@ -299,15 +300,14 @@ def _difference(
     wrapped: nn.Module, rows: Mapping[str, torch.Tensor], outputs: Sequence[str], file: Path, tolerance: float
 ) -> float:
     """Largest difference of ONNX Runtime's answers to PyTorch's, as a share of the largest; of one example, too."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    session = Session(file)
     worst = 0.0
     for count in (len(next(iter(rows.values()))), 1):
         fed = {name: value[:count] for name, value in rows.items()}
         with torch.inference_mode():
             wanted = [value.numpy() for value in wrapped(**fed)]
-        found = session.run(list(outputs), {name: value.numpy() for name, value in fed.items()})
+        answers = session.run({name: value.numpy() for name, value in fed.items()}, outputs)
+        found = [answers[name] for name in outputs]
         for name, one, other in zip(outputs, found, wanted, strict=True):
             if one.shape != other.shape:
                 raise Refused(f"the exported file answers '{name}' of shape {one.shape}, PyTorch {other.shape}")
