@@ -121,6 +121,8 @@ def _chain(argv: list[str], folder: Path) -> tuple[Outcome, int | None]:
     size = None if metrics.baseline is None else metrics.baseline.size_bytes
     if code or metrics.failure is not None:
         why = metrics.failure.message if metrics.failure else _last(text)
+        if re.match(r"(interrupted|ended by SIG)", why):  # stopped from outside: no row, so that it is run again
+            raise KeyboardInterrupt(why)
         defect = "internal" in text.lower() or "traceback" in text.lower()
         return Outcome(verdict="failed" if defect else "refused", why=_line(why)), size
     assert metrics.versus_baseline is not None
