@@ -17,8 +17,8 @@ from benchmarks.zoo.world import by_name
 
 RECORDED = FOLDER / "zoo-world.json"
 PACKAGES = Path(__file__).parents[3] / "pkgs"
-HANDFUL = {"free height and width": 0.35, "YOLO head, boxes and scores in one": 0.35, "LSTM with a state": 0.7}
-"""A graph that stays open, tensors of different scales, a state that goes round; each with the most bytes left."""
+HANDFUL = {"free height and width": 0.35, "YOLO head, boxes and scores in one": 0.35}
+"""A graph that stays open, and tensors of different scales; each with the most bytes left."""
 
 
 KINDS = {"torchvision", "timm", "text", "transformers", "detection", "segmentation", "recurrent", "control flow"}
@@ -36,7 +36,7 @@ def test_a_network_of_its_kind_becomes_small_and_answers_as_before(
     row = run(by_name()[name], tmp_path / "it", 0)
     log = (tmp_path / "it" / "log.txt").read_text()
     found = row.chains["int8"]
-    assert found.verdict in ("helps", "works"), log
+    assert found.verdict in ("helps", "works"), log  # which of the two, no test of seconds may say
     assert found.kept is not None and found.kept > 0.98 and found.smaller is not None
     assert found.smaller > 1 / most_bytes
     assert not (tmp_path / "it" / "work").exists()
