@@ -287,6 +287,14 @@ class Task(Settings):
         del answers, baseline, targets, signature
         return []
 
+    def alternatives(self, answers: Answers, targets: Targets) -> Sequence[tuple[str, Task]]:
+        """The task otherwise set, as answers to labelled examples suggest; each with what differs.
+
+        `edgepipe new` scores the examples with each: a model that counts its classes in another order, say.
+        """
+        del answers, targets
+        return ()
+
     def for_program(self, outputs: Mapping[str, NDArray[Any]], signature: Signature) -> dict[str, Any]:
         """The settings, as JSON has them, with which `program` reads outputs like these; only where there is one.
 

@@ -89,7 +89,7 @@ def draft(wish: Wish, root: Path, progress: Callable[[str], None] = lambda _text
     if most:
         data["calibration_size"] = max(1, min(int(most), result.train))
     findings = [result.why] if result.why else []
-    findings += _preprocessed(result, data, remarks)
+    findings += _preprocessed(result, content, remarks)
     if not inputs and "image_size" in fields and "image_size" not in data:
         findings.append(
             "the size of pictures that the network was trained with is not known: it is data.image_size, which now "
@@ -181,7 +181,8 @@ def _provable(target: Target) -> list[str]:
     return ready if target.verify else ready[-1:]
 
 
-def _preprocessed(result: Scored, data: dict[str, Any], remarks: dict[str, str]) -> list[str]:
+def _preprocessed(result: Scored, content: dict[str, Any], remarks: dict[str, str]) -> list[str]:
+    data = content["data"]
     first, best, count = result.tried[0], result.best, len(result.tried)
     if first.value is None:
         return ["the data has no labels to score with: whether the preprocessing is the model's own was not checked"]
@@ -191,9 +192,12 @@ def _preprocessed(result: Scored, data: dict[str, Any], remarks: dict[str, str])
     if best is not first:
         changed = _changed(first.source, best.source)
         data.update(changed)
+        retold, said = _changed(first.task, best.task), content.get("task", result.task)
+        if retold:
+            content["task"] = {**(said if isinstance(said, Mapping) else {"name": said}), **retold}
         why = f"{best.words}: {result.measure.title} {text(best.value or 0)}, and {text(first.value)} as it was"
         remarks |= {f"data.{key}": f"the best of {count} on a few examples ({why})" for key in changed}
-        found.append(f"preprocessing: {why}")
+        found.append(f"found out: {why}")
     if result.measure.unit == "share" and result.measure.better == "higher" and (best.value or 0) < _NEAR_NOTHING:
         found.append(
             f"the float model answers hardly anything rightly ({result.measure.title} {text(best.value or 0)}), with "

@@ -32,10 +32,11 @@ _CHANCE = 0.06
 
 @dataclass(frozen=True)
 class Tried:
-    """One preprocessing: what differs, the source so set, and the headline measure (None: nothing to judge by)."""
+    """What differs in words, source and task so set, and the headline measure (None: nothing to judge by)."""
 
     words: str
     source: DataSource
+    task: Task
     value: float | None
 
 
@@ -85,22 +86,55 @@ def scored(content: dict[str, Any], root: Path, progress: Callable[[str], None] 
         steps = Steps(recipe, make_plan(recipe), folder, store, data, judged)
         progress("loading the model")
         onnx = steps.lowered(steps.settle().content.artifact).onnx
-        judged = steps.judged
-        measure = judged.task.measures[0]
-        best = Tried("", recipe.data.settings, _value(onnx, steps.data, judged.task))
-        tried = [best]
-        for _ in range(ROUNDS if best.value is not None else 0):
+        trial = _Trial(onnx, steps.judged.name, store.cache, progress)
+        best = trial.first(recipe.data.settings, steps.data, steps.judged.task)
+        if best.value is not None:
+            best = trial.preprocessed(trial.retold(best))
+            best = trial.retold(best)
+        return Scored(steps.judged.name, steps.judged.task.measures[0], trial.tried, best, train, steps.judged.why)
+
+
+class _Trial:
+    """Scores one thing changed at a time.
+
+    Attributes:
+        tried: so far.
+    """
+
+    def __init__(self, onnx: Path, name: str, cache: Path, progress: Callable[[str], None]) -> None:
+        self._onnx, self._name, self._cache, self._progress = onnx, name, cache, progress
+        self.tried: list[Tried] = []
+
+    def first(self, source: DataSource, data: Dataset, task: Task) -> Tried:
+        """As it was given; what cannot be scored at all is an error here."""
+        self.tried.append(Tried("", source, task, _value(self._onnx, data, task)))
+        return self.tried[0]
+
+    def preprocessed(self, best: Tried) -> Tried:
+        """The best of what the source tells of other preprocessings; of these again, while they get better."""
+        for _ in range(ROUNDS):
             before = best
             for words, source in before.source.alternatives():
-                if any(source == each.source for each in tried):
-                    continue
-                progress(f"trying {words}")
-                value = _of(onnx, source, judged.name, judged.task, store.cache)
-                tried.append(Tried(f"{before.words}, {words}".lstrip(", "), source, value))
-                best = tried[-1] if _better(measure, value, best.value) else best
+                if not any(source == each.source and before.task == each.task for each in self.tried):
+                    best = self._better_of(best, f"{before.words}, {words}".lstrip(", "), source, before.task)
             if best is before:
                 break
-        return Scored(judged.name, measure, tried, best, train, judged.why)
+        return best
+
+    def retold(self, best: Tried) -> Tried:
+        """The best of what the task tells of itself otherwise set, of the answers as preprocessed so far."""
+        before = best
+        data = with_task(coded.opened(before.source, self._cache), self._name)
+        answers = answered(Model.of(self._onnx, data), data, before.task).answers
+        targets = targets_of(before.task, data, answers)
+        for words, task in () if targets is None else before.task.alternatives(answers, targets):
+            best = self._better_of(best, f"{before.words}, {words}".lstrip(", "), before.source, task)
+        return best
+
+    def _better_of(self, best: Tried, words: str, source: DataSource, task: Task) -> Tried:
+        self._progress(f"trying {words}")
+        self.tried.append(Tried(words, source, task, _of(self._onnx, source, self._name, task, self._cache)))
+        return self.tried[-1] if _better(task.measures[0], self.tried[-1].value, best.value) else best
 
 
 def _better(measure: Measure, value: float | None, than: float | None) -> bool:

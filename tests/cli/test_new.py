@@ -19,7 +19,7 @@ def test_a_recipe_is_written_that_plan_takes(
     assert main(["new", "m.onnx", "--data", "p", "--drop", "0.02"]) == 0
     said = capsys.readouterr()
     assert "run it: edgepipe recipe=recipes/m_int8.yaml" in said.out
-    assert "preprocessing: values of 0 to 1: top-1 100.00%, and 50.00% as it was" in said.err
+    assert "found out: values of 0 to 1: top-1 100.00%, and 50.00% as it was" in said.err
     assert main(["plan", "recipe=recipes/m_int8.yaml"]) == 0
     assert "quality_drop 0.02" in capsys.readouterr().out
     assert main(["new", "m.onnx", "--data", "p"]) == 2

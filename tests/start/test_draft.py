@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,7 +41,7 @@ def test_what_is_said_stands_and_is_not_asked_again(wish: Wish, tmp_path: Path) 
     found = draft(Wish(wish.model, wish.data, drop=0.5, settings=said), tmp_path / "store")
     assert found.content["goal"] == {"times_smaller": 2}
     assert found.content["passes"] == {"half": {"pass": "to_float16"}}
-    assert not any(text.startswith("preprocessing") for text in found.findings)
+    assert not any(text.startswith("found out") for text in found.findings)
 
 
 def test_a_network_that_answers_nothing_rightly_is_told_before_hours_are_spent(wish: Wish, tmp_path: Path) -> None:
@@ -49,7 +51,7 @@ def test_a_network_that_answers_nothing_rightly_is_told_before_hours_are_spent(w
     (tmp_path / "p" / "light_").rename(tmp_path / "p" / "dark")
     said = {"data.mean": [0.0] * 3, "data.std": [1.0] * 3, "data.fit": "stretch"}
     found = draft(Wish(wish.model, wish.data, settings=said), tmp_path / "store")
-    assert "preprocessing: " in found.findings[0]  # anything is better than always wrong
+    assert "found out: " in found.findings[0]  # anything is better than always wrong
     assert "top-1 50.00%, and 0.00% as it was" in found.findings[0]
 
 
@@ -62,3 +64,11 @@ def test_words_that_yaml_would_read_otherwise_stay_words(wish: Wish, tmp_path: P
     found = draft(Wish(wish.model, wish.data, settings={"description": "a: b # c", "seed": 3}), tmp_path / "store")
     content = yaml.safe_load(as_yaml(found, "edgepipe new"))
     assert (content["description"], content["seed"]) == ("a: b # c", 3)
+
+
+def test_a_detector_that_counts_its_classes_in_another_order_is_told_so(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "detector.py"
+    subprocess.run([sys.executable, str(example), "--out", str(tmp_path / "d")], check=True)
+    found = draft(Wish(str(tmp_path / "d" / "detector.onnx"), str(tmp_path / "d" / "pictures")), tmp_path / "store")
+    assert found.content["task"] == {"name": "detection", "labels": [1, 0]}  # red, green; sorted: green, red
+    assert "mAP 100.00%, and 0.00% as it was" in found.findings[0]

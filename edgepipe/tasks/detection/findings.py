@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from edgepipe.contract import Signature
-from edgepipe.tasks.detection.matching import matched, mean_precision
+from edgepipe.tasks.detection.matching import matched, mean_precision, overlaps
 
 _LITTLE = 0.05
+_FEW, _MOSTLY, _LIES_RIGHT = 10, 0.7, 0.5
+"""Boxes that tell how a model counts classes, the share of them that has to agree, and the IoU that makes one tell."""
 _FIRST = slice(0, 1)
 
 
@@ -48,6 +51,32 @@ def near_zero(
         f"{said}, though it shows boxes: they lie elsewhere. Check how pictures are fitted and ordered ({how}) and "
         "whether task.head reads the outputs as they are meant"
     )
+
+
+def numbering(boxes: NDArray[np.float32], truth: NDArray[np.float32], shown: float) -> tuple[int, ...] | None:
+    """By class of the data the number that the model's boxes there have; None: they tell none, or no other.
+
+    Boxes that lie on labelled ones say how often a number meets a class; numbers are assigned to make the most of it.
+    """
+    known = int(truth[..., 4].max(initial=-1)) + 1
+    met = np.zeros((known, int(boxes[..., 4].max(initial=0)) + 1))
+    for said, there in zip(boxes, truth, strict=True):
+        mine = said[(said[:, 4] >= 0) & (said[:, 5] >= shown)]
+        real = there[(there[:, 4] >= 0) & (there[:, 5] == 0)]
+        if not len(mine) or not len(real):
+            continue
+        shares = overlaps(real[:, :4], mine[:, :4])
+        for row, place in enumerate(shares.argmax(1)):
+            if shares[row, place] >= _LIES_RIGHT:
+                met[int(real[row, 4]), int(mine[place, 4])] += 1
+    if met.sum() < _FEW or met.shape[1] < known:
+        return None
+    rows, numbers = linear_sum_assignment(met, maximize=True)
+    found = tuple(int(number) for number in numbers)
+    sure = met[rows, numbers]
+    if sure.sum() < _MOSTLY * met.sum() or not sure.all() or found == tuple(range(known)):
+        return None
+    return found
 
 
 def _half(boxes: NDArray[np.float32], truth: NDArray[np.float32]) -> float | None:

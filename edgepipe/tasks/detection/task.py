@@ -16,7 +16,7 @@ from edgepipe.contract import Answers, ByClass, Figure, Measure, Moves, Signatur
 from edgepipe.errors import DataError, MeasureError
 from edgepipe.tasks.bootstrap import interval
 from edgepipe.tasks.detection.evaluator import check_installed, evaluated
-from edgepipe.tasks.detection.findings import counted, near_zero
+from edgepipe.tasks.detection.findings import counted, near_zero, numbering
 from edgepipe.tasks.detection.heads import HEADS, About, Choice, Unfit, chosen, read, recognized
 from edgepipe.tasks.detection.loss import with_size, yolox_loss
 from edgepipe.tasks.detection.matching import THRESHOLDS, matched, mean_precision, overlaps
@@ -195,6 +195,15 @@ class Detection(Task):
 
     def _choice(self) -> Choice:
         return Choice(self.score, self.iou, self.max_boxes, self.labels, self.first_class)
+
+    def alternatives(self, answers: Answers, targets: Targets) -> Sequence[tuple[str, Task]]:
+        """Another order of the model's classes, where its boxes say one; numbers from 0, and from 1."""
+        found = None if self.labels else numbering(answers["boxes"], targets["truth"], self.shown)
+        if found is None:
+            return ()
+        firsts = (0, 1) if self.first_class is None else (self.first_class,)
+        orders = [tuple(number + first for number in found) for first in firsts]
+        return [(f"the model's numbers {list(order)}", self.model_copy(update={"labels": order})) for order in orders]
 
     def possible(self, answers: Answers, count: int) -> bool:
         boxes = answers.get("boxes")
