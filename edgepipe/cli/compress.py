@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
-from edgepipe.base.files import write_text
-from edgepipe.cli.new import drafted, options, wish_of
-from edgepipe.errors import InputError
-from edgepipe.start.draft import as_yaml
+from edgepipe.cli.new import drafted, options, wish_of, write_recipe
 
 
 def main_compress(argv: list[str]) -> int:
@@ -21,11 +17,7 @@ def main_compress(argv: list[str]) -> int:
     found = drafted(wish_of("compress", args))
     folder = args.out or Path("outputs/compress") / found.name
     path = folder.parent / f"{folder.name}.yaml"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, as_yaml(found, shlex.join(["edgepipe", "compress", *argv])))
-    except OSError as error:
-        raise InputError(f"command line: compress: --out: {path}: {error.strerror or error}") from None
+    write_recipe(found, path, "compress", argv)
     from edgepipe.cli.job import run_command
 
     return run_command([f"recipe={path}", f"hydra.run.dir={folder}"])

@@ -89,6 +89,19 @@ def drafted(wish: Wish) -> Draft:
     return found
 
 
+def write_recipe(found: Draft, path: Path, verb: str, argv: list[str]) -> None:
+    """Write the draft as a recipe's file, with the command that made it.
+
+    Raises:
+        InputError: it cannot be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, as_yaml(found, shlex.join(["edgepipe", verb, *argv])))
+    except OSError as error:
+        raise InputError(f"command line: {verb}: --out: {path}: {error.strerror or error}") from None
+
+
 def main_new(argv: list[str]) -> int:
     """`edgepipe new MODEL --data PLACE [--task …] [--target …] [--out FILE]`."""
     parser = options("new", "Look at a model and at examples, and write a commented recipe that runs.")
@@ -104,10 +117,6 @@ def main_new(argv: list[str]) -> int:
         raise RecipeError(f"command line: new: --out: {path}: a recipe's file ends in .yaml")
     if is_there(path, "command line: new: --out") and not args.force:
         raise RecipeError(f"command line: new: {path} is there already: name another with --out, or say --force")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, as_yaml(found, shlex.join(["edgepipe", "new", *argv])))
-    except OSError as error:
-        raise InputError(f"command line: new: --out: {path}: {error.strerror or error}") from None
+    write_recipe(found, path, "new", argv)
     output_console().print(f"recipe: {near(path)}\nrun it: edgepipe recipe={path}", markup=False)
     return 0

@@ -72,8 +72,6 @@ def _surest(group: str, ask: Any) -> list[Seen]:
     for name in sorted(entries(group)):
         try:
             guess = ask(find(group, name))
-        except RecipeError:
-            continue
         except EdgepipeError:  # a file that this source knows and cannot read is told when it is loaded
             continue
         if guess is not None:

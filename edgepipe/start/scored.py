@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,18 @@ _CHANCE = 0.06
 
 @dataclass(frozen=True)
 class Tried:
-    """What differs in words, source and task so set, and the headline measure (None: nothing to judge by)."""
+    """What differs in words, with the source and the task so set.
+
+    Attributes:
+        value: the headline measure; None: nothing to judge by.
+        others: what the task makes of these answers: itself otherwise set, each with what differs.
+    """
 
     words: str
     source: DataSource
     task: Task
-    value: float | None
+    value: float | None = None
+    others: Sequence[tuple[str, Task]] = ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ class _Trial:
 
     def first(self, source: DataSource, data: Dataset, task: Task) -> Tried:
         """As it was given; what cannot be scored at all is an error here."""
-        self.tried.append(Tried("", source, task, _value(self._onnx, data, task)))
+        self.tried.append(self._scored(Tried("", source, task), data))
         return self.tried[0]
 
     def preprocessed(self, best: Tried) -> Tried:
@@ -116,25 +123,37 @@ class _Trial:
             before = best
             for words, source in before.source.alternatives():
                 if not any(source == each.source and before.task == each.task for each in self.tried):
-                    best = self._better_of(best, f"{before.words}, {words}".lstrip(", "), source, before.task)
+                    best = self._better_of(best, before, words, source, before.task)
             if best is before:
                 break
         return best
 
     def retold(self, best: Tried) -> Tried:
-        """The best of what the task tells of itself otherwise set, of the answers as preprocessed so far."""
+        """The best of what the task tells of itself otherwise set."""
         before = best
-        data = with_task(coded.opened(before.source, self._cache), self._name)
-        answers = answered(Model.of(self._onnx, data), data, before.task).answers
-        targets = targets_of(before.task, data, answers)
-        for words, task in () if targets is None else before.task.alternatives(answers, targets):
-            best = self._better_of(best, f"{before.words}, {words}".lstrip(", "), before.source, task)
+        for words, task in before.others:
+            best = self._better_of(best, before, words, before.source, task)
         return best
 
-    def _better_of(self, best: Tried, words: str, source: DataSource, task: Task) -> Tried:
-        self._progress(f"trying {words}")
-        self.tried.append(Tried(words, source, task, _of(self._onnx, source, self._name, task, self._cache)))
-        return self.tried[-1] if _better(task.measures[0], self.tried[-1].value, best.value) else best
+    def _better_of(self, best: Tried, before: Tried, change: str, source: DataSource, task: Task) -> Tried:
+        found = Tried(f"{before.words}, {change}".lstrip(", "), source, task)
+        self._progress(f"trying {found.words}")
+        with suppress(EdgepipeError):  # what the model does not take so is no candidate
+            found = self._scored(found, with_task(coded.opened(source, self._cache), self._name))
+        self.tried.append(found)
+        return found if _better(task.measures[0], found.value, best.value) else best
+
+    def _scored(self, tried: Tried, data: Dataset) -> Tried:
+        """With its headline on labelled examples; as it is where there are no labels."""
+        task = tried.task
+        if not task.labelled or data.labels(Split.EVALUATION) is None:
+            return tried
+        answers = answered(Model.of(self._onnx, data), data, task).answers
+        targets = targets_of(task, data, answers)
+        if targets is None:
+            return tried
+        value = task.measured(answers, targets)[task.measures[0].name].value
+        return replace(tried, value=value, others=task.alternatives(answers, targets))
 
 
 def _better(measure: Measure, value: float | None, than: float | None) -> bool:
@@ -152,19 +171,3 @@ def _small(recipe: Recipe, evaluation: int) -> Recipe:
         return recipe
     small = settings.model_copy(update={"evaluation_size": EXAMPLES})
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"settings": small})})
-
-
-def _of(onnx: Path, source: DataSource, name: str, task: Task, cache: Path) -> float | None:
-    try:
-        return _value(onnx, with_task(coded.opened(source, cache), name), task)
-    except EdgepipeError:  # what the model does not take so is no candidate
-        return None
-
-
-def _value(onnx: Path, data: Dataset, task: Task) -> float | None:
-    """The headline on labelled examples; None: there are no labels, or it has no meaning on these."""
-    if not task.labelled or data.labels(Split.EVALUATION) is None:
-        return None
-    answers = answered(Model.of(onnx, data), data, task).answers
-    targets = targets_of(task, data, answers)
-    return None if targets is None else task.measured(answers, targets)[task.measures[0].name].value
