@@ -195,7 +195,7 @@ class BoxSource(PictureSource):
         super().__init__(where, settings, classes, pools[0], pools[1], notes)
         self._signature = self._signature.model_copy(update={"task": TASK})
         self._boxes = boxes
-        names = {split: self._pools[split].names for split in Split}
+        names = {split: self._views[split].names for split in Split}
         self._most = {split: max((len(boxes[name]) for name in names[split]), default=0) or 1 for split in Split}
 
     @property
@@ -206,17 +206,17 @@ class BoxSource(PictureSource):
     def digest(self, split: Split) -> str:
         """As of `PictureSource`, the boxes included."""
         digest = hashlib.sha256(super().digest(split).encode())
-        for name in self._pools[split].names:
+        for name in self._views[split].names:
             digest.update(self._boxes[name].tobytes() + b"\n")
         return digest.hexdigest()
 
     def labels(self, split: Split) -> NDArray[Any]:
         """float32, (count, most, 6); rows of class -1 fill up."""
-        return self._table(split, self._pools[split].names)
+        return self._table(split, self._views[split].names)
 
     def batches(self, split: Split, batch_size: int, indices: Sequence[int] | None = None) -> Iterator[Batch]:
         """As of `PictureSource`, with boxes as labels."""
-        names = self._pools[split].names
+        names = self._views[split].names
         rows = range(len(names)) if indices is None else indices
         start = 0
         for batch in super().batches(split, batch_size, indices):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.contract import Batch, Preprocessing, Signature, Split
+from edgepipe.contract import Batch, Preprocessing, Split
 from edgepipe.contract.artifact import canonical_json
 from edgepipe.data.decode import Raw, Work
 from edgepipe.data.geometry import LINE_FREE, LINE_STEP
@@ -19,6 +19,7 @@ from edgepipe.data.pictures import frame_of
 from edgepipe.data.scaling import normalized
 from edgepipe.data.splits import Rows
 from edgepipe.data.stream import decoded, worker_count
+from edgepipe.data.views import Views
 from edgepipe.errors import DataError
 
 
@@ -41,7 +42,7 @@ class Lines:
         )
 
 
-class LineSource:
+class LineSource(Views[Lines]):
     """Implements `Dataset`. Consecutive lines of one width make a batch; lines of free width differ from each other.
 
     Args:
@@ -57,19 +58,6 @@ class LineSource:
                 raise DataError(f"{where}: no evaluation lines, so nothing can be measured: add some")
         self._signature = settings.signature(free=settings.longer == "keep")
         self._views, self.notes, self._workers = views, tuple(notes), worker_count(settings.workers)
-
-    @property
-    def signature(self) -> Signature:
-        """One input, (channels, height, width), its preprocessing, and the task of texts."""
-        return self._signature
-
-    def count(self, split: Split) -> int:
-        """Number of lines."""
-        return len(self._views[split].names)
-
-    def names(self, split: Split) -> Sequence[str]:
-        """Where each line comes from, for messages and reports."""
-        return self._views[split].names
 
     def digest(self, split: Split) -> str:
         """Hex SHA-256 over content, text and order of every line, and the preprocessing."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgepipe.contract import Batch, Signature, Split
+from edgepipe.contract import Batch, Split
 from edgepipe.contract.artifact import canonical_json
 from edgepipe.data.decode import Raw, formats
 from edgepipe.data.geometry import Frame
@@ -20,6 +20,7 @@ from edgepipe.data.pictures import CHUNK_BYTES, CHUNK_PICTURES, frame_of
 from edgepipe.data.scaling import normalized
 from edgepipe.data.splits import Rows, stratified_order, without_overlap
 from edgepipe.data.stream import decoded, regroup, worker_count
+from edgepipe.data.views import Views
 from edgepipe.errors import DataError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _opened(name: str, raw: Raw) -> Image.Image:
         raise DataError(f"{name}: not a readable picture ({error}): replace or remove it") from error
 
 
-class PairedSource:
+class PairedSource(Views[Pairs]):
     """Implements `Dataset`: pictures in, labels of one shape, uint8 or what `as_labels` makes of it.
 
     Labels of a whole split are kept once they were asked for: as many bytes as the split has pixels.
@@ -148,29 +149,16 @@ class PairedSource:
             )
         train = train.take(stratified_order(train.hashes, None, settings.seed))
         first = np.arange(settings.calibration_size)
-        self._pools = {
+        self._views = {
             Split.TRAIN: train,
             Split.CALIBRATION: train.take(first),
             Split.EVALUATION: evaluation.take(stratified_order(evaluation.hashes, None, settings.seed)[:wanted]),
         }
         self._labels: dict[Split, NDArray[np.uint8]] = {}
 
-    @property
-    def signature(self) -> Signature:
-        """Input shape (channels, height, width), class names, preprocessing and task."""
-        return self._signature
-
-    def count(self, split: Split) -> int:
-        """Number of pictures."""
-        return len(self._pools[split].names)
-
-    def names(self, split: Split) -> Sequence[str]:
-        """Where each picture comes from, for messages and reports."""
-        return self._pools[split].names
-
     def digest(self, split: Split) -> str:
         """Hex SHA-256 over content, label and order of every picture, how labels are read, and preprocessing."""
-        pool = self._pools[split]
+        pool = self._views[split]
         parts = [canonical_json(self._signature.model_dump(mode="json")), repr(self._reader)]
         parts += [f"{one} {other}" for one, other in zip(pool.hashes, pool.label_hashes, strict=True)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -204,7 +192,7 @@ class PairedSource:
             yield Batch({"input": normalized(pixels, self._signature.preprocessing)}, self._as_labels(labels))
 
     def _stream(self, split: Split, rows: Rows, *, labels_only: bool) -> Iterator[NDArray[np.uint8]]:
-        works = self._works(self._pools[split], rows, labels_only)
+        works = self._works(self._views[split], rows, labels_only)
         return decoded(works, len(rows), self._workers, decode_pairs)
 
     def _works(self, pool: Pairs, rows: Rows, labels_only: bool) -> Iterator[PairWork]:

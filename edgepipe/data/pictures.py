@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepipe.contract import Batch, Preprocessing, Signature, Split
+from edgepipe.contract import Batch, Preprocessing, Split
 from edgepipe.contract.artifact import canonical_json
 from edgepipe.data.decode import Raw, Work
 from edgepipe.data.geometry import Frame
@@ -17,6 +17,7 @@ from edgepipe.data.scaling import normalized
 from edgepipe.data.settings import PictureSettings
 from edgepipe.data.splits import Rows, stratified_order, without_overlap
 from edgepipe.data.stream import decoded, regroup, worker_count
+from edgepipe.data.views import Views
 from edgepipe.errors import DataError
 
 CHUNK_PICTURES = 64
@@ -42,7 +43,7 @@ class Pool:
         )
 
 
-class PictureSource:
+class PictureSource(Views[Pool]):
     """Implements `Dataset`. Every split is shuffled by seed, so that any prefix holds all classes alike."""
 
     def __init__(
@@ -86,30 +87,17 @@ class PictureSource:
             )
         train = train.take(stratified_order(train.hashes, train.labels, settings.seed))
         order = stratified_order(evaluation.hashes, evaluation.labels, settings.seed)
-        self._pools = {
+        self._views = {
             Split.TRAIN: train,
             Split.CALIBRATION: train.take(np.arange(settings.calibration_size)),
             Split.EVALUATION: evaluation.take(order[:wanted]),
         }
         self._digests: dict[Split, str] = {}
 
-    @property
-    def signature(self) -> Signature:
-        """Input shape (channels, height, width), class names and preprocessing."""
-        return self._signature
-
-    def count(self, split: Split) -> int:
-        """Number of pictures."""
-        return len(self._pools[split].names)
-
-    def names(self, split: Split) -> Sequence[str]:
-        """Where each picture comes from, for messages and reports."""
-        return self._pools[split].names
-
     def digest(self, split: Split) -> str:
         """Hex SHA-256 over content, label and order of every picture, class names and preprocessing."""
         if split not in self._digests:
-            pool = self._pools[split]
+            pool = self._views[split]
             digest = hashlib.sha256(canonical_json(self._signature.model_dump(mode="json")).encode())
             digest.update(
                 "".join(
@@ -121,7 +109,7 @@ class PictureSource:
 
     def labels(self, split: Split) -> NDArray[np.int64]:
         """int64, (count,): index into the sorted class names."""
-        return self._pools[split].labels.copy()
+        return self._views[split].labels.copy()
 
     def batches(self, split: Split, batch_size: int, indices: Sequence[int] | None = None) -> Iterator[Batch]:
         """Yield preprocessed batches in the order of `indices`; the last one may be smaller.
@@ -131,7 +119,7 @@ class PictureSource:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, found {batch_size}")
-        pool = self._pools[split]
+        pool = self._views[split]
         rows = np.arange(len(pool.names)) if indices is None else np.asarray(indices, np.intp)
         preprocessing = self._signature.preprocessing
         frame = frame_of(preprocessing)

@@ -17,6 +17,7 @@ from edgepipe.data import sound_features
 from edgepipe.data.sound_features import prepared
 from edgepipe.data.sound_settings import SoundSettings
 from edgepipe.data.splits import Rows
+from edgepipe.data.views import Views
 from edgepipe.errors import DataError
 
 Samples = NDArray[np.float32]
@@ -44,7 +45,7 @@ class Sounds:
         )
 
 
-class SoundSource:
+class SoundSource(Views[Sounds]):
     """Implements `Dataset`.
 
     Args:
@@ -65,19 +66,6 @@ class SoundSource:
         self._settings, self._signature, self._views, self.notes = settings, signature, views, tuple(notes)
         # What a bundle has to hold beside the model: the same code that prepares recordings here.
         self.files = {"sound_features.py": Path(str(sound_features.__file__)).read_bytes()}
-
-    @property
-    def signature(self) -> Signature:
-        """The inputs, class names, and how recordings become them."""
-        return self._signature
-
-    def count(self, split: Split) -> int:
-        """Number of examples."""
-        return len(self._views[split].names)
-
-    def names(self, split: Split) -> Sequence[str]:
-        """Where each example comes from, for messages and reports."""
-        return self._views[split].names
 
     def digest(self, split: Split) -> str:
         """Hex SHA-256 over content, label and order of every example, and how they become inputs."""
